@@ -5,6 +5,7 @@ experiments; each data set and each method is a file of its own. Files may carry
 overrides (``demo``, ``paper``) merged over the file's own values when the main file asks for one.
 """
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -313,6 +314,41 @@ def _read_part(model: type[Section], path: str, preset: str):
     if part.name != Path(path).stem:
         raise InputError(path, f"name is {part.name!r}", "Name the file and the key alike")
     return part
+
+
+@dataclass(frozen=True)
+class Project:
+    """The whole configuration: the main file and every data set and method it names."""
+
+    config: Config
+    datasets: dict[str, Dataset]
+    methods: dict[str, Method]
+
+    def experiments_with(self, paper: str) -> list[Experiment]:
+        return [e for e in self.config.experiments if e.paper == paper]
+
+
+def read_project(path: str | Path) -> Project:
+    """Read the main file and everything it names."""
+    return project_of(read_yaml(path), path)
+
+
+def project_of(values: dict, source: str | Path) -> Project:
+    """Check the main file's values (`source` names them in errors) and read the files it names."""
+    config = checked(Config, values, source)
+    datasets = {Path(file).stem: read_dataset(file, config.preset) for file in config.datasets}
+    methods = {Path(file).stem: read_method(file, config.preset) for file in config.methods}
+    for experiment in config.experiments:
+        known = datasets[experiment.dataset].view_sets
+        for view_set in experiment.evaluate:
+            if view_set not in known:
+                raise InputError(
+                    source,
+                    f"an experiment evaluates the view set {view_set!r}, which the data set "
+                    f"{experiment.dataset!r} does not have",
+                    f"Known: {', '.join(known)}",
+                )
+    return Project(config, datasets, methods)
 
 
 def read_dataset(path: str, preset: str) -> Dataset:

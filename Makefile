@@ -1,0 +1,56 @@
+# The two commands: `make demo` and `make test`. Both set up what they need.
+PYTHON ?= python3.11
+CORES ?= all
+TORCH ?= cpu
+PIP_ARGS ?=
+
+BIN := .venv/bin
+PIP := $(BIN)/pip --disable-pip-version-check install --quiet $(PIP_ARGS)
+
+.PHONY: demo test env lint format benchmarks schemas clean
+
+demo: env
+	$(BIN)/snakemake --cores $(CORES) all
+	$(BIN)/snakemake --cores 1 --quiet all --report results/report.html
+	@echo
+	@echo "Done. Open the report: $(CURDIR)/results/report.html"
+
+test: .venv/test-ready
+	$(BIN)/pytest
+	$(MAKE) --no-print-directory lint
+
+env: .venv/ready
+
+.venv/ready: envs/torch-$(TORCH).txt envs/torch-cpu.txt envs/lock.txt pyproject.toml
+	@echo "Setting up the pinned environment in .venv (once; some minutes) ..."
+	$(PYTHON) -m venv .venv
+	$(PIP) -r envs/torch-$(TORCH).txt
+	$(PIP) --no-deps -r envs/lock.txt
+	$(PIP) --no-deps --no-build-isolation --editable .
+	@touch $@
+
+.venv/test-ready: .venv/ready envs/lock-dev.txt
+	$(PIP) --no-deps -r envs/lock-dev.txt
+	@touch $@
+
+lint: .venv/test-ready
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/snakefmt --check Snakefile workflow
+	$(BIN)/snakemake --lint
+
+format: .venv/test-ready
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+	$(BIN)/snakefmt Snakefile workflow
+
+schemas: env
+	$(BIN)/python -m raymark schemas workflow/schemas
+
+benchmarks: env
+	$(BIN)/python benchmarks/rendering.py
+	$(BIN)/python benchmarks/shard_rule.py
+	$(BIN)/python benchmarks/reading.py
+
+clean:
+	git clean -dfX -e '!.venv' results .snakemake logs

@@ -1,0 +1,30 @@
+"""Where every result lies, relative to the working folder.
+
+The workflow's rules and the command line both take their paths from here, so that a step run by
+hand reads and writes exactly what the workflow would.
+"""
+
+SOURCE = "results/sources/{source}/{file}"
+CT = "results/volumes/{dataset}/{subject}/ct.nii.gz"
+LABELS = "results/volumes/{dataset}/{subject}/labels.nii.gz"
+LANDMARKS = "results/volumes/{dataset}/{subject}/landmarks.csv"
+QUALITY = "results/volumes/{dataset}/{subject}/quality.csv"
+DEFORMATION = "results/volumes/{dataset}/{subject}/deformation.json"
+VIEWS = "results/views/{dataset}.parquet"
+SHARD = "results/shards/{dataset}/{view_set}/{subject}/{shard}.zarr.zip"
+MODEL_FOLDER = "results/models/{dataset}/{method}/{seed}"
+MODEL = MODEL_FOLDER + "/model.safetensors"
+LOSSES = MODEL_FOLDER + "/losses.csv"
+PREDICTIONS = "results/predictions/{dataset}/{method}/{seed}/{view_set}.parquet"
+ERRORS = "results/errors/{dataset}/{method}/{seed}/{view_set}.parquet"
+TABLE = "results/tables/{table}.{format}"
+FIGURE = "results/figures/{figure}.{format}"
+CONFIG = "results/config/{digest}.yaml"
+
+TABLE_FORMATS = ("csv", "md", "tex", "html")
+FIGURE_FORMATS = ("svg", "png")
+
+
+def shard_name(shard: int) -> str:
+    """Return the file stem of shard number `shard`."""
+    return f"{shard:05d}"
