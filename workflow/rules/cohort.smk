@@ -1,0 +1,54 @@
+# Virtual patients and the plan of views.
+
+
+def of_parent(pattern):
+    return lambda wildcards: pattern.format(
+        dataset=wildcards.dataset, subject=parent_of(wildcards.subject)
+    )
+
+
+rule virtual_patient:
+    input:
+        ct=of_parent(layout.CT),
+        labels=of_parent(layout.LABELS),
+        landmarks=of_parent(layout.LANDMARKS),
+    output:
+        ct=layout.CT,
+        labels=layout.LABELS,
+        landmarks=layout.LANDMARKS,
+        check=layout.DEFORMATION,
+    log:
+        "logs/virtual_patient/{dataset}/{subject}.log",
+    params:
+        config=dataset_config("cohort"),
+        seed=PROJECT.config.seed,
+        code=code_digest("raymark.cohort"),
+    wildcard_constraints:
+        subject=r"[A-Za-z0-9_-]+-v\d{3,}",
+    resources:
+        mem_mb=lambda wildcards, attempt: 4000 * attempt,
+    shell:
+        "raymark virtual-patient --config {CONFIG} {wildcards.dataset} {wildcards.subject}"
+        " > {log} 2>&1"
+
+
+rule views:
+    input:
+        landmarks=lambda wildcards: [
+            layout.LANDMARKS.format(dataset=wildcards.dataset, subject=subject)
+            for subject in every_subject(wildcards.dataset)
+        ],
+    output:
+        layout.VIEWS,
+    log:
+        "logs/views/{dataset}.log",
+    params:
+        config=dataset_config("view_sets", "cohort", "subjects", "views_per_shard"),
+        seed=PROJECT.config.seed,
+        splits=lambda wildcards: [
+            f"{SUBJECTS[s].patient}:{SUBJECTS[s].split}"
+            for s in PROJECT.datasets[wildcards.dataset].subjects
+        ],
+        code=code_digest("raymark.views"),
+    shell:
+        "raymark views --config {CONFIG} {wildcards.dataset} > {log} 2>&1"

@@ -1,0 +1,117 @@
+# What every stage shares: the checked configuration, the subjects, and the digests that decide
+# what reruns. Nothing here writes but the configuration's own copy under results/config.
+
+import json
+import os
+import sys
+from pathlib import Path
+
+from raymark import layout
+from raymark.config import project_of
+from raymark.errors import InputError
+from raymark.files import atomic
+from raymark.landmarks import read_landmark_set
+from raymark.provenance import code_digest, text_digest
+from raymark.sources import read_sources
+from raymark.subjects import parent_of, read_subjects, virtual_subjects
+from raymark.views import shards_of_view_set, subjects_of
+
+# The steps are commands of the environment that runs Snakemake, activated or not.
+os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+
+try:
+    PROJECT = project_of(config, " + ".join(map(str, workflow.configfiles)))
+    SUBJECTS = read_subjects(PROJECT.config.subjects)
+    SOURCES = read_sources(PROJECT.config.sources)
+    for name, dataset in PROJECT.datasets.items():
+        read_landmark_set(dataset.landmarks)
+        for view_set in dataset.view_sets:
+            subjects_of(dataset, view_set, SUBJECTS)
+except InputError as error:
+    sys.exit(f"raymark: {error}")
+
+
+def frozen_config():
+    """Write the merged configuration under its digest, once, and return its path."""
+    text = json.dumps(PROJECT.config.model_dump(mode="json"), indent=1)
+    path = Path(layout.CONFIG.format(digest=text_digest(text)))
+    if not path.exists():
+        with atomic(path) as partial:
+            partial.write_text(text + "\n")
+    return path
+
+
+CONFIG = frozen_config()
+
+
+wildcard_constraints:
+    dataset="[a-z0-9_]+",
+    method="[a-z0-9_]+",
+    view_set="[a-z0-9_]+",
+    subject="[A-Za-z0-9_-]+",
+    seed=r"\d+",
+    shard=r"\d{5}",
+
+
+def dataset_config(*sections):
+    """Give a rule the named sections of its data set as a parameter: a change in them reruns it."""
+
+    def of(wildcards):
+        dumped = PROJECT.datasets[wildcards.dataset].model_dump(mode="json")
+        return json.dumps({section: dumped[section] for section in sections})
+
+    return of
+
+
+def method_config(wildcards):
+    return PROJECT.methods[wildcards.method].model_dump_json()
+
+
+def landmark_file(wildcards):
+    return PROJECT.datasets[wildcards.dataset].landmarks
+
+
+def file_of(reference):
+    """Turn a cell of the subject sheet into the file it means."""
+    kind, _, name = reference.partition(":")
+    if kind == "source":
+        return layout.SOURCE.format(source=name, file=Path(SOURCES[name].member).name)
+    return name if kind == "recipe" else reference
+
+
+def shards(dataset, *view_sets):
+    return [
+        layout.SHARD.format(
+            dataset=dataset, view_set=view_set, subject=subject, shard=layout.shard_name(shard)
+        )
+        for view_set in view_sets
+        for subject, shard in shards_of_view_set(PROJECT.datasets[dataset], view_set, SUBJECTS)
+    ]
+
+
+def view_sets_for(dataset, role):
+    """List the view sets of a data set that play a role: train, validation or evaluate."""
+    return [n for n, s in PROJECT.datasets[dataset].view_sets.items() if s.role == role]
+
+
+def every_subject(dataset):
+    """List the subjects of a data set that some view set shows, virtual patients included."""
+    return sorted(
+        {
+            subject
+            for view_set in PROJECT.datasets[dataset].view_sets
+            for subject in subjects_of(PROJECT.datasets[dataset], view_set, SUBJECTS)
+        }
+    )
+
+
+def of_experiments(pattern, experiments):
+    """Fill a path pattern for every seed and evaluated view set of some experiments."""
+    return sorted(
+        {
+            pattern.format(dataset=e.dataset, method=e.method, seed=seed, view_set=view_set)
+            for e in experiments
+            for seed in e.seeds
+            for view_set in e.evaluate
+        }
+    )

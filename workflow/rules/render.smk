@@ -1,0 +1,31 @@
+# Views become shards of images; each shard is a job of its own.
+
+
+rule render:
+    input:
+        ct=layout.CT,
+        labels=layout.LABELS,
+        landmarks=layout.LANDMARKS,
+        views=layout.VIEWS,
+        names=landmark_file,
+    output:
+        layout.SHARD,
+    log:
+        "logs/render/{dataset}/{view_set}/{subject}/{shard}.log",
+    benchmark:
+        "results/benchmarks/render/{dataset}/{view_set}/{subject}/{shard}.tsv"
+    params:
+        config=dataset_config(
+            "landmarks", "use_landmarks", "detector", "physics", "beliefs", "projector"
+        ),
+        code=code_digest(
+            "raymark.rendering",
+            *(f"raymark.render.{p}" for p in sorted({d.projector for d in PROJECT.datasets.values()})),
+        ),
+    threads: 2
+    resources:
+        mem_mb=lambda wildcards, attempt: 3000 * attempt,
+        runtime=lambda wildcards, attempt: 30 * attempt,
+    shell:
+        "raymark render --config {CONFIG} {wildcards.dataset} {wildcards.view_set}"
+        " {wildcards.subject} {wildcards.shard} --threads {threads} > {log} 2>&1"
