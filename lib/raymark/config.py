@@ -111,7 +111,9 @@ class ViewSet(Section):
         description="the split of the subjects it shows (column `split` of the subject sheet)"
     )
     role: Literal["train", "validation", "evaluate"] = Field(description="what the set is used for")
-    sampling: RandomSphere | RandomBox | Grid | Orbit = Field(discriminator="kind")
+    sampling: RandomSphere | RandomBox | Grid | Orbit = Field(
+        discriminator="kind", description="how its poses are chosen"
+    )
     virtual_patients: bool = Field(True, description="show the subjects' virtual patients too")
     translation_mm: tuple[float, float, float] = Field(
         (0.0, 0.0, 0.0), description="largest shift of the isocentre along world x, y, z (uniform)"
@@ -289,7 +291,8 @@ def _allowed_keys(model: type[BaseModel], location: tuple) -> list[str]:
         elif isinstance(part, int):
             node = node["items"]
         else:
-            node = node.get("properties", {}).get(part) or node.get("additionalProperties", {})
+            entries = {**node.get("patternProperties", {}), "": node.get("additionalProperties")}
+            node = node.get("properties", {}).get(part) or next(filter(None, entries.values()), {})
     return sorted(_resolve(schema, node).get("properties", {}))
 
 

@@ -1,0 +1,112 @@
+"""The workflow as a whole: what it refuses, what it reruns, and that its results are reproducible."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pandas as pd
+import pytest
+import yaml
+from tests.workflow.conftest import DATASET, ROOT, make_project, method
+
+
+def tables(project):
+    return project.read("results/tables/*") | project.read("results/errors/**/*.parquet")
+
+
+def test_demo_and_paper_configurations_plan():
+    for extra in ([], ["--configfile", "config/paper.yaml"]):
+        command = [sys.executable, "-m", "snakemake", "--dry-run", "--cores", "1", *extra, "all"]
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_everything_promised_is_there(finished):
+    for stem in ("methods", "data"):
+        for suffix in ("csv", "md", "tex", "html"):
+            assert (finished.folder / f"results/tables/{stem}.{suffix}").stat().st_size > 0
+    errors = pd.read_parquet(finished.folder / "results/errors/balls/narrow/0/novel.parquet")
+    assert len(errors) == 5 * 4 * 3
+    assert errors.seen_in_training.all()
+
+
+def test_finished_run_plans_nothing(finished):
+    assert finished.planned() == set()
+
+
+def test_shards_and_cores_change_no_result(finished, tmp_path):
+    other = make_project(tmp_path / "other")
+    other.write("balls.yaml", DATASET | {"views_per_shard": 7})
+    other.snakemake("all", "--cores", "1")
+    assert tables(other) == tables(finished)
+
+
+def test_changed_method_reruns_that_method_only(finished):
+    changed = method("other")
+    changed["training"]["learning_rate"] = 2e-3
+    finished.write("other.yaml", changed)
+    try:
+        done = finished.snakemake("--dry-run", "all")
+    finally:
+        finished.write("other.yaml", method("other"))
+    text = done.stdout + done.stderr
+    assert "results/models/balls/other/0/model.safetensors" in text
+    assert "output: results/models/balls/narrow" not in text
+    assert "rule render" not in text
+
+
+def test_changed_detector_renders_again_but_plans_no_views(finished):
+    changed = DATASET | {"detector": DATASET["detector"] | {"pixel_mm": 3.0}}
+    finished.write("balls.yaml", changed)
+    try:
+        planned = finished.planned()
+    finally:
+        finished.write("balls.yaml", DATASET)
+    assert "render" in planned
+    assert not planned & {"views", "ingest", "virtual_patient", "landmarks"}
+
+
+@pytest.mark.parametrize(
+    ("file", "change", "parts"),
+    [
+        ("config.yaml", {"datasetz": []}, ["datasetz", "datasets"]),
+        ("config.yaml", {"preset": "huge"}, ["preset", "demo", "paper"]),
+        ("balls.yaml", {"detectors": {}}, ["balls.yaml", "detectors", "detector"]),
+        ("balls.yaml", {"subjects": ["nobody"]}, ["balls", "nobody", "ball_patient"]),
+        ("narrow.yaml", {"training": {"epochs": 0}}, ["narrow.yaml", "epochs", "0"]),
+    ],
+)
+def test_wrong_configuration_is_refused_before_any_job(tmp_path, file, change, parts):
+    project = make_project(tmp_path / "p")
+    values = yaml.safe_load((project.folder / file).read_text())
+    project.write(file, values | change)
+    done = project.snakemake("all", check=False)
+    text = done.stdout + done.stderr
+    assert done.returncode != 0
+    assert "Traceback" not in text
+    for part in parts:
+        assert part in text
+    assert not (project.folder / "results/volumes").exists()
+
+
+def test_killed_run_resumes_to_the_same_tables(finished, tmp_path):
+    project = make_project(tmp_path / "killed")
+    command = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile")]
+    command += ["--configfile", "config.yaml", "--cores", "2", "all"]
+    run = subprocess.Popen(
+        command,
+        cwd=project.folder,
+        start_new_session=True,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    while run.poll() is None and not list(project.folder.glob("results/shards/*/*/*/*.zip")):
+        time.sleep(0.05)
+    os.killpg(run.pid, signal.SIGKILL)
+    run.wait()
+    assert not (project.folder / "results/tables/methods.csv").exists()
+    project.snakemake("--unlock")
+    project.snakemake("all")
+    assert tables(project) == tables(finished)
