@@ -45,7 +45,7 @@ format: .venv/test-ready
 	$(BIN)/snakefmt Snakefile workflow
 
 schemas: env
-	$(BIN)/python -m raymark schemas workflow/schemas
+	$(BIN)/python -m raymark schemas
 
 benchmarks: env
 	$(BIN)/python benchmarks/rendering.py

@@ -75,15 +75,28 @@ def _parser() -> argparse.ArgumentParser:
             help="the main configuration file (default: %(default)s)",
         )
         command.add_argument("--threads", type=int, help="threads to use (default: all cores)")
-    _add_schemas(commands)
+    _add_tools(commands)
     return parser
 
 
-def _add_schemas(commands) -> None:
-    command = commands.add_parser(
+def _add_tools(commands) -> None:
+    """Add what is no step of the workflow."""
+    schemas = commands.add_parser(
         "schemas",
-        help="write the JSON schemas of the configuration",
-        description="Write the JSON schemas of the main, data set and method files.",
+        help="write the configuration's JSON schemas and reference",
+        description="Write the JSON schemas and config/README.md below the project's folder.",
     )
-    command.add_argument("folder", help="where to write them")
-    command.set_defaults(threads=None)
+    schemas.add_argument("root", nargs="?", default=".", help="the project's folder")
+    detect = commands.add_parser(
+        "detect",
+        help="find landmarks in an X-ray image of your own",
+        description="Find landmarks in a DICOM, PNG, TIFF, NIfTI or MHA image, bone bright. Writes "
+        "them as CSV and draws them on the image. Where the file does not tell the pixel size, "
+        "the image is taken to show the same field of view as the training images.",
+    )
+    detect.add_argument("model_path", metavar="model", help="a model.safetensors")
+    detect.add_argument("image_path", metavar="image", help="the X-ray")
+    detect.add_argument("--out", dest="out_path", default="points.csv", help="default: %(default)s")
+    detect.add_argument("--pixel-mm", type=float, help="pixel pitch at the detector")
+    for command in (schemas, detect):
+        command.set_defaults(threads=None)
