@@ -1,0 +1,123 @@
+"""Voxels with a place in the world, and the checks that every grid has to pass."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+
+from raymark.errors import InputError
+
+SHEAR_TOLERANCE = 1e-3  # cosine between two axes: 0.06°, above what rounded headers leave behind
+SMALLEST_VOXEL_MM, LARGEST_VOXEL_MM = 1e-3, 100.0
+SAME_PLACE_MM = 0.05  # corners of two grids closer than this are the same corners
+
+
+@dataclass(frozen=True)
+class Volume:
+    """A CT: int16 HU (x, y, z) and the affine (4, 4) from voxel indices to world RAS mm.
+
+    `orientation` tells how the file it came from stored its axes (``LAS``, ``LPS``, ...).
+    """
+
+    hu_xyz: np.ndarray
+    affine: np.ndarray
+    orientation: str = "RAS"
+
+    @property
+    def spacing_mm(self) -> np.ndarray:
+        """Distance of neighbouring voxel centres along x, y, z, (3,) mm."""
+        return spacing_of(self.affine)
+
+
+@dataclass(frozen=True)
+class LabelMap:
+    """Label ids (x, y, z), uint8 or int16, zero is background; the affine is the CT's."""
+
+    labels_xyz: np.ndarray
+    affine: np.ndarray
+
+    @property
+    def spacing_mm(self) -> np.ndarray:
+        """Distance of neighbouring voxel centres along x, y, z, (3,) mm."""
+        return spacing_of(self.affine)
+
+
+def spacing_of(affine: np.ndarray) -> np.ndarray:
+    """Return the lengths (3,) of the voxel steps of an affine (4, 4)."""
+    return np.linalg.norm(affine[:3, :3], axis=0)
+
+
+def check_shape(source: str | Path, shape: tuple[int, ...]) -> None:
+    """Refuse anything but a three-dimensional grid with at least two voxels along each axis."""
+    if len(shape) > 3:
+        raise InputError(
+            source,
+            f"has {len(shape)} dimensions (a time series, a vector field or several phases)",
+            "Save one three-dimensional volume of it, e.g. with 3D Slicer",
+        )
+    if len(shape) < 3 or min(shape) < 2:
+        size = " × ".join(map(str, shape)) or "nothing"
+        raise InputError(
+            source,
+            f"holds {size}, not a volume of at least two voxels along each axis",
+            "Give the whole three-dimensional scan",
+        )
+
+
+def check_affine(source: str | Path, affine: np.ndarray) -> None:
+    """Refuse an affine (4, 4) that is singular, absurd or sheared; oblique grids are fine."""
+    spacing = spacing_of(affine)
+    if not np.isfinite(affine).all() or not spacing.all():
+        raise _singular(source)
+    axes = affine[:3, :3] / spacing
+    if abs(np.linalg.det(axes)) < 0.01:
+        raise _singular(source)
+    if spacing.min() < SMALLEST_VOXEL_MM or spacing.max() > LARGEST_VOXEL_MM:
+        raise InputError(
+            source,
+            f"has voxels of {_by(spacing)} mm",
+            "Correct the spacing in its header; it is in millimetres",
+        )
+    cosines = np.abs(axes.T @ axes - np.eye(3))
+    if cosines.max() > SHEAR_TOLERANCE:
+        raise sheared(source)
+
+
+def _singular(source: str | Path) -> InputError:
+    return InputError(
+        source,
+        "has a singular affine: its header does not say where the voxels lie",
+        "Convert the original scan again, or correct spacing and directions in the header",
+    )
+
+
+def sheared(source: str | Path) -> InputError:
+    """The error for grids whose axes are not at right angles."""
+    return InputError(
+        source,
+        "has a sheared grid: its slices are shifted sideways (the gantry was tilted)",
+        "Resample it to a rectangular grid first, e.g. dcm2niix does and names the file _Tilt, "
+        "and so does 3D Slicer's acquisition geometry regularization",
+    )
+
+
+def _by(numbers: np.ndarray) -> str:
+    return " × ".join(f"{number:.4g}" for number in numbers)
+
+
+def to_ras(voxels: np.ndarray, affine: np.ndarray) -> tuple[np.ndarray, np.ndarray, str]:
+    """Permute and flip axes to the ones closest to RAS, and the affine with them.
+
+    Returns voxels (x, y, z), affine (4, 4) and the axis codes found. No voxel moves in the world.
+    """
+    axes = nib.orientations.io_orientation(affine)
+    ras_affine = affine @ nib.orientations.inv_ornt_aff(axes, voxels.shape)
+    codes = "".join(nib.orientations.ornt2axcodes(axes))
+    return nib.orientations.apply_orientation(voxels, axes), ras_affine + 0.0, codes  # no -0.0
+
+
+def corners_mm(affine: np.ndarray, shape_xyz: tuple[int, ...]) -> np.ndarray:
+    """Return the world positions (8, 3) of the centres of a grid's corner voxels."""
+    indices = np.indices((2, 2, 2)).reshape(3, 8).T * (np.array(shape_xyz) - 1)
+    return indices @ affine[:3, :3].T + affine[:3, 3]

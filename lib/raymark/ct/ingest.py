@@ -1,0 +1,42 @@
+"""The ingestion step: one subject's CT and labels in, canonical files and quality row out."""
+
+import csv
+from pathlib import Path
+
+import numpy as np
+
+from raymark.config import Ct
+from raymark.ct.canonical import canonical
+from raymark.ct.grid import LabelMap
+from raymark.ct.quality import quality
+from raymark.ct.read import read_ct, read_labels
+from raymark.ct.store import write_labels, write_volume
+from raymark.files import atomic
+
+
+def ingest(
+    ct_path: str | Path,
+    labels_path: str | Path | None,
+    config: Ct,
+    out_volume: str | Path,
+    out_labels: str | Path,
+    out_quality: str | Path,
+    subject: str,
+) -> None:
+    """Read, check and bring one subject's CT to canonical form; write three files, the row last.
+
+    Without labels the label map is all background, so that later steps find the same three files for
+    every subject. Raises InputError for input that cannot be used; then nothing is written.
+    """
+    original = read_ct(ct_path)
+    labels = None if labels_path is None else read_labels(labels_path, like=original)
+    volume, labels = canonical(original, labels, config)
+    if labels is None:
+        labels = LabelMap(np.zeros(volume.hu_xyz.shape, np.uint8), volume.affine)
+    row = {"subject": subject} | quality(volume, original)
+    write_volume(out_volume, volume)
+    write_labels(out_labels, labels)
+    with atomic(out_quality) as partial, open(partial, "w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, fieldnames=list(row), lineterminator="\n")
+        writer.writeheader()
+        writer.writerow(row)
