@@ -9,6 +9,7 @@ import time
 import pandas as pd
 import pytest
 import yaml
+
 from tests.workflow.conftest import DATASET, ROOT, make_project, method
 
 
