@@ -1,0 +1,1 @@
+"""Metrics: arrays in, numbers out; they know no method and no file."""
