@@ -8,6 +8,7 @@ from raymark.ct.grid import LabelMap, Volume
 from raymark.errors import InputError
 
 FWHM_PER_SIGMA = np.sqrt(8 * np.log(2))
+ROUNDING = 1e-4  # shares closer than this are equal: the background wins, then the lower id
 
 
 def canonical(
@@ -17,7 +18,7 @@ def canonical(
 
     Order: HU below `lowest_hu` are raised to it; the box around `region_labels` is cut out with its
     margin; both are resampled to isotropic `spacing_mm` (HU linearly, low-pass filtered along axes that
-    become coarser; labels by nearest neighbours). Raises InputError if the region's labels are missing.
+    become coarser; each voxel takes the label that fills most of it). Raises InputError if the region's labels are missing.
     """
     hu_xyz = np.maximum(volume.hu_xyz, np.int16(config.lowest_hu))
     volume = Volume(hu_xyz, volume.affine, volume.orientation)
@@ -56,24 +57,52 @@ def _resample(
 ) -> tuple[Volume, LabelMap | None]:
     """Resample to isotropic voxels along the same axes; the first voxel keeps its centre."""
     step = spacing_mm / volume.spacing_mm  # in old voxels
-    shape = tuple(int(n) for n in np.floor((np.array(volume.hu_xyz.shape) - 1) / step + 1e-6) + 1)
+    shape = np.floor((np.array(volume.hu_xyz.shape) - 1) / step + 1e-6).astype(int) + 1
     affine = volume.affine.copy()
     affine[:3, :3] *= step
-    resampled = Volume(_resample_hu(volume.hu_xyz, step, shape), affine, volume.orientation)
+    hu_xyz = np.rint(_at_multiples(volume.hu_xyz, step, np.zeros(3), shape)).astype(np.int16)
+    resampled = Volume(hu_xyz, affine, volume.orientation)
     if labels is None:
         return resampled, None
-    # Half-way positions go to the even voxel: neither side gains, so that no label drifts.
-    nearest = [np.rint(np.arange(n) * s).astype(int) for n, s in zip(shape, step, strict=True)]
-    return resampled, LabelMap(labels.labels_xyz[np.ix_(*nearest)], affine)
+    return resampled, LabelMap(_largest_share(labels.labels_xyz, step, shape), affine)
 
 
-def _resample_hu(hu_xyz: np.ndarray, step: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """Interpolate linearly at multiples of `step`, after a low-pass filter where step > 1.
+def _at_multiples(
+    voxels: np.ndarray, step: np.ndarray, start: np.ndarray, shape: np.ndarray
+) -> np.ndarray:
+    """Interpolate linearly at ``start + i * step``, after a low-pass filter where step > 1.
 
     The Gaussian's width turns a resolution of one old voxel into one of one new voxel (both as full
     width at half maximum), as in Cardoso et al., "Scale factor point spread function matching", 2015.
     """
     sigma = np.sqrt(np.maximum(step**2 - 1, 0)) / FWHM_PER_SIGMA
-    smooth = ndimage.gaussian_filter(hu_xyz.astype(np.float32), sigma, mode="nearest")
-    fine = ndimage.affine_transform(smooth, step, output_shape=shape, order=1, mode="nearest")
-    return np.rint(fine).astype(np.int16)
+    smooth = ndimage.gaussian_filter(voxels.astype(np.float32), sigma, mode="nearest")
+    return ndimage.affine_transform(
+        smooth, step, offset=start, output_shape=tuple(shape), order=1, mode="nearest"
+    )
+
+
+def _largest_share(labels_xyz: np.ndarray, step: np.ndarray, shape: np.ndarray) -> np.ndarray:
+    """Give every new voxel the label that fills most of it, the background where none does.
+
+    Each label is resampled like HU, as a map of ones. Nearest neighbours would shift a label by up to
+    half a voxel wherever new centres fall between old ones.
+    """
+    result, share, filled = (np.zeros(shape, t) for t in (labels_xyz.dtype, "f4", "f4"))
+    reach = np.ceil(3 * np.maximum(step, 1)).astype(int)  # of filter and interpolation
+    for label, box in enumerate(ndimage.find_objects(labels_xyz), start=1):
+        if box is None:
+            continue
+        low = np.maximum([side.start for side in box] - reach, 0)
+        high = np.minimum([side.stop for side in box] + reach, labels_xyz.shape)
+        first = np.ceil(low / step).astype(int)
+        count = np.minimum(np.floor((high - 1) / step + 1e-6).astype(int) + 1, shape) - first
+        inside = labels_xyz[tuple(map(slice, low, high))] == label
+        of_label = _at_multiples(inside, step, first * step - low, count)
+        new_box = tuple(map(slice, first, first + count))
+        ahead = of_label > share[new_box] + ROUNDING
+        result[new_box][ahead] = label
+        share[new_box][ahead] = of_label[ahead]
+        filled[new_box] += of_label
+    result[share <= 1 - filled + ROUNDING] = 0
+    return result

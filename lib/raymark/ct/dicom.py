@@ -131,7 +131,7 @@ def _unsafe(path: Path, what: str) -> InputError:
 def _slices(path: Path, files: dict[str, Open]) -> list[Slice]:
     """Read the headers of all files and see that they are slices of one and the same CT series."""
     headers = {f"{path}/{name}": _header(f"{path}/{name}", files[name]) for name in files}
-    series = {header.get("SeriesInstanceUID") for header in headers.values()}
+    series = {header.SeriesInstanceUID for header in headers.values()}
     if len(series) > 1:
         raise InputError(
             path,
@@ -163,7 +163,10 @@ def _header(source: str, open_file: Open) -> pydicom.Dataset:
                 source, "is no DICOM file", "Take it out of the series, or copy it again"
             )
         file.seek(0)
-        return pydicom.dcmread(file, stop_before_pixels=True, specific_tags=TAGS)
+        header = pydicom.dcmread(file, stop_before_pixels=True, specific_tags=TAGS)
+        if not header.get("SeriesInstanceUID"):  # also when the file ends within its header
+            raise _bad_tag(source, "SeriesInstanceUID")
+        return header
 
 
 def _check_kind(source: str, header: pydicom.Dataset) -> None:
@@ -225,7 +228,7 @@ def _bad_tag(source: str, tag: str) -> InputError:
     return InputError(
         source,
         f"has no usable {tag}",
-        "Export the series again from the archive or scanner, original images only",
+        "Copy or export the series again, original images only",
     )
 
 
