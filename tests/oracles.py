@@ -29,11 +29,10 @@ class Ellipsoid:
         to_unit_ball = np.linalg.inv(self.axes_mm)
         source = to_unit_ball @ (source_position(camera) - self.centre_mm)
         along = directions @ to_unit_ball.T
-        a = (along**2).sum(axis=-1)
-        b = along @ source
-        discriminant = np.maximum(b**2 - a * (source @ source - 1), 0)
-        chord = 2 * np.sqrt(discriminant) / a
-        return self.density * chord * np.linalg.norm(directions, axis=-1)
+        squared = (along**2).sum(axis=-1)
+        half_chord = np.sqrt(np.maximum((along @ source) ** 2 / squared - source @ source + 1, 0))
+        mm_per_unit = np.linalg.norm(directions, axis=-1) / np.sqrt(squared)
+        return self.density * self.through_unit_ball(half_chord) * mm_per_unit
 
     def voxelised(
         self, shape_xyz: tuple[int, int, int], voxel_to_world: np.ndarray, supersampling: int = 4
@@ -45,10 +44,31 @@ class Ellipsoid:
         matrix = to_unit_ball @ voxel_to_world[:3, :3]
         shift = to_unit_ball @ (voxel_to_world[:3, 3] - self.centre_mm)
         position = index @ matrix.T + shift
-        filled = np.zeros(shape_xyz)
+        total = np.zeros(shape_xyz)
         for offset in product(offsets, repeat=3):
-            filled += ((position + matrix @ offset) ** 2).sum(axis=-1) <= 1
-        return (self.density * filled / supersampling**3).astype(np.float32)
+            total += self.in_unit_ball(((position + matrix @ offset) ** 2).sum(axis=-1))
+        return (self.density * total / supersampling**3).astype(np.float32)
+
+    def in_unit_ball(self, squared_radius: np.ndarray) -> np.ndarray:
+        """Return the relative density at a squared distance from the centre of the unit ball."""
+        return (squared_radius <= 1).astype(np.float64)
+
+    def through_unit_ball(self, half_chord: np.ndarray) -> np.ndarray:
+        """Return the integral of `in_unit_ball` along a chord of the unit ball."""
+        return 2 * half_chord
+
+
+class SoftEllipsoid(Ellipsoid):
+    """An ellipsoid whose density falls as 1 − |u|² to zero at its surface.
+
+    Its image has a derivative everywhere; the solid one's has none at the silhouette.
+    """
+
+    def in_unit_ball(self, squared_radius: np.ndarray) -> np.ndarray:
+        return np.maximum(1 - squared_radius, 0)
+
+    def through_unit_ball(self, half_chord: np.ndarray) -> np.ndarray:
+        return 4 / 3 * half_chord**3
 
 
 def source_position(camera: Camera) -> np.ndarray:
