@@ -5,8 +5,12 @@ Cell j of a map covers the pixels ``stride*j`` to ``stride*j + stride - 1``; its
 at the landmark's true place, between cell centres or not (Wei 2016; Bier 2018, section 2.1).
 """
 
+from importlib import import_module
+from typing import Any
+
 import numpy as np
-import torch
+
+Array = Any  # a NumPy array or a torch tensor; torch is imported only where tensors come in
 
 
 def belief_shape(shape_yx: tuple[int, int], stride: int) -> tuple[int, int]:
@@ -14,29 +18,28 @@ def belief_shape(shape_yx: tuple[int, int], stride: int) -> tuple[int, int]:
     return -(-shape_yx[0] // stride), -(-shape_yx[1] // stride)
 
 
-def cell_to_px(cell: torch.Tensor | np.ndarray, stride: int):
+def cell_to_px(cell: Array, stride: float) -> Array:
     """Convert positions in cells to positions in image px."""
     return cell * stride + (stride - 1) / 2
 
 
 def belief_maps(
-    points_px: torch.Tensor,
-    visible: torch.Tensor,
-    shape_yx: tuple[int, int],
-    stride: int,
-    sigma_px: float,
-) -> torch.Tensor:
-    """Render belief maps (..., landmark, row, column) on the device of `points_px`.
+    points_px: Array, visible: Array, shape_yx: tuple[int, int], stride: int, sigma_px: float
+) -> Array:
+    """Render belief maps (..., landmark, row, column) of the kind and on the device of `points_px`.
 
     `points_px` is (..., landmark, 2) as (x, y) in image px, `visible` (..., landmark); a landmark
-    that is not visible, or whose position is not finite, has an empty map. `sigma_px` is in image px.
+    that is not visible, or whose position is not finite, has an empty map. `sigma_px` is in px.
     """
+    xp = np if isinstance(points_px, np.ndarray) else import_module("torch")
+    present = visible & xp.isfinite(points_px).all(-1)
+    points = xp.where(present[..., None], points_px, xp.zeros_like(points_px))
     rows, columns = belief_shape(shape_yx, stride)
-    present = visible & torch.isfinite(points_px).all(-1)
-    points = torch.where(present[..., None], points_px, torch.zeros_like(points_px))
-    centres_x = cell_to_px(torch.arange(columns, device=points.device, dtype=points.dtype), stride)
-    centres_y = cell_to_px(torch.arange(rows, device=points.device, dtype=points.dtype), stride)
-    along_x = torch.exp(-((centres_x - points[..., 0:1]) ** 2) / (2 * sigma_px**2))
-    along_y = torch.exp(-((centres_y - points[..., 1:2]) ** 2) / (2 * sigma_px**2))
-    along_y = along_y * present[..., None]
-    return along_y[..., :, None] * along_x[..., None, :]
+
+    def along(size: int, axis: int) -> Array:
+        centres = cell_to_px(np.arange(size), stride)
+        centres = xp.asarray(centres, dtype=points.dtype, device=points.device)
+        return xp.exp(-((centres - points[..., axis : axis + 1]) ** 2) / (2 * sigma_px**2))
+
+    along_y = along(rows, 1) * present[..., None]
+    return along_y[..., :, None] * along(columns, 0)[..., None, :]

@@ -1,0 +1,207 @@
+"""What each subcommand does: names of the configuration in, files under results/ out.
+
+Paths come from `raymark.layout`, work is done elsewhere; the heavy libraries are imported inside the
+steps that need them, so that every command starts fast.
+"""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from raymark import layout
+from raymark.config import Dataset, Project, read_project
+from raymark.errors import InputError
+from raymark.files import sha256_of
+from raymark.subjects import Subject, parent_of, read_subjects
+
+
+def fetch(config: str, source: str) -> None:
+    from raymark.sources import fetch, read_sources
+
+    sources = read_sources(read_project(config).config.sources)
+    declared = _named(sources, source, "source")
+    fetch(declared, layout.SOURCE.format(source=source, file=Path(declared.member).name))
+
+
+def ingest(config: str, dataset: str, subject: str) -> None:
+    from raymark.ct import ingest
+
+    project = read_project(config)
+    row = _subject(project, subject)
+    ingest(
+        _file_of(project, row.ct),
+        _file_of(project, row.labels) if row.labels else None,
+        _dataset(project, dataset).ct,
+        out_volume=layout.CT.format(dataset=dataset, subject=subject),
+        out_labels=layout.LABELS.format(dataset=dataset, subject=subject),
+        out_quality=layout.QUALITY.format(dataset=dataset, subject=subject),
+        subject=subject,
+    )
+
+
+def landmarks(config: str, dataset: str, subject: str) -> None:
+    from raymark.ct import read_label_map
+    from raymark.landmarks import (
+        check_landmarks,
+        compute_landmarks,
+        read_landmark_set,
+        write_landmarks,
+    )
+
+    project = read_project(config)
+    row = _subject(project, subject)
+    landmark_set = read_landmark_set(_dataset(project, dataset).landmarks)
+    labels_path = layout.LABELS.format(dataset=dataset, subject=subject)
+    labels = read_label_map(labels_path)
+    source = _file_of(project, row.landmarks)
+    if row.landmarks.startswith("recipe:"):
+        recipes = read_landmark_set(source)
+        grid = labels.labels_xyz, labels.affine
+        table = compute_landmarks(*grid, recipes, subject, labels_path)
+    else:
+        from raymark.landmarks import read_landmarks
+
+        table = read_landmarks(source, subject)
+    shape = labels.labels_xyz.shape
+    names, pairs = landmark_set.names, landmark_set.flip_pairs
+    table = check_landmarks(table, names, shape, labels.affine, pairs, source)
+    write_landmarks(table, layout.LANDMARKS.format(dataset=dataset, subject=subject))
+
+
+def virtual_patient(config: str, dataset: str, subject: str) -> None:
+    from raymark.cohort import make_virtual_patient, write_virtual_patient
+    from raymark.ct import read_label_map, read_volume
+
+    project = read_project(config)
+    parent = parent_of(_subject(project, subject).subject)
+    volume = read_volume(layout.CT.format(dataset=dataset, subject=parent))
+    labels = read_label_map(layout.LABELS.format(dataset=dataset, subject=parent))
+    table = pd.read_csv(layout.LANDMARKS.format(dataset=dataset, subject=parent))
+    patient = make_virtual_patient(
+        volume.hu_xyz,
+        labels.labels_xyz,
+        volume.affine,
+        table[["x_mm", "y_mm", "z_mm"]].to_numpy(),
+        _dataset(project, dataset).cohort,
+        dataset=dataset,
+        subject=subject,
+        seed=project.config.seed,
+    )
+    write_virtual_patient(
+        patient,
+        table,
+        ct=layout.CT.format(dataset=dataset, subject=subject),
+        labels=layout.LABELS.format(dataset=dataset, subject=subject),
+        landmarks=layout.LANDMARKS.format(dataset=dataset, subject=subject),
+        check=layout.DEFORMATION.format(dataset=dataset, subject=subject),
+    )
+
+
+def views(config: str, dataset: str) -> None:
+    from raymark.views import plan_views, subjects_of, write_views
+
+    project = read_project(config)
+    settings = _dataset(project, dataset)
+    sheet = read_subjects(project.config.subjects)
+    shown = {s for name in settings.view_sets for s in subjects_of(settings, name, sheet)}
+    isocentres = {
+        subject: _landmark_points(settings, subject).mean(axis=0) for subject in sorted(shown)
+    }
+    table = plan_views(settings, sheet, isocentres, project.config.seed)
+    write_views(layout.VIEWS.format(dataset=dataset), table)
+
+
+def render(config: str, dataset: str, view_set: str, subject: str, shard: int) -> None:
+    from raymark.ct import read_volume
+    from raymark.provenance import text_digest
+    from raymark.rendering import render_shard
+    from raymark.views import read_views
+
+    settings = _dataset(read_project(config), dataset)
+    names, pairs = _landmark_names(settings)
+    table = read_views(layout.VIEWS.format(dataset=dataset))
+    mine = (table.view_set == view_set) & (table.subject == subject) & (table.shard == shard)
+    if not mine.any():
+        raise InputError(
+            f"shard {shard} of {dataset}, {view_set}, {subject}",
+            "has no views",
+            "See the views table for what there is",
+        )
+    ct = layout.CT.format(dataset=dataset, subject=subject)
+    points = _landmark_points(settings, subject)
+    content = [sha256_of(ct), points.tobytes().hex(), table[mine].to_csv()]
+    render_shard(
+        read_volume(ct),
+        points,
+        names,
+        pairs,
+        table[mine],
+        settings,
+        layout.SHARD.format(
+            dataset=dataset, view_set=view_set, subject=subject, shard=layout.shard_name(shard)
+        ),
+        digest=text_digest(*content, settings.model_dump_json(exclude={"view_sets", "cohort"})),
+    )
+
+
+def schemas(root: str) -> None:
+    from raymark.reference import write_reference
+
+    write_reference(root)
+
+
+def detect(model_path: str, image_path: str, out_path: str, pixel_mm: float | None) -> None:
+    from raymark.detect import detect
+
+    detect(model_path, image_path, out_path, pixel_mm)
+
+
+def _named(table: dict, name: str, kind: str):
+    """Look a name up; an unknown one is the user's mistake."""
+    if name not in table:
+        raise InputError(f"{kind} {name!r}", "is not known", f"Known: {', '.join(table)}")
+    return table[name]
+
+
+def _dataset(project: Project, name: str) -> Dataset:
+    return _named(project.datasets, name, "data set")
+
+
+def _landmark_names(settings: Dataset) -> tuple[list[str], list[tuple[str, str]]]:
+    """Return the landmarks a data set uses, in its order, and those of them that swap sides."""
+    from raymark.landmarks import flip_pairs, read_landmark_set
+
+    landmark_set = read_landmark_set(settings.landmarks)
+    names = settings.use_landmarks or landmark_set.names
+    unknown = [name for name in names if name not in landmark_set.names]
+    if unknown:
+        raise InputError(
+            f"data set {settings.name}, use_landmarks",
+            f"{unknown[0]!r} is not in {settings.landmarks}",
+            f"Known: {', '.join(landmark_set.names)}",
+        )
+    return names, flip_pairs(names)
+
+
+def _landmark_points(settings: Dataset, subject: str) -> np.ndarray:
+    """Return the used landmarks of a subject, (landmark, 3) in world mm, in the data set's order."""
+    path = layout.LANDMARKS.format(dataset=settings.name, subject=subject)
+    table = pd.read_csv(path).set_index("landmark")
+    names, _ = _landmark_names(settings)
+    return table.loc[names, ["x_mm", "y_mm", "z_mm"]].to_numpy()
+
+
+def _subject(project: Project, name: str) -> Subject:
+    return _named(read_subjects(project.config.subjects), parent_of(name), "subject")
+
+
+def _file_of(project: Project, reference: str) -> str:
+    """Turn a cell of the subject sheet into the file it means."""
+    from raymark.sources import read_sources
+
+    kind, _, name = reference.partition(":")
+    if kind != "source":
+        return name if kind == "recipe" else reference
+    source = _named(read_sources(project.config.sources), name, "source")
+    return layout.SOURCE.format(source=name, file=Path(source.member).name)
