@@ -40,6 +40,7 @@ def render_shard(
     attributes = {
         "dataset": dataset.name,
         "view": views["view"].tolist(),
+        "subject": views["subject"].tolist(),
         "landmarks": names,
         "flip_pairs": [list(pair) for pair in flip_pairs],
         "pixel_mm": dataset.detector.pixel_mm,

@@ -11,7 +11,7 @@ whole. Its arrays, one chunk per view:
     K                float64 (view, 3, 3)                  px
     world_to_camera  float64 (view, 4, 4)                  mm
 
-Attributes: `view` (ids), `landmarks` (names), `flip_pairs`, `pixel_mm`, `stride`, `sigma_px`,
+Attributes: `view` (ids), `subject` (of each view), `landmarks` (names), `flip_pairs`, `pixel_mm`, `stride`, `sigma_px`,
 `units`, `digest` (of what made it). Equal content gives equal bytes.
 """
 
@@ -156,6 +156,7 @@ class Shards:
         self.flip_pairs = [tuple(pair) for pair in first["flip_pairs"]]
         self.pixel_mm: float = first["pixel_mm"]
         self.views: list[str] = [view for a in self.attributes for view in a["view"]]
+        self.subjects: list[str] = [subject for a in self.attributes for subject in a["subject"]]
         self.digest = text_digest(*(a["digest"] for a in self.attributes), *self.views)
         counts = [len(a["view"]) for a in self.attributes]
         self._shard_of = np.repeat(np.arange(len(counts)), counts)

@@ -74,7 +74,11 @@ def virtual_patient(config: str, dataset: str, subject: str) -> None:
     from raymark.ct import read_label_map, read_volume
 
     project = read_project(config)
-    parent = parent_of(_subject(project, subject).subject)
+    parent = _subject(project, subject).subject
+    if parent == subject:
+        raise InputError(
+            subject, "is not a virtual patient", f"Ask for {subject}-v001, for example"
+        )
     volume = read_volume(layout.CT.format(dataset=dataset, subject=parent))
     labels = read_label_map(layout.LABELS.format(dataset=dataset, subject=parent))
     table = pd.read_csv(layout.LANDMARKS.format(dataset=dataset, subject=parent))
@@ -145,6 +149,48 @@ def render(config: str, dataset: str, view_set: str, subject: str, shard: int) -
     )
 
 
+def train(config: str, dataset: str, method: str, seed: int) -> None:
+    from raymark.shards import Shards
+    from raymark.training import train
+
+    project = read_project(config)
+    train(
+        _named(project.methods, method, "method"),
+        Shards(_shards_with_role(project, dataset, "train")),
+        Shards(_shards_with_role(project, dataset, "validation")),
+        layout.MODEL_FOLDER.format(dataset=dataset, method=method, seed=seed),
+        seed,
+    )
+
+
+def predict(config: str, dataset: str, method: str, seed: int, view_set: str) -> None:
+    from raymark.prediction import predict
+    from raymark.shards import Shards
+
+    place = {"dataset": dataset, "method": method, "seed": seed}
+    predict(
+        layout.MODEL.format(**place),
+        Shards(_shards(read_project(config), dataset, view_set)),
+        layout.PREDICTIONS.format(**place, view_set=view_set),
+        dataset,
+        view_set,
+    )
+
+
+def evaluate(config: str, dataset: str, method: str, seed: int, view_set: str) -> None:
+    from raymark.evaluation import evaluate
+
+    project = read_project(config)
+    place = {"dataset": dataset, "method": method, "seed": seed, "view_set": view_set}
+    evaluate(
+        layout.PREDICTIONS.format(**place),
+        _shards(project, dataset, view_set),
+        layout.VIEWS.format(dataset=dataset),
+        _dataset(project, dataset),
+        layout.ERRORS.format(**place),
+    )
+
+
 def schemas(root: str) -> None:
     from raymark.reference import write_reference
 
@@ -190,6 +236,26 @@ def _landmark_points(settings: Dataset, subject: str) -> np.ndarray:
     table = pd.read_csv(path).set_index("landmark")
     names, _ = _landmark_names(settings)
     return table.loc[names, ["x_mm", "y_mm", "z_mm"]].to_numpy()
+
+
+def _shards(project: Project, dataset: str, view_set: str) -> list[str]:
+    """Return the paths of a view set's shards."""
+    from raymark.views import shards_of_view_set
+
+    settings = _dataset(project, dataset)
+    _named(settings.view_sets, view_set, "view set")
+    place = {"dataset": dataset, "view_set": view_set}
+    sheet = read_subjects(project.config.subjects)
+    return [
+        layout.SHARD.format(**place, subject=subject, shard=layout.shard_name(shard))
+        for subject, shard in shards_of_view_set(settings, view_set, sheet)
+    ]
+
+
+def _shards_with_role(project: Project, dataset: str, role: str) -> list[str]:
+    view_sets = _dataset(project, dataset).view_sets
+    names = [name for name, view_set in view_sets.items() if view_set.role == role]
+    return [path for name in names for path in _shards(project, dataset, name)]
 
 
 def _subject(project: Project, name: str) -> Subject:
