@@ -10,7 +10,7 @@ class Ratio:
     """``sum(numerator) / sum(denominator)`` over rows (n,), or its square root.
 
     With `group_n` (integers from 0) the ratio is taken in each group and the groups that have rows
-    are averaged with equal weight. Rows with a zero denominator take no part; nothing to divide by
+    are averaged with equal weight. A row that takes no part has zero in both; nothing to divide by
     gives NaN.
     """
 

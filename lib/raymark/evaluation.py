@@ -1,0 +1,199 @@
+"""Predictions against the truth: one table of errors that every table and figure is made from.
+
+Every row of the predictions is kept. A landmark that was not detected, or that is not on the image,
+still has the error of its point where it has one; `detected` and `visible` say what the metrics
+count. `error_detector_mm` is measured in the plane of the detector, `error_isocentre_mm` is that
+divided by the view's magnification of the isocentre.
+"""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from raymark.config import Dataset
+from raymark.errors import InputError
+from raymark.files import atomic
+from raymark.metrics.errors import detector_mm, isocentre_mm, radial_errors
+from raymark.shards import Shards
+from raymark.views import read_views, seen_in_training
+
+MEAN_POSITION = "mean_position"
+PREDICTION_COLUMNS = [
+    *("dataset", "method", "seed", "view_set", "view", "subject", "landmark", "instance"),
+    *("x_px", "y_px", "confidence", "detected"),
+]
+ERROR_COLUMNS = [
+    *PREDICTION_COLUMNS,
+    *("patient", "x_true_px", "y_true_px", "visible"),
+    *("error_px", "error_detector_mm", "error_isocentre_mm"),
+    *("primary_deg", "secondary_deg", "seen_in_training"),
+]
+_OF_THE_VIEW = [
+    *("patient", "primary_deg", "secondary_deg", "seen_in_training"),
+    *("source_to_isocentre_mm", "source_to_detector_mm"),
+]
+
+
+def truth_of(shards: Shards) -> pd.DataFrame:
+    """List where the landmarks of all views of some shards lie, in their order.
+
+    Columns: view, landmark, x_true_px, y_true_px, visible.
+    """
+    index = pd.MultiIndex.from_product([shards.views, shards.landmarks], names=["view", "landmark"])
+    xy_px = shards.small["landmarks"].astype(float)
+    columns = {
+        "x_true_px": xy_px[..., 0].ravel(),
+        "y_true_px": xy_px[..., 1].ravel(),
+        "visible": shards.small["visible"].astype(bool).ravel(),
+    }
+    return pd.DataFrame(columns, index=index).reset_index()
+
+
+def evaluate(
+    predictions_path: str | Path,
+    shard_paths: Sequence[str | Path],
+    views_path: str | Path,
+    dataset: Dataset,
+    out_path: str | Path,
+) -> None:
+    """Write the errors table of one file of predictions."""
+    shards = Shards(shard_paths)
+    try:
+        predictions = pd.read_parquet(predictions_path)
+    except (OSError, pa.ArrowException) as error:
+        problem = f"is not a table of predictions ({error})"
+        raise InputError(predictions_path, problem, "Make it again with raymark predict") from None
+    table = errors_table(
+        predictions,
+        truth_of(shards),
+        _views(views_path, dataset),
+        shards.pixel_mm,
+        predictions_path,
+    )
+    write_errors(table, out_path)
+
+
+def evaluate_mean_position(
+    training_shard_paths: Sequence[str | Path],
+    shard_paths: Sequence[str | Path],
+    views_path: str | Path,
+    dataset: Dataset,
+    out_path: str | Path,
+) -> None:
+    """Write the errors table of the baseline that looks at no image."""
+    shards = Shards(shard_paths)
+    views, truth = _views(views_path, dataset), truth_of(shards)
+    predictions = mean_position_predictions(truth_of(Shards(training_shard_paths)), truth, views)
+    write_errors(errors_table(predictions, truth, views, shards.pixel_mm), out_path)
+
+
+def _views(path: str | Path, dataset: Dataset) -> pd.DataFrame:
+    views = read_views(path)
+    return views.assign(seen_in_training=seen_in_training(views, dataset))
+
+
+def errors_table(
+    predictions: pd.DataFrame,
+    truth: pd.DataFrame,
+    views: pd.DataFrame,
+    pixel_mm: float,
+    source: str | Path = "predictions",
+) -> pd.DataFrame:
+    """Join predictions with the truth and measure them; columns `ERROR_COLUMNS`.
+
+    `truth` as from `truth_of`; `views` is the table of views with a column `seen_in_training`;
+    `source` names the predictions in errors. Rows are sorted by view, landmark and instance.
+    Raises InputError where predictions and truth are not of the same views and landmarks.
+    """
+    _check_same_rows(predictions, truth, source)
+    table = predictions[PREDICTION_COLUMNS].merge(truth, on=["view", "landmark"], validate="m:1")
+    of_the_view = views.set_index("view")[_OF_THE_VIEW]
+    table = table.join(of_the_view, on="view", validate="m:1")
+    points = table[["x_px", "y_px"]].to_numpy(float)
+    table["error_px"] = radial_errors(points, table[["x_true_px", "y_true_px"]].to_numpy(float))
+    table["error_detector_mm"] = detector_mm(table["error_px"], pixel_mm)
+    table["error_isocentre_mm"] = isocentre_mm(
+        table["error_detector_mm"],
+        table["source_to_isocentre_mm"],
+        table["source_to_detector_mm"],
+    )
+    table = table.sort_values(["view", "landmark", "instance"], kind="stable")
+    return table[ERROR_COLUMNS].reset_index(drop=True)
+
+
+def mean_position_predictions(
+    training_truth: pd.DataFrame, truth: pd.DataFrame, views: pd.DataFrame
+) -> pd.DataFrame:
+    """Predict every landmark at the mean of its visible positions in the training views.
+
+    It looks at no image: a number that is not clearly better than its number means nothing.
+    """
+    visible = training_truth[training_truth["visible"]]
+    mean = visible.groupby("landmark")[["x_true_px", "y_true_px"]].mean()
+    mean.columns = ["x_px", "y_px"]
+    table = truth[["view", "landmark"]].join(mean, on="landmark")
+    table = table.join(views.set_index("view")[["dataset", "view_set", "subject"]], on="view")
+    known = table["x_px"].notna()
+    table = table.assign(
+        method=MEAN_POSITION,
+        seed=0,
+        instance=0,
+        confidence=known.astype(float),
+        detected=known,
+    )
+    return table[PREDICTION_COLUMNS]
+
+
+def write_errors(table: pd.DataFrame, path: str | Path) -> None:
+    """Write an errors table as Parquet; the same table gives the same bytes."""
+    arrow = pa.Table.from_pandas(table[ERROR_COLUMNS], preserve_index=False)
+    with atomic(path) as partial:
+        pq.write_table(arrow.replace_schema_metadata(None), partial, compression="zstd")
+
+
+def read_errors(paths: Iterable[str | Path]) -> pd.DataFrame:
+    """Read and stack errors tables; InputError where a file is none."""
+    tables = []
+    for path in paths:
+        try:
+            table = pd.read_parquet(path)
+        except (OSError, pa.ArrowException) as error:
+            raise InputError(path, f"is not a table of errors ({error})", _AGAIN) from None
+        missing = sorted(set(ERROR_COLUMNS) - set(table.columns))
+        if missing:
+            raise InputError(path, f"lacks the columns {', '.join(missing)}", _AGAIN)
+        tables.append(table[ERROR_COLUMNS])
+    return pd.concat(tables, ignore_index=True)
+
+
+_AGAIN = "Make it again with raymark evaluate"
+
+
+def _check_same_rows(predictions: pd.DataFrame, truth: pd.DataFrame, source: str | Path) -> None:
+    missing = sorted(set(PREDICTION_COLUMNS) - set(predictions.columns))
+    if missing:
+        raise InputError(source, f"lacks the columns {', '.join(missing)}", "See docs/formats.md")
+    predicted = pd.MultiIndex.from_frame(predictions[["view", "landmark"]])
+    true = pd.MultiIndex.from_frame(truth[["view", "landmark"]])
+    for rows, problem in (
+        (true.difference(predicted), "has no prediction for"),
+        (predicted.difference(true), "predicts what the shards do not hold:"),
+    ):
+        if len(rows):
+            view, landmark = rows[0]
+            raise InputError(
+                source,
+                f"{problem} landmark {landmark!r} of view {view!r} ({len(rows)} such rows)",
+                "Predict again from the shards that are evaluated",
+            )
+    repeated = predictions.duplicated(["view", "landmark", "instance"])
+    if repeated.any():
+        row = predictions[repeated].iloc[0]
+        raise InputError(
+            source,
+            f"has landmark {row.landmark!r} of view {row['view']!r} twice",
+            "Number the instances of one landmark from 0",
+        )
