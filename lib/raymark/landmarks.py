@@ -14,9 +14,9 @@ from pydantic import Field, field_validator
 from raymark.config import Name, Section, checked, read_yaml
 from raymark.errors import InputError
 from raymark.files import atomic
-from raymark.labelmap import LabelMap
 from raymark.recipes import Recipe
 from raymark.slicer import read_fcsv, read_markups
+from raymark.structures import Structures
 
 XYZ = ["x_mm", "y_mm", "z_mm"]
 COLUMNS = ["subject", "landmark", *XYZ, "origin"]
@@ -126,8 +126,9 @@ def _read_delimited(path: Path, subject: str, separator: str) -> pd.DataFrame:
     if "subject" in rows:
         rows = rows[rows["subject"] == subject]
     numbers = rows[XYZ].apply(pd.to_numeric, errors="coerce")
-    if (numbers.isna() & ~rows[XYZ].isin(["", "nan", "NaN"])).any(axis=None):
-        row = int(np.argmax(numbers.isna().any(axis=1)))
+    not_numbers = (numbers.isna() & ~rows[XYZ].isin(["", "nan", "NaN"])).any(axis=1)
+    if not_numbers.any():
+        row = int(np.argmax(not_numbers))
         raise InputError(
             path,
             f"the landmark {rows['landmark'].iloc[row]!r} has a coordinate that is not a number",
@@ -149,7 +150,7 @@ def compute_landmarks(
     `source` names the label map in messages. A landmark without a recipe, or a recipe whose label
     the map lacks, raises InputError.
     """
-    labels = LabelMap(labels_xyz, affine, source)
+    structures = Structures(labels_xyz, affine, source)
     for landmark in landmark_set.landmarks:
         if landmark.recipe is None:
             raise InputError(
@@ -157,7 +158,7 @@ def compute_landmarks(
                 f"the landmark {landmark.name!r} has no recipe",
                 "Add one, or import the landmarks from a file of points",
             )
-    points = [landmark.recipe.locate(labels) for landmark in landmark_set.landmarks]
+    points = [landmark.recipe.locate(structures) for landmark in landmark_set.landmarks]
     origin = f"recipe:{landmark_set.name}"
     return landmark_table(subject, landmark_set.names, np.array(points), origin)
 

@@ -1,18 +1,18 @@
 """Recipes: how to compute a landmark from a label map.
 
 Each kind of recipe is a model of its keys in the landmark file and a method `locate`, from a
-`LabelMap` to a point (3,) in world RAS mm. Directions are the patient's: `left` or a vector
+`Structures` to a point (3,) in world RAS mm. Directions are the patient's: `left` or a vector
 [right, anterior, superior]. What a label lacks raises InputError with the label map's name.
 """
 
 from typing import Annotated, Literal
 
 import numpy as np
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, field_validator
 
 from raymark.config import Section
 from raymark.errors import InputError
-from raymark.labelmap import LabelMap, Vertebra, Voxels, deepest, levels, outermost
+from raymark.structures import Structures, Voxels, deepest, levels, outermost
 
 DIRECTIONS = {
     "right": (1.0, 0.0, 0.0),
@@ -51,10 +51,10 @@ class Slab(Section):
     of: Label = Field(description="the structure that is the measure")
     range: tuple[float, float] = Field(description="from, to; beyond 0 and 1 is allowed")
 
-    def contains(self, points_mm: np.ndarray, labels: LabelMap) -> np.ndarray:
+    def contains(self, points_mm: np.ndarray, structures: Structures) -> np.ndarray:
         """Tell which points (n, 3) lie in the slab."""
         axis = unit(self.axis)
-        along = labels.structure(self.of).points_mm @ axis
+        along = structures.voxels(self.of).points_mm @ axis
         low, high = along.min() + np.array(self.range) * np.ptp(along)
         return (points_mm @ axis >= low) & (points_mm @ axis <= high)
 
@@ -64,12 +64,12 @@ class _Regional(Section):
 
     within: list[Slab] = Field([], description="slabs that the voxels must lie in, all of them")
 
-    def _limited(self, voxels: Voxels, labels: LabelMap) -> Voxels:
+    def _limited(self, voxels: Voxels, structures: Structures) -> Voxels:
         for slab in self.within:
-            voxels = voxels.where(slab.contains(voxels.points_mm, labels))
+            voxels = voxels.where(slab.contains(voxels.points_mm, structures))
         if not len(voxels.indices):
             raise InputError(
-                labels.source,
+                structures.source,
                 f"nothing of the structure lies within the slabs of {self!r}",
                 "Check the label map beside the CT, or change `within` in the landmark file",
             )
@@ -82,8 +82,8 @@ class Centroid(_Regional):
     kind: Literal["centroid"]
     label: Label
 
-    def locate(self, labels: LabelMap) -> np.ndarray:
-        return self._limited(labels.structure(self.label), labels).points_mm.mean(axis=0)
+    def locate(self, structures: Structures) -> np.ndarray:
+        return self._limited(structures.voxels(self.label), structures).points_mm.mean(axis=0)
 
 
 class Ball(Section):
@@ -92,8 +92,8 @@ class Ball(Section):
     kind: Literal["ball"]
     label: Label
 
-    def locate(self, labels: LabelMap) -> np.ndarray:
-        return deepest(labels.structure(self.label))
+    def locate(self, structures: Structures) -> np.ndarray:
+        return deepest(structures.voxels(self.label))
 
 
 class Extreme(_Regional):
@@ -104,8 +104,8 @@ class Extreme(_Regional):
     direction: Direction
     cap_mm: float = Field(3.0, gt=0, description="thickness of the outermost cap that is averaged")
 
-    def locate(self, labels: LabelMap) -> np.ndarray:
-        voxels = self._limited(labels.structure(self.label), labels)
+    def locate(self, structures: Structures) -> np.ndarray:
+        voxels = self._limited(structures.voxels(self.label), structures)
         return outermost(voxels, unit(self.direction), self.cap_mm)
 
 
@@ -122,8 +122,8 @@ class Notch(_Regional):
     open_to: Direction = Field(description="the side on which the notch is open")
     along: Direction = Field(description="from one edge of the notch to the other")
 
-    def locate(self, labels: LabelMap) -> np.ndarray:
-        voxels = self._limited(labels.structure(self.label), labels)
+    def locate(self, structures: Structures) -> np.ndarray:
+        voxels = self._limited(structures.voxels(self.label), structures)
         out = voxels.points_mm @ unit(self.open_to)
         level, _ = levels(voxels, unit(self.along))
         outline = np.full(level.max() + 1, -np.inf)
@@ -132,7 +132,7 @@ class Notch(_Regional):
         depth = np.where(np.isfinite(outline), np.minimum(before, after) - outline, 0)
         if depth.max() <= 0:
             raise InputError(
-                labels.source,
+                structures.source,
                 f"the outline of the structure {self.label} has no notch where {self!r} looks",
                 "Check the label map beside the CT, or change `within` in the landmark file",
             )
@@ -153,43 +153,59 @@ class Junction(_Regional):
     direction: Direction | None = None
     cap_mm: float = Field(3.0, gt=0, description="thickness of the outermost cap that is averaged")
 
-    def locate(self, labels: LabelMap) -> np.ndarray:
-        one, other = (labels.structure(label) for label in self.labels)
+    def locate(self, structures: Structures) -> np.ndarray:
+        one, other = (structures.voxels(label) for label in self.labels)
         near = one.near(other, self.distance_mm)
         if not len(near.indices):
             raise InputError(
-                labels.source,
+                structures.source,
                 f"the labels {self.labels[0]} and {self.labels[1]} are nowhere within "
                 f"{self.distance_mm} mm of each other",
                 "Check the two labels, or raise `distance_mm` in the landmark file",
             )
-        contact = self._limited(near.and_those_of(other.near(one, self.distance_mm)), labels)
+        contact = self._limited(near.and_those_of(other.near(one, self.distance_mm)), structures)
         if self.direction is None:
             return contact.points_mm.mean(axis=0)
         return outermost(contact, unit(self.direction), self.cap_mm)
 
 
-class VertebralCorner(Section):
+class _Vertebral(Section):
+    """A recipe in the frame of a vertebra."""
+
+    label: Label
+    spine: tuple[Label, Label] = Field(
+        description="an upper and a lower vertebra; the line joining their bodies is the spine's"
+    )
+
+    @field_validator("spine")
+    @classmethod
+    def _two_vertebrae(cls, spine: tuple[int, int]) -> tuple[int, int]:
+        if spine[0] == spine[1]:
+            raise ValueError("name two different vertebrae, the upper one first")
+        return spine
+
+
+class VertebralCorner(_Vertebral):
     """A corner of a vertebra's body (not of its processes) as seen from the front."""
 
     kind: Literal["vertebral_corner"]
-    label: Label
     side: Literal["left", "right"]
     end: Literal["superior", "inferior"]
 
-    def locate(self, labels: LabelMap) -> np.ndarray:
-        side = 1 if self.side == "right" else -1
-        return labels.vertebra(self.label).corner(side, 1 if self.end == "superior" else -1)
+    def locate(self, structures: Structures) -> np.ndarray:
+        vertebra = structures.vertebra(self.label, self.spine)
+        return vertebra.corner(
+            1 if self.side == "right" else -1, 1 if self.end == "superior" else -1
+        )
 
 
-class SpinousTip(Section):
+class SpinousTip(_Vertebral):
     """The tip of a vertebra's spinous process."""
 
     kind: Literal["spinous_tip"]
-    label: Label
 
-    def locate(self, labels: LabelMap) -> np.ndarray:
-        return labels.vertebra(self.label).spinous_tip()
+    def locate(self, structures: Structures) -> np.ndarray:
+        return structures.vertebra(self.label, self.spine).spinous_tip()
 
 
 class Bifurcation(Section):
@@ -203,15 +219,15 @@ class Bifurcation(Section):
     kind: Literal["bifurcation"]
     label: Label
 
-    def locate(self, labels: LabelMap) -> np.ndarray:
-        voxels = labels.structure(self.label)
-        level, position = levels(voxels, SUPERIOR)
+    def locate(self, structures: Structures) -> np.ndarray:
+        voxels = structures.voxels(self.label)
+        level, _ = levels(voxels, SUPERIOR)
         branches = [_branches(voxels.where(level == index)) for index in range(level.max() + 1)]
         for upper, lower in zip(branches[:0:-1], branches[-2::-1], strict=True):
             if len(upper) >= 2 and len(lower) >= 2:
                 return _ridge(*upper[:2]) + SUPERIOR * 0.5 * voxels.spacing_mm.max()
         raise InputError(
-            labels.source,
+            structures.source,
             f"the structure {self.label} does not split in two going down",
             "Use a label map whose trachea includes both main bronchi, or import the carina",
         )
@@ -247,8 +263,8 @@ class SternalAngle(Section):
     kind: Literal["sternal_angle"]
     label: Label
 
-    def locate(self, labels: LabelMap) -> np.ndarray:
-        voxels = labels.structure(self.label)
+    def locate(self, structures: Structures) -> np.ndarray:
+        voxels = structures.voxels(self.label)
         level, height = levels(voxels, SUPERIOR)
         front = np.array([_front(voxels.points_mm[level == index]) for index in np.unique(level)])
         height = height[np.isfinite(height)]

@@ -10,7 +10,22 @@ NamedPoint = tuple[str, tuple[float, float, float]]
 MM_PER_UNIT = {"mm": 1.0, "um": 1e-3}
 # How .fcsv writes its frame: a number before Slicer 4.11, a name since.
 FCSV_FRAMES = {"0": "RAS", "1": "LPS", "2": "IJK", "RAS": "RAS", "LPS": "LPS", "IJK": "IJK"}
-FCSV_COLUMNS = "id,x,y,z,ow,ox,oy,oz,vis,sel,lock,label,desc,associatedNodeID".split(",")
+FCSV_COLUMNS = [
+    "id",
+    "x",
+    "y",
+    "z",
+    "ow",
+    "ox",
+    "oy",
+    "oz",
+    "vis",
+    "sel",
+    "lock",
+    "label",
+    "desc",
+    "associatedNodeID",
+]
 
 
 def read_markups(path: str | Path) -> list[NamedPoint]:

@@ -16,7 +16,8 @@ from raymark.errors import InputError
 
 SMALLEST_PART = 0.1  # a separate piece smaller than this share of its label is segmentation noise
 
-PLATE_SHARE = 0.6  # the middle share of an end plate's width and depth, away from its rim
+BODY_SHARE = 0.68  # radius of the ball that opens a vertebra, of the largest ball it holds
+MIDLINE_MM = 10.0  # the spinous process lies within this distance of the vertebra's mid-plane
 
 
 @dataclass(frozen=True)
@@ -68,26 +69,38 @@ class Voxels:
         return self.where(np.isfinite(distance))
 
 
-class LabelMap:
-    """A label map that hands out one structure at a time."""
+class Structures:
+    """A label map that hands out one structure at a time; `source` names it in messages."""
 
     def __init__(self, labels_xyz: np.ndarray, affine: np.ndarray, source: str | Path):
         self.labels_xyz, self.affine, self.source = labels_xyz, np.asarray(affine, float), source
         self._boxes = ndimage.find_objects(labels_xyz)
-        self._structures: dict[int, Voxels] = {}
-        self._vertebrae: dict[int, Vertebra] = {}
+        self._voxels: dict[int, Voxels] = {}
+        self._vertebrae: dict[tuple, Vertebra] = {}
 
-    def structure(self, label: int) -> Voxels:
+    def voxels(self, label: int) -> Voxels:
         """Return the voxels of a label without stray islands; InputError when it has none."""
-        if label not in self._structures:
-            self._structures[label] = self._without_islands(label)
-        return self._structures[label]
+        if label not in self._voxels:
+            self._voxels[label] = self._without_islands(label)
+        return self._voxels[label]
 
-    def vertebra(self, label: int) -> "Vertebra":
-        """Return a label as a vertebra with its own frame."""
-        if label not in self._vertebrae:
-            self._vertebrae[label] = Vertebra(self.structure(label))
-        return self._vertebrae[label]
+    def vertebra(self, label: int, spine: tuple[int, int]) -> "Vertebra":
+        """Return a label as a vertebra with its own frame; InputError when it is not a whole one.
+
+        `spine` are the labels of an upper and a lower vertebra near it, or itself; the line that
+        joins their bodies is the direction of the spine.
+        """
+        if (label, spine) not in self._vertebrae:
+            upper, lower = (body(self.voxels(end)).points_mm.mean(axis=0) for end in spine)
+            try:
+                self._vertebrae[label, spine] = Vertebra(self.voxels(label), upper - lower)
+            except ValueError as error:
+                raise InputError(
+                    self.source,
+                    f"the label {label} is not a whole vertebra ({error})",
+                    "Check the label, or leave out the landmarks of that vertebra",
+                ) from None
+        return self._vertebrae[label, spine]
 
     def _without_islands(self, label: int) -> Voxels:
         box = self._boxes[label - 1] if 0 < label <= len(self._boxes) else None
@@ -143,27 +156,30 @@ class Vertebra:
     """A vertebra in its own frame: where its body is, and which way it looks.
 
     `axes` (3, 3) has the unit vectors to its right, anterior and superior as rows, in the world;
-    the origin is the middle of the body. The body is found by opening the label with a ball of 0.6
-    times its largest inscribed radius, which removes pedicles and processes; superior is the normal
-    of the surface half-way between the end plates, anterior points from the whole vertebra's
-    centroid to the body's.
+    the origin is the middle of the body. Superior is `up` (3,), the spine's direction here; anterior
+    points from the whole vertebra's centroid to its body's. Without processes it has no frame:
+    ValueError.
     """
 
-    def __init__(self, voxels: Voxels):
-        core = _opened(voxels)
+    def __init__(self, voxels: Voxels, up: np.ndarray):
+        core = body(voxels)
         centre = core.points_mm.mean(axis=0)
+        superior = up / np.linalg.norm(up)
         forward = centre - voxels.points_mm.mean(axis=0)
-        superior = np.array([0.0, 0.0, 1.0])
-        for _ in range(10):
-            self.axes = _frame(forward, superior)
-            superior = self.axes.T @ _plate_normal((core.points_mm - centre) @ self.axes.T)
-        self.axes = _frame(forward, superior)
-        core_ras = (core.points_mm - centre) @ self.axes.T
-        low, high = np.percentile(core_ras, [0.5, 99.5], axis=0)
+        forward -= (forward @ superior) * superior
+        if np.linalg.norm(forward) < voxels.spacing_mm.max():
+            raise ValueError("it has no processes behind its body")
+        anterior = forward / np.linalg.norm(forward)
+        self.axes = np.stack([np.cross(anterior, superior), anterior, superior])
+        low, high = np.percentile((core.points_mm - centre) @ self.axes.T, [0.5, 99.5], axis=0)
         self.origin = centre + (low + high) / 2 @ self.axes
         self.half_size_mm = (high - low) / 2
         self.voxels = voxels
         self.ras_mm = (voxels.points_mm - self.origin) @ self.axes.T
+        behind = self.ras_mm[:, 1] < -1.5 * self.half_size_mm[1]
+        self.process = voxels.where(behind & (np.abs(self.ras_mm[:, 0]) < MIDLINE_MM))
+        if not len(self.process.indices):
+            raise ValueError("it has no spinous process")
 
     def corner(self, side: int, end: int) -> np.ndarray:
         """Return a corner (3,) of the body as seen from the front.
@@ -180,35 +196,15 @@ class Vertebra:
 
     def spinous_tip(self) -> np.ndarray:
         """Return the tip (3,) of the spinous process: farthest from the body, near the mid-plane."""
-        behind = self.ras_mm[:, 1] < -1.5 * self.half_size_mm[1]
-        process = self.voxels.where(behind & (np.abs(self.ras_mm[:, 0]) < 10.0))
-        direction = process.points_mm.mean(axis=0) - self.origin
-        return outermost(process, direction / np.linalg.norm(direction), cap_mm=3.0)
+        direction = self.process.points_mm.mean(axis=0) - self.origin
+        return outermost(self.process, direction / np.linalg.norm(direction), cap_mm=3.0)
 
 
-def _opened(voxels: Voxels) -> Voxels:
-    """Return the bulky part of the voxels: their opening by 0.6 times the largest inscribed ball."""
-    depth = voxels.depth_mm()
-    radius = 0.6 * depth.max()
-    inner = voxels.where(depth > radius)
+def body(vertebra: Voxels) -> Voxels:
+    """Return a vertebra's body: its opening by a ball that pedicles and processes do not hold."""
+    depth = vertebra.depth_mm()
+    radius = BODY_SHARE * depth.max()
+    inner = vertebra.where(depth > radius)
     part = inner.parts()
     inner = inner.where(part == part[np.argmax(depth[depth > radius])])
-    return voxels.near(inner, radius)
-
-
-def _frame(forward: np.ndarray, superior: np.ndarray) -> np.ndarray:
-    """Return rows right, anterior, superior from two directions that need not be orthogonal."""
-    anterior = forward - (forward @ superior) * superior
-    anterior /= np.linalg.norm(anterior)
-    return np.stack([np.cross(anterior, superior), anterior, superior])
-
-
-def _plate_normal(body_ras_mm: np.ndarray) -> np.ndarray:
-    """Fit a plane half-way between the end plates of a body (n, 3); return its unit normal (3,)."""
-    low, high = np.percentile(body_ras_mm[:, :2], [0.5, 99.5], axis=0)
-    off_centre = np.abs(body_ras_mm[:, :2] - (low + high) / 2)
-    central = body_ras_mm[(off_centre <= PLATE_SHARE * (high - low) / 2).all(axis=1)]
-    design = np.column_stack([central[:, :2], np.ones(len(central))])
-    slope = np.linalg.lstsq(design, central[:, 2], rcond=None)[0]
-    normal = np.array([-slope[0], -slope[1], 1.0])
-    return normal / np.linalg.norm(normal)
+    return vertebra.near(inner, radius)
