@@ -1,0 +1,87 @@
+"""The contract between a method and the loop that trains it, and nothing more."""
+
+from dataclasses import dataclass, fields
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from raymark.beliefs import belief_shape
+from raymark.config import Section, checked
+from raymark.methods import module_of
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Training images and everything known about them, all on one device.
+
+    `image` (b, 1, y, x) has zero mean and unit deviation per image; `landmarks` (b, l, 2) is in px as
+    (x, y), `visible` (b, l) bool; `K` (b, 3, 3) and `world_to_camera` (b, 4, 4) project
+    `landmarks_world` (b, l, 3), in mm, onto `landmarks`, after augmentation too.
+    """
+
+    image: Tensor
+    landmarks: Tensor
+    visible: Tensor
+    K: Tensor
+    world_to_camera: Tensor
+    landmarks_world: Tensor
+
+    def to(self, device: torch.device) -> "Batch":
+        """Return the batch on `device`."""
+        return Batch(**{f.name: getattr(self, f.name).to(device) for f in fields(self)})
+
+
+class LandmarkNetwork(nn.Module):
+    """What a method's `Network` offers, built as ``Network(config, landmark_count)``.
+
+    `stride`: image px per cell of the network's maps (see `raymark.beliefs`).
+    """
+
+    stride: int
+
+    def forward(self, image: Tensor) -> Any:
+        """Map standardised images (b, 1, y, x) of any size to this method's own kind of output."""
+        raise NotImplementedError
+
+    def loss(self, output: Any, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return the scalar to minimise and its parts by name; the parts are only recorded."""
+        raise NotImplementedError
+
+    def decode(self, output: Any) -> tuple[Tensor, Tensor]:
+        """Return points (b, l, 2) in image px as (x, y), and their confidence (b, l)."""
+        raise NotImplementedError
+
+
+def build(module: str, network: dict, landmark_count: int, seed: int, source: str):
+    """Build the network of the method `module`, initialised from `seed` alone.
+
+    `network` holds its hyper-parameters; an InputError names `source` and the wrong key.
+    """
+    definition = module_of(module)
+    config: Section = checked(definition.Config, network, source)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return definition.Network(config, landmark_count)
+
+
+def standardised(image: Tensor) -> Tensor:
+    """Shift and scale each image (..., y, x) to zero mean and unit standard deviation.
+
+    Raw intensities of rendered and real X-rays have little in common; this makes them comparable.
+    """
+    mean = image.mean((-2, -1), keepdim=True)
+    return (image - mean) / image.std((-2, -1), keepdim=True, correction=0).clamp_min(1e-6)
+
+
+def padded(image: Tensor, multiple: int) -> Tensor:
+    """Pad images (b, c, y, x) with zeros, right and below, to sides divisible by `multiple`."""
+    height, width = image.shape[-2:]
+    return F.pad(image, (0, -width % multiple, 0, -height % multiple))
+
+
+def cropped(maps: Tensor, image: Tensor, stride: int) -> Tensor:
+    """Cut maps (b, l, row, column) of a padded image back to the cells of `image` itself."""
+    rows, columns = belief_shape(image.shape[-2:], stride)
+    return maps[..., :rows, :columns]

@@ -1,0 +1,83 @@
+"""Model files and checkpoints: safetensors with one JSON record. Nothing in them is ever unpickled."""
+
+import json
+from pathlib import Path
+
+import torch
+from pydantic import Field
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from raymark.config import Section, checked
+from raymark.errors import InputError
+from raymark.files import atomic
+from raymark.methods.base import LandmarkNetwork, build
+
+
+class Model(Section):
+    """Everything prediction needs to know beside the weights."""
+
+    method: str
+    module: str = Field(description="module under raymark.methods")
+    network: dict = Field(description="the module's own hyper-parameters")
+    landmarks: list[str]
+    flip_pairs: list[tuple[str, str]]
+    image_height_px: int
+    image_width_px: int
+    pixel_mm: float | None = Field(description="detector pitch of the training images, if known")
+    detection_threshold: float
+    seed: int
+    epochs: int = Field(description="epochs trained")
+    best_epoch: int | None = Field(description="epoch of these weights; null: untrained weights")
+    diverged: bool = Field(description="training ended because the loss was no longer finite")
+    provenance: str = Field(description="digest of the configuration, the code and the data")
+
+
+def write_model(path: str | Path, model: Model, weights: dict[str, Tensor]) -> None:
+    """Write a model file; equal content gives equal bytes."""
+    write_tensors(path, weights, model.model_dump())
+
+
+def load_model(path: str | Path) -> tuple[LandmarkNetwork, Model]:
+    """Rebuild a trained network, in evaluation mode on the CPU, from its file alone.
+
+    Raises InputError if the file is missing, damaged or not a model of ours.
+    """
+    record, weights = read_tensors(path)
+    model = checked(Model, record, path)
+    network = build(model.module, model.network, len(model.landmarks), seed=0, source=path)
+    try:
+        network.load_state_dict(weights)
+    except RuntimeError as error:
+        problem = f"does not fit the method {model.method!r} ({str(error).splitlines()[0]})"
+        raise InputError(path, problem, "Train it again with this version") from None
+    return network.eval(), model
+
+
+def write_tensors(path: str | Path, tensors: dict[str, Tensor], record: dict) -> None:
+    """Write named tensors and a JSON record to one safetensors file, whole or not at all."""
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    with atomic(path) as partial:
+        save_file(tensors, partial, metadata={"raymark": json.dumps(record, sort_keys=True)})
+
+
+def read_tensors(path: str | Path) -> tuple[dict, dict[str, Tensor]]:
+    """Read a file of `write_tensors`: its record and its tensors."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            record = (file.metadata() or {}).get("raymark")
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except FileNotFoundError:
+        raise InputError(path, "is missing", "Train the model first") from None
+    except (SafetensorError, OSError) as error:
+        problem = f"is damaged or not a safetensors file ({error})"
+        raise InputError(path, problem, "Train the model again") from None
+    if record is None:
+        raise InputError(path, "was not written by raymark", "Use a file made by `raymark train`")
+    return json.loads(record), tensors
+
+
+def copied(weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Return a copy of a state dictionary on the CPU."""
+    return {name: torch.empty_like(w, device="cpu").copy_(w) for name, w in weights.items()}
