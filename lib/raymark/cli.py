@@ -23,6 +23,7 @@ STEPS = {
     "train": ("train a method; resumes if it was interrupted", ["dataset", "method", "seed"]),
     "predict": ("predict a view set's landmarks", ["dataset", "method", "seed", "view_set"]),
     "evaluate": ("compare predictions with truth", ["dataset", "method", "seed", "view_set"]),
+    "mean-position": ("evaluate the baseline that looks at no image", ["dataset", "view_set"]),
     "table": ("write a table as CSV, Markdown, LaTeX and HTML", ["table"]),
     "figure": ("draw a figure as SVG and PNG", ["figure"]),
 }

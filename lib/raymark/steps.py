@@ -191,6 +191,19 @@ def evaluate(config: str, dataset: str, method: str, seed: int, view_set: str) -
     )
 
 
+def mean_position(config: str, dataset: str, view_set: str) -> None:
+    from raymark.evaluation import evaluate_mean_position
+
+    project = read_project(config)
+    evaluate_mean_position(
+        _shards_with_role(project, dataset, "train"),
+        _shards(project, dataset, view_set),
+        layout.VIEWS.format(dataset=dataset),
+        _dataset(project, dataset),
+        layout.MEAN_POSITION.format(dataset=dataset, view_set=view_set),
+    )
+
+
 def schemas(root: str) -> None:
     from raymark.reference import write_reference
 

@@ -16,3 +16,27 @@ rule evaluate:
     shell:
         "raymark evaluate --config {CONFIG} {wildcards.dataset} {wildcards.method}"
         " {wildcards.seed} {wildcards.view_set} > {log} 2>&1"
+
+
+rule mean_position:
+    """The baseline that looks at no image, in the same form as a method's errors."""
+    input:
+        train=lambda wildcards: shards(
+            wildcards.dataset, *view_sets_for(wildcards.dataset, "train")
+        ),
+        shards=lambda wildcards: shards(wildcards.dataset, wildcards.view_set),
+        views=layout.VIEWS,
+    output:
+        layout.MEAN_POSITION,
+    log:
+        "logs/mean_position/{dataset}/{view_set}.log",
+    params:
+        config=dataset_config("detector"),
+        code=code_digest("raymark.evaluation"),
+    shell:
+        "raymark mean-position --config {CONFIG} {wildcards.dataset} {wildcards.view_set}"
+        " > {log} 2>&1"
+
+
+# A method of that name would be the baseline's.
+ruleorder: mean_position > evaluate
