@@ -24,7 +24,7 @@ rule virtual_patient:
         seed=PROJECT.config.seed,
         code=code_digest("raymark.cohort"),
     wildcard_constraints:
-        subject=r"[A-Za-z0-9_-]+-v\d{3,}",
+        subject=r"[A-Za-z0-9_-]+-v\d\d\d+",
     resources:
         mem_mb=lambda wildcards, attempt: 4000 * attempt,
     shell:

@@ -50,7 +50,7 @@ wildcard_constraints:
     view_set="[a-z0-9_]+",
     subject="[A-Za-z0-9_-]+",
     seed=r"\d+",
-    shard=r"\d{5}",
+    shard=r"\d+",
 
 
 def dataset_config(*sections):

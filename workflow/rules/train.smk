@@ -6,8 +6,8 @@ def training_shards(role):
 
 
 def method_code(wildcards):
-    module = PROJECT.methods[wildcards.method].module
-    return code_digest("raymark.training", f"raymark.methods.{module}")
+    network = PROJECT.methods[wildcards.method].module
+    return code_digest("raymark.training", f"raymark.methods.{network}")
 
 
 rule train:
