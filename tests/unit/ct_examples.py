@@ -9,7 +9,7 @@ import numpy as np
 import pydicom
 import SimpleITK
 from pydicom.dataset import FileDataset, FileMetaDataset
-from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
+from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
 
 SPACING_MM = (1.5, 1.25, 2.5)
 SECRETS = ("Mustermann", "PID4711", "19630229", "1.2.826.0.1.3680043.8.498.4711", "StMungo")
@@ -83,7 +83,7 @@ def write_series(folder: Path, voxels: np.ndarray, affine: np.ndarray, **tags) -
     lps = LPS_TO_RAS @ affine
     spacing = np.linalg.norm(lps[:3, :3], axis=0)
     for index in range(voxels.shape[2]):
-        dataset = _secret_dataset()
+        dataset = _secret_dataset(index)
         dataset.InstanceNumber = (7 * index) % voxels.shape[2]
         dataset.ImageOrientationPatient = [f"{v:.12g}" for v in (lps[:3, :2] / spacing[:2]).T.flat]
         position = lps[:3, 3] + index * lps[:3, 2]
@@ -110,12 +110,12 @@ def set_pixels(dataset: pydicom.Dataset, stored_yx: np.ndarray) -> None:
     dataset.PixelData = stored_yx.tobytes()
 
 
-def _secret_dataset() -> pydicom.Dataset:
+def _secret_dataset(number: int) -> pydicom.Dataset:
     name, patient, date, uid, hospital = SECRETS
     meta = FileMetaDataset()
     meta.TransferSyntaxUID = ExplicitVRLittleEndian
     meta.MediaStorageSOPClassUID = CTImageStorage
-    meta.MediaStorageSOPInstanceUID = generate_uid(prefix=uid + ".")
+    meta.MediaStorageSOPInstanceUID = f"{uid}.{number}"
     dataset = FileDataset("", {}, file_meta=meta, preamble=b"\0" * 128)
     dataset.SOPClassUID, dataset.SOPInstanceUID = CTImageStorage, meta.MediaStorageSOPInstanceUID
     dataset.PatientName, dataset.PatientID, dataset.PatientBirthDate = name, patient, date

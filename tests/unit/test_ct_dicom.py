@@ -123,7 +123,7 @@ class TestSeriesRefused:
         file.write_bytes(b"")
         slice_refusal(file, "is no DICOM file", "copy it again")
 
-    @pytest.mark.parametrize("share", [0.2, 0.5, 0.9, 0.999])
+    @pytest.mark.parametrize("share", [0.2, 0.35, 0.5, 0.7, 0.9, 0.999])
     def test_truncated_slice(self, series, capfd, share):
         file = by_height(series)[4]
         content = file.read_bytes()
@@ -201,6 +201,7 @@ class TestSliceRefused:
             "ImagePositionPatient",
             "ImageOrientationPatient",
             "PixelSpacing",
+            "PhotometricInterpretation",
             "Rows",
         ],
     )

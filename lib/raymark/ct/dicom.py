@@ -181,7 +181,9 @@ def _check_kind(source: str, header: pydicom.Dataset) -> None:
         )
     if header.get("SamplesPerPixel", 1) != 1:
         raise InputError(source, "is a colour picture", "Take it out; give the scan's own slices")
-    if header.get("PhotometricInterpretation") != "MONOCHROME2":
+    if not header.get("PhotometricInterpretation"):
+        raise _bad_tag(source, "PhotometricInterpretation")
+    if header.PhotometricInterpretation != "MONOCHROME2":
         raise InputError(
             source,
             "is not MONOCHROME2 (larger values brighter)",
