@@ -5,10 +5,10 @@ Each kind of recipe is a model of its keys in the landmark file and a method `lo
 [right, anterior, superior]. What a label lacks raises InputError with the label map's name.
 """
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
-from pydantic import AfterValidator, Field, field_validator
+from pydantic import BeforeValidator, Field, field_validator
 
 from raymark.config import Section
 from raymark.errors import InputError
@@ -25,23 +25,18 @@ DIRECTIONS = {
 SUPERIOR = np.array(DIRECTIONS["superior"])
 
 
-def _not_zero(vector: tuple[float, float, float]) -> tuple[float, float, float]:
-    if not np.isfinite(vector).all() or not any(vector):
+def _unit(direction: Any) -> Any:
+    """Turn a word or a vector of a landmark file into a unit vector; pydantic checks the rest."""
+    vector = np.array(DIRECTIONS.get(str(direction), direction))
+    if vector.shape != (3,) or vector.dtype.kind not in "if":
+        raise ValueError(f"use [right, anterior, superior] or one of {', '.join(DIRECTIONS)}")
+    if not 0 < np.linalg.norm(vector) < np.inf:
         raise ValueError("a direction needs finite numbers, not all zero")
-    return vector
+    return tuple((vector / np.linalg.norm(vector)).tolist())
 
 
-Direction = (
-    Literal["right", "left", "anterior", "posterior", "superior", "inferior"]
-    | Annotated[tuple[float, float, float], AfterValidator(_not_zero)]
-)
+Direction = Annotated[tuple[float, float, float], BeforeValidator(_unit)]
 Label = Annotated[int, Field(gt=0, description="id in the label map")]
-
-
-def unit(direction: Direction) -> np.ndarray:
-    """Return a direction of a landmark file as a unit vector (3,) in the world."""
-    vector = np.array(DIRECTIONS[direction] if isinstance(direction, str) else direction)
-    return vector / np.linalg.norm(vector)
 
 
 class Slab(Section):
@@ -53,7 +48,7 @@ class Slab(Section):
 
     def contains(self, points_mm: np.ndarray, structures: Structures) -> np.ndarray:
         """Tell which points (n, 3) lie in the slab."""
-        axis = unit(self.axis)
+        axis = np.array(DIRECTIONS[self.axis])
         along = structures.voxels(self.of).points_mm @ axis
         low, high = along.min() + np.array(self.range) * np.ptp(along)
         return (points_mm @ axis >= low) & (points_mm @ axis <= high)
@@ -106,7 +101,7 @@ class Extreme(_Regional):
 
     def locate(self, structures: Structures) -> np.ndarray:
         voxels = self._limited(structures.voxels(self.label), structures)
-        return outermost(voxels, unit(self.direction), self.cap_mm)
+        return outermost(voxels, np.array(self.direction), self.cap_mm)
 
 
 class Notch(_Regional):
@@ -124,8 +119,8 @@ class Notch(_Regional):
 
     def locate(self, structures: Structures) -> np.ndarray:
         voxels = self._limited(structures.voxels(self.label), structures)
-        out = voxels.points_mm @ unit(self.open_to)
-        level, _ = levels(voxels, unit(self.along))
+        out = voxels.points_mm @ np.array(self.open_to)
+        level, _ = levels(voxels, np.array(self.along))
         outline = np.full(level.max() + 1, -np.inf)
         np.maximum.at(outline, level, out)
         before, after = np.maximum.accumulate(outline), np.maximum.accumulate(outline[::-1])[::-1]
@@ -166,7 +161,7 @@ class Junction(_Regional):
         contact = self._limited(near.and_those_of(other.near(one, self.distance_mm)), structures)
         if self.direction is None:
             return contact.points_mm.mean(axis=0)
-        return outermost(contact, unit(self.direction), self.cap_mm)
+        return outermost(contact, np.array(self.direction), self.cap_mm)
 
 
 class _Vertebral(Section):
