@@ -72,8 +72,8 @@ def _parser() -> argparse.ArgumentParser:
             command.add_argument(argument, type=number, help=HELP[argument])
         command.add_argument(
             "--config",
-            default="config/config.yaml",
-            help="the main configuration file (default: %(default)s)",
+            default=os.environ.get("RAYMARK_CONFIG", "config/config.yaml"),
+            help="the main configuration file (default: $RAYMARK_CONFIG or config/config.yaml)",
         )
         command.add_argument("--threads", type=int, help="threads to use (default: all cores)")
     _add_tools(commands)

@@ -4,6 +4,7 @@ import hashlib
 from pathlib import Path
 
 import pytest
+import yaml
 
 from raymark.errors import InputError
 from raymark.files import atomic
@@ -11,6 +12,7 @@ from raymark.provenance import code_digest
 from raymark.sources import Source, fetch, read_sources
 
 ROOT = Path(__file__).parents[2]
+LOCKS = ("torch-cpu.txt", "lock.txt")
 
 
 def installed(sha256: str, version: str | None = None) -> Source:
@@ -95,3 +97,10 @@ def test_digests_follow_imports_transitively(tmp_path, monkeypatch):
     before = code_digest("raymark.seeds")
     monkeypatch.undo()
     assert code_digest("raymark.seeds") == before  # seeds does not
+
+
+def test_the_conda_file_has_the_pins_of_the_locks():
+    environment = yaml.safe_load((ROOT / "envs/environment.yaml").read_text())
+    locks = [(ROOT / "envs" / name).read_text().splitlines() for name in LOCKS]
+    pins = [line for lock in locks for line in lock if line and not line.startswith("#")]
+    assert environment["dependencies"][-1]["pip"] == pins

@@ -1,12 +1,6 @@
 # Virtual patients and the plan of views.
 
 
-def of_parent(pattern):
-    return lambda wildcards: pattern.format(
-        dataset=wildcards.dataset, subject=parent_of(wildcards.subject)
-    )
-
-
 rule virtual_patient:
     input:
         ct=of_parent(layout.CT),
@@ -19,16 +13,18 @@ rule virtual_patient:
         check=layout.DEFORMATION,
     log:
         "logs/virtual_patient/{dataset}/{subject}.log",
+    wildcard_constraints:
+        subject=r"[A-Za-z0-9_-]+-v\d\d\d+",
+    conda:
+        "../../envs/environment.yaml"
+    resources:
+        mem_mb=lambda wildcards, attempt: 4000 * attempt,
     params:
         config=dataset_config("cohort"),
         seed=PROJECT.config.seed,
         code=code_digest("raymark.cohort"),
-    wildcard_constraints:
-        subject=r"[A-Za-z0-9_-]+-v\d\d\d+",
-    resources:
-        mem_mb=lambda wildcards, attempt: 4000 * attempt,
     shell:
-        "raymark virtual-patient --config {CONFIG} {wildcards.dataset} {wildcards.subject}"
+        "python -m raymark virtual-patient {wildcards.dataset} {wildcards.subject}"
         " > {log} 2>&1"
 
 
@@ -42,6 +38,8 @@ rule views:
         layout.VIEWS,
     log:
         "logs/views/{dataset}.log",
+    conda:
+        "../../envs/environment.yaml"
     params:
         config=dataset_config("view_sets", "cohort", "subjects", "views_per_shard"),
         seed=PROJECT.config.seed,
@@ -51,4 +49,4 @@ rule views:
         ],
         code=code_digest("raymark.views"),
     shell:
-        "raymark views --config {CONFIG} {wildcards.dataset} > {log} 2>&1"
+        "python -m raymark views {wildcards.dataset} > {log} 2>&1"

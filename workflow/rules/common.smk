@@ -16,9 +16,6 @@ from raymark.sources import read_sources
 from raymark.subjects import parent_of, read_subjects, virtual_subjects
 from raymark.views import shards_of_view_set, subjects_of
 
-# The steps are commands of the environment that runs Snakemake, activated or not.
-os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-
 try:
     PROJECT = project_of(config, " + ".join(map(str, workflow.configfiles)))
     SUBJECTS = read_subjects(PROJECT.config.subjects)
@@ -37,11 +34,17 @@ def frozen_config():
     path = Path(layout.CONFIG.format(digest=text_digest(text)))
     if not path.exists():
         with atomic(path) as partial:
-            partial.write_text(text + "\n")
+            partial.write_text(f"{text}\n")
     return path
 
 
-CONFIG = frozen_config()
+# The steps run by `python -m raymark`, of this interpreter unless a job deploys another, on this code
+# and this configuration.
+os.environ |= {
+    "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.pathsep.join(os.get_exec_path())}",
+    "PYTHONPATH": str(Path(workflow.basedir) / "lib"),
+    "RAYMARK_CONFIG": str(frozen_config()),
+}
 
 
 wildcard_constraints:
@@ -54,7 +57,7 @@ wildcard_constraints:
 
 
 def dataset_config(*sections):
-    """Give a rule the named sections of its data set as a parameter: a change in them reruns it."""
+    """Return the named sections of a data set as a parameter, so that changes in them are seen."""
 
     def of(wildcards):
         dumped = PROJECT.datasets[wildcards.dataset].model_dump(mode="json")
@@ -82,10 +85,15 @@ def file_of(reference):
 def shards(dataset, *view_sets):
     return [
         layout.SHARD.format(
-            dataset=dataset, view_set=view_set, subject=subject, shard=layout.shard_name(shard)
+            dataset=dataset,
+            view_set=view_set,
+            subject=subject,
+            shard=layout.shard_name(shard),
         )
         for view_set in view_sets
-        for subject, shard in shards_of_view_set(PROJECT.datasets[dataset], view_set, SUBJECTS)
+        for subject, shard in shards_of_view_set(
+            PROJECT.datasets[dataset], view_set, SUBJECTS
+        )
     ]
 
 
@@ -109,9 +117,28 @@ def of_experiments(pattern, experiments):
     """Fill a path pattern for every seed and evaluated view set of some experiments."""
     return sorted(
         {
-            pattern.format(dataset=e.dataset, method=e.method, seed=seed, view_set=view_set)
+            pattern.format(
+                dataset=e.dataset, method=e.method, seed=seed, view_set=view_set
+            )
             for e in experiments
             for seed in e.seeds
             for view_set in e.evaluate
         }
     )
+
+
+def of_parent(pattern):
+    return lambda wildcards: pattern.format(
+        dataset=wildcards.dataset, subject=parent_of(wildcards.subject)
+    )
+
+
+def training_shards(role):
+    return lambda wildcards: shards(
+        wildcards.dataset, *view_sets_for(wildcards.dataset, role)
+    )
+
+
+def method_code(wildcards):
+    network = PROJECT.methods[wildcards.method].module
+    return code_digest("raymark.training", f"raymark.methods.{network}")

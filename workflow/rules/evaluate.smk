@@ -10,11 +10,13 @@ rule evaluate:
         layout.ERRORS,
     log:
         "logs/evaluate/{dataset}/{method}/{seed}/{view_set}.log",
+    conda:
+        "../../envs/environment.yaml"
     params:
         config=dataset_config("detector"),
         code=code_digest("raymark.evaluation"),
     shell:
-        "raymark evaluate --config {CONFIG} {wildcards.dataset} {wildcards.method}"
+        "python -m raymark evaluate {wildcards.dataset} {wildcards.method}"
         " {wildcards.seed} {wildcards.view_set} > {log} 2>&1"
 
 
@@ -30,11 +32,13 @@ rule mean_position:
         layout.MEAN_POSITION,
     log:
         "logs/mean_position/{dataset}/{view_set}.log",
+    conda:
+        "../../envs/environment.yaml"
     params:
         config=dataset_config("detector"),
         code=code_digest("raymark.evaluation"),
     shell:
-        "raymark mean-position --config {CONFIG} {wildcards.dataset} {wildcards.view_set}"
+        "python -m raymark mean-position {wildcards.dataset} {wildcards.view_set}"
         " > {log} 2>&1"
 
 

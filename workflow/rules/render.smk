@@ -14,18 +14,23 @@ rule render:
         "logs/render/{dataset}/{view_set}/{subject}/{shard}.log",
     benchmark:
         "results/benchmarks/render/{dataset}/{view_set}/{subject}/{shard}.tsv"
+    conda:
+        "../../envs/environment.yaml"
+    threads: 2
+    resources:
+        mem_mb=lambda wildcards, attempt: 3000 * attempt,
+        runtime=lambda wildcards, attempt: 30 * attempt,
     params:
         config=dataset_config(
             "landmarks", "use_landmarks", "detector", "physics", "beliefs", "projector"
         ),
         code=code_digest(
             "raymark.rendering",
-            *(f"raymark.render.{p}" for p in sorted({d.projector for d in PROJECT.datasets.values()})),
+            *(
+                f"raymark.render.{p}"
+                for p in sorted({d.projector for d in PROJECT.datasets.values()})
+            ),
         ),
-    threads: 2
-    resources:
-        mem_mb=lambda wildcards, attempt: 3000 * attempt,
-        runtime=lambda wildcards, attempt: 30 * attempt,
     shell:
-        "raymark render --config {CONFIG} {wildcards.dataset} {wildcards.view_set}"
+        "python -m raymark render {wildcards.dataset} {wildcards.view_set}"
         " {wildcards.subject} {wildcards.shard} --threads {threads} > {log} 2>&1"

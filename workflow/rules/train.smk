@@ -1,15 +1,6 @@
 # One model per data set, method and seed.
 
 
-def training_shards(role):
-    return lambda wildcards: shards(wildcards.dataset, *view_sets_for(wildcards.dataset, role))
-
-
-def method_code(wildcards):
-    network = PROJECT.methods[wildcards.method].module
-    return code_digest("raymark.training", f"raymark.methods.{network}")
-
-
 rule train:
     input:
         train=training_shards("train"),
@@ -21,16 +12,18 @@ rule train:
         "logs/train/{dataset}/{method}/{seed}.log",
     benchmark:
         "results/benchmarks/train/{dataset}/{method}/{seed}.tsv"
-    params:
-        config=method_config,
-        code=method_code,
+    conda:
+        "../../envs/environment.yaml"
     threads: workflow.cores
     resources:
         gpu=1,
         mem_mb=lambda wildcards, attempt: 6000 * attempt,
         runtime=lambda wildcards, attempt: 1440 * attempt,
+    params:
+        config=method_config,
+        code=method_code,
     shell:
-        "raymark train --config {CONFIG} {wildcards.dataset} {wildcards.method} {wildcards.seed}"
+        "python -m raymark train {wildcards.dataset} {wildcards.method} {wildcards.seed}"
         " --threads {threads} > {log} 2>&1"
 
 
@@ -42,15 +35,17 @@ rule predict:
         layout.PREDICTIONS,
     log:
         "logs/predict/{dataset}/{method}/{seed}/{view_set}.log",
+    conda:
+        "../../envs/environment.yaml"
+    threads: workflow.cores
+    resources:
+        gpu=1,
+        mem_mb=lambda wildcards, attempt: 4000 * attempt,
     params:
         code=lambda wildcards: code_digest(
             "raymark.prediction",
             f"raymark.methods.{PROJECT.methods[wildcards.method].module}",
         ),
-    threads: workflow.cores
-    resources:
-        gpu=1,
-        mem_mb=lambda wildcards, attempt: 4000 * attempt,
     shell:
-        "raymark predict --config {CONFIG} {wildcards.dataset} {wildcards.method} {wildcards.seed}"
+        "python -m raymark predict {wildcards.dataset} {wildcards.method} {wildcards.seed}"
         " {wildcards.view_set} --threads {threads} > {log} 2>&1"
