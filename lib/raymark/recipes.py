@@ -273,8 +273,10 @@ class SternalAngle(Section):
 def _front(points_mm: np.ndarray) -> tuple[float, float]:
     """Return (right, anterior) of the front of one level, in the middle third of its width."""
     low, high = np.percentile(points_mm[:, 0], [100 / 3, 200 / 3])
-    central = points_mm[(points_mm[:, 0] >= low) & (points_mm[:, 0] <= high)]
-    return (low + high) / 2, float(np.percentile(central[:, 1], 95))
+    middle = (low + high) / 2
+    aside = np.abs(points_mm[:, 0] - middle)
+    central = points_mm[aside <= max((high - low) / 2, aside.min())]
+    return middle, float(np.percentile(central[:, 1], 95))
 
 
 def _knee(x: np.ndarray, y: np.ndarray) -> float:
