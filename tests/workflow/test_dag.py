@@ -19,7 +19,7 @@ def tables(project):
 
 def test_demo_and_paper_configurations_plan():
     for extra in ([], ["--configfile", "config/paper.yaml"]):
-        command = [sys.executable, "-m", "snakemake", "--dry-run", "--cores", "1", *extra, "all"]
+        command = [sys.executable, "-m", "snakemake", "--dry-run", "--cores", "1", "all", *extra]
         done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stdout + done.stderr
 
@@ -95,7 +95,7 @@ def test_wrong_configuration_is_refused_before_any_job(tmp_path, file, change, p
 def test_killed_run_resumes_to_the_same_tables(finished, tmp_path):
     project = make_project(tmp_path / "killed")
     command = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile")]
-    command += ["--configfile", "config.yaml", "--cores", "2", "all"]
+    command += ["--cores", "2", "all", "--configfile", "config.yaml"]
     run = subprocess.Popen(
         command,
         cwd=project.folder,
