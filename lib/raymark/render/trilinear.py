@@ -20,7 +20,7 @@ class Trilinear:
     """Project `density_mxyz` on any torch device; see `raymark.render` for the contract.
 
     `step_mm` is the distance between samples on a ray; by default half the smallest voxel spacing.
-    A float64 density makes `project_tensor` work in double precision.
+    A float64 density makes `project_tensor` sample in double precision.
     """
 
     def __init__(
@@ -33,11 +33,10 @@ class Trilinear:
         self.density_mxyz = torch.as_tensor(density_mxyz, device=device)
         spacing_mm = np.linalg.norm(voxel_to_world[:3, :3], axis=0)
         self.step_mm = step_mm or spacing_mm.min() / 2
-        self._world_to_voxel = torch.as_tensor(
-            np.linalg.inv(voxel_to_world), dtype=torch.float64, device=device
-        )
-        self._shape_xyz = torch.tensor(
-            self.density_mxyz.shape[1:], dtype=torch.float64, device=device
+        shape_xyz = np.array(self.density_mxyz.shape[1:])
+        self._reach = torch.as_tensor(1 + 1 / shape_xyz[::-1], device=device)
+        self._world_to_grid = torch.as_tensor(
+            _voxel_to_grid(shape_xyz) @ np.linalg.inv(voxel_to_world), device=device
         )
 
     def project(self, camera: Camera) -> np.ndarray:
@@ -57,62 +56,71 @@ class Trilinear:
 
         `K` (3, 3) in px and `world_to_camera` (4, 4) in mm are as in `raymark.geometry`, float64
         for exact geometry. With gradients the samples are recomputed in the backward pass, so that
-        memory stays as small as without.
+        memory stays small.
         """
-        source_voxel, ray_mm, ray_voxel = self._rays(K, world_to_camera, shape_yx)
+        source, rays, length_mm = self._rays(K, world_to_camera, shape_yx)
         with torch.no_grad():
-            near, depth_step, count = self._sampling(source_voxel, ray_mm, ray_voxel)
-        rays_at_once = max(1, SAMPLES_AT_ONCE[self.density_mxyz.device.type] // max(count, 1))
-        parts = []
-        for rows in torch.arange(len(near), device=near.device).split(rays_at_once):
-            arguments = (source_voxel, ray_mm[rows], ray_voxel[rows], near[rows], depth_step[rows])
-            if torch.is_grad_enabled() and ray_mm.requires_grad:
-                part = checkpoint(self._integrate, *arguments, count, use_reentrant=False)
-            else:
-                part = self._integrate(*arguments, count)
-            parts.append(part)
-        return torch.cat(parts, dim=1).reshape(-1, *shape_yx)
+            near, step, counts = self._sampling(source, rays, length_mm)
+        per_ray = (source + near[:, None] * rays, step[:, None] * rays, step * length_mm)
+        samples_at_once = SAMPLES_AT_ONCE[self.density_mxyz.device.type]
+        rays_at_once = max(1, samples_at_once // max(1, int(counts.max())))
+        chunks = zip(*(values.split(rays_at_once) for values in (*per_ray, counts)), strict=True)
+        return torch.cat([self._part(*chunk) for chunk in chunks], dim=1).reshape(-1, *shape_yx)
 
     def _rays(self, K, world_to_camera, shape_yx):
-        """Return the source (3,) in voxels and each pixel's ray (n, 3) in mm and in voxels.
-
-        A ray's vector advances one millimetre of depth, so a ray's parameter is its depth.
-        """
+        """Return the source (3,) and each pixel's ray (n, 3) in `grid_sample`'s coordinates, and the
+        ray's length (n,) in mm. A ray advances one millimetre of depth."""
         rows, columns = (torch.arange(size, dtype=K.dtype, device=K.device) for size in shape_yx)
         y, x = torch.meshgrid(rows, columns, indexing="ij")
         pixels = torch.stack([x, y, torch.ones_like(x)], dim=-1).reshape(-1, 3)
-        ray_mm = pixels @ torch.linalg.inv(K).T @ world_to_camera[:3, :3]
-        source_mm = -world_to_camera[:3, 3] @ world_to_camera[:3, :3]
-        to_voxel = self._world_to_voxel.to(K.dtype)
-        return source_mm @ to_voxel[:3, :3].T + to_voxel[:3, 3], ray_mm, ray_mm @ to_voxel[:3, :3].T
+        rotation, translation = world_to_camera[:3, :3], world_to_camera[:3, 3]
+        rays_mm = pixels @ torch.linalg.inv(K).T @ rotation
+        to_grid = self._world_to_grid.to(K.dtype)
+        source = to_grid[:3, 3] - to_grid[:3, :3] @ rotation.T @ translation
+        return source, rays_mm @ to_grid[:3, :3].T, rays_mm.norm(dim=-1)
 
-    def _sampling(self, source_voxel, ray_mm, ray_voxel):
-        """Return where each ray enters the grid (n,), its step (n,), both as depth, and the count.
+    def _sampling(self, source, rays, length_mm):
+        """Return the depth in mm where each ray enters the grid, its step in depth, and how many
+        steps it takes to leave it, each (n,)."""
+        direction = torch.where(rays == 0, torch.finfo(rays.dtype).tiny, rays)
+        reach = self._reach.to(direction)
+        towards_low, towards_high = (-reach - source) / direction, (reach - source) / direction
+        near = torch.minimum(towards_low, towards_high).amax(dim=-1).clamp(min=0)
+        far = torch.maximum(towards_low, towards_high).amin(dim=-1)
+        step = self.step_mm / length_mm
+        hit = far > near
+        counts = torch.where(hit, (far - near) / step, 0).ceil().int()
+        return torch.where(hit, near, 0), step, counts
 
-        The interpolated density reaches one voxel beyond the outermost centres.
-        """
-        depth_step = self.step_mm / ray_mm.norm(dim=-1)
-        tiny = torch.finfo(ray_voxel.dtype).tiny
-        direction = torch.where(ray_voxel == 0, tiny, ray_voxel)
-        low = (-1 - source_voxel) / direction
-        high = (self._shape_xyz.to(direction) - source_voxel) / direction
-        near = torch.minimum(low, high).amax(dim=-1).clamp(min=0)
-        far = torch.maximum(low, high).amin(dim=-1).maximum(near)
-        missed = far <= near
-        count = torch.where(missed, 0, (far - near) / depth_step).max().ceil()
-        return torch.where(missed, 0, near), depth_step, int(count)
+    def _part(self, entry, advance, step_mm, counts):
+        """Integrate one chunk of rays, with or without derivatives: (material, n)."""
+        arguments = entry, advance, step_mm, int(counts.max())
+        if torch.is_grad_enabled() and entry.requires_grad:
+            return checkpoint(self._integrate, *arguments, use_reentrant=False)
+        return self._integrate(*arguments)
 
-    def _integrate(self, source_voxel, ray_mm, ray_voxel, near, depth_step, count):
-        """Integrate the rays (n, 3) from depth `near` with `count` steps: (material, n)."""
-        steps = torch.arange(count, dtype=near.dtype, device=near.device) + 0.5
-        depth = near[:, None] + steps * depth_step[:, None]
-        position = source_voxel + depth[..., None] * ray_voxel[:, None]
-        grid = ((2 * position + 1) / self._shape_xyz.to(position) - 1).flip(-1)
+    def _integrate(self, entry, advance, step_mm, count):
+        """Sum `count` midpoints from `entry` (n, 3) by `advance` (n, 3) a step: (material, n)."""
+        dtype = self.density_mxyz.dtype
+        steps = torch.arange(count, dtype=dtype, device=entry.device) + 0.5
+        position = entry.to(dtype)[:, None] + steps[:, None] * advance.to(dtype)[:, None]
         samples = grid_sample(
             self.density_mxyz[None],
-            grid[None, None].to(self.density_mxyz.dtype),
+            position[None, None],
             mode="bilinear",
             padding_mode="zeros",
             align_corners=False,
         )[0, :, 0]
-        return samples.sum(dim=-1) * (ray_mm.norm(dim=-1) * depth_step).to(samples.dtype)
+        return samples.sum(dim=-1) * step_mm.to(dtype)
+
+
+def _voxel_to_grid(shape_xyz: np.ndarray) -> np.ndarray:
+    """Return the matrix (4, 4) from voxels (x, y, z) to `grid_sample`'s coordinates.
+
+    Those are −1 and 1 at the volume's outer faces and come in the order (z, y, x), because the
+    array's last axis comes first. The interpolated density reaches half a voxel beyond the faces.
+    """
+    matrix = np.eye(4)
+    matrix[:3, :3] = np.diag(2 / shape_xyz)[::-1]
+    matrix[:3, 3] = (1 / shape_xyz - 1)[::-1]
+    return matrix
