@@ -27,7 +27,7 @@ AIR_HU = -1000
 WAVE_COUNT = 16
 LONGEST_WAVE = 3.0  # in units of the shortest
 SMALLEST_JACOBIAN = 0.2  # before scaling: tissue is never squeezed to less than a fifth
-STEP_MM, STEPS_PER_WAVE = 4.0, 30  # lattice on which the deformation is inverted
+STEP_MM, STEPS_PER_WAVE = 5.0, 24  # lattice on which the deformation is inverted
 VOXELS_AT_ONCE = 2**20
 
 
@@ -122,7 +122,7 @@ def draw_deformation(
     while True:
         weakened = Waves(strength * waves.amplitudes_mm, waves.wavevectors, waves.phases)
         deformation = Deformation((weakened, scaling, bend))
-        determinants = np.linalg.det(deformation.jacobian(around))
+        determinants = np.stack([np.linalg.det(deformation.jacobian(plane)) for plane in around])
         if determinants.min() / scaling.factors.prod() >= SMALLEST_JACOBIAN:
             break
         strength *= 0.9
@@ -217,7 +217,8 @@ def _pull_back(
     The inverse is computed on a lattice and interpolated by cubic splines, slab by slab.
     """
     axes = _axes(shape_xyz, new_affine, step_mm, margin=0.0)
-    sources = deformation.inverse(_lattice(shape_xyz, new_affine, step_mm, margin=0.0))
+    lattice = _lattice(shape_xyz, new_affine, step_mm, margin=0.0)
+    sources = np.stack([deformation.inverse(plane) for plane in lattice])  # a plane fits the cache
     sources = np.moveaxis(
         _transform(np.linalg.inv(affine), sources), -1, 1
     )  # (i, voxel axis, j, k)

@@ -1,4 +1,5 @@
 import pytest
+
 from raymark.errors import InputError
 from raymark.subjects import Subject, parent_of, read_subjects, virtual_subjects
 

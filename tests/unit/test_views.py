@@ -2,6 +2,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import kstest
+
 from raymark.config import Dataset
 from raymark.errors import InputError
 from raymark.geometry import carm_rotation, inside
@@ -21,7 +23,6 @@ from raymark.views import (
     views_per_subject,
     write_views,
 )
-from scipy.stats import kstest
 
 SHEET = {
     name: Subject(name, patient, "ct.nii.gz", "landmarks.csv", "", split)
