@@ -216,12 +216,15 @@ class EnergyIntegratingDetector:
     def __init__(self, spectrum: Spectrum, photons_per_px: float | None):
         """`photons_per_px` are the photons an empty pixel receives; None switches noise off."""
         energy = spectrum.energies_kev * spectrum.photons
-        self.energies_kev, self.signal = gauss_quadrature(spectrum.energies_kev, energy)
-        self.variance = self.signal * self.energies_kev / spectrum.mean_kev
+        self.energies_kev, signal = gauss_quadrature(spectrum.energies_kev, energy)
         cm_per_mm = 0.1
-        self.attenuation_me = cm_per_mm * np.stack(
+        attenuation_me = cm_per_mm * np.stack(
             [mass_attenuation(material, self.energies_kev) for material in MATERIALS]
         )
+        # A float64 factor would make NumPy convert every image there and back.
+        self.signal = signal.astype(np.float32)
+        self.variance = (signal * self.energies_kev / spectrum.mean_kev).astype(np.float32)
+        self.attenuation_me = attenuation_me.astype(np.float32)
         self.photons_per_px = photons_per_px
         self.least_signal = 0.5 / photons_per_px if photons_per_px else FLOAT32_TINY
 

@@ -83,7 +83,7 @@ class Scene:
         # A mirrored image shows the left side's anatomy where the right side is expected: the
         # names swap, so that a picture of either kind reads alike.
         world = self.landmarks_world_mm[self.mirrored] if view.flip else self.landmarks_world_mm
-        landmarks_px = camera.project(world)
+        landmarks_px = camera.project(world).astype(np.float32)
         visible = inside(landmarks_px, camera.shape_yx)
         beliefs = belief_maps(
             landmarks_px, visible, camera.shape_yx, self.beliefs.stride, self.beliefs.sigma_px

@@ -1,7 +1,7 @@
 """Shards: some views of one subject in one file that any framework can read.
 
 A shard is one zarr v3 group in one uncompressed zip, so that it moves, is checked and appears as a
-whole. Its arrays, one chunk per view:
+whole. Its arrays, of which images and belief maps have one chunk per view:
 
     image            float16 (view, y, x)                  −ln of the detector's signal
     landmarks        float32 (view, landmark, xy)          px
@@ -24,7 +24,9 @@ from pathlib import Path
 import numpy as np
 import tensorstore as ts
 import zarr
+from numcodecs import Blosc
 from zarr.codecs import BloscCodec
+from zarr.storage import MemoryStore
 
 from raymark.errors import InputError
 from raymark.files import atomic
@@ -55,6 +57,10 @@ UNITS = {
     "K": "px",
     "world_to_camera": "mm",
 }
+LARGE = ("image", "beliefs")
+SMALL = tuple(name for name in TYPES if name not in LARGE)
+CODEC = Blosc(cname="lz4", clevel=1, shuffle=Blosc.SHUFFLE)
+DESCRIBED_CODEC = BloscCodec(cname="lz4", clevel=1, shuffle="shuffle")  # the same, in zarr's words
 REMEDY = "Delete it and run the workflow again: it is rendered anew, to the same bytes"
 
 
@@ -66,39 +72,50 @@ def write_shard(
 ) -> None:
     """Write `count` views, each a mapping from array name to that view's values, as one shard.
 
-    Views are written as they come, so memory does not grow with their number. The file appears
-    under its name only when it is whole.
+    Images and belief maps go into the file as they come, so that memory does not grow with the
+    number of views. The file appears under its name only when it is whole.
     """
-    with atomic(path) as partial:
-        folder = partial.with_suffix("")
-        group = zarr.open_group(folder, mode="w", attributes=dict(attributes) | {"units": UNITS})
-        arrays: dict[str, zarr.Array] = {}
+    small: dict[str, list[np.ndarray]] = {name: [] for name in SMALL}
+    shapes = {}
+    with atomic(path) as partial, zipfile.ZipFile(partial, "w", zipfile.ZIP_STORED) as archive:
         for index, view in enumerate(views):
-            if not arrays:
-                arrays = {name: _array(group, name, view[name], count) for name in DIMENSIONS}
-            for name, array in arrays.items():
-                array[index] = view[name]
-        _pack(folder, partial)
+            for name in LARGE:
+                values = np.ascontiguousarray(view[name], dtype=TYPES[name])
+                shapes[name] = values.shape
+                _add(archive, _chunk(name, index), CODEC.encode(values))
+            for name, rows in small.items():
+                rows.append(np.asarray(view[name], dtype=TYPES[name]))
+        described = {}
+        store = MemoryStore(described)
+        group = zarr.create_group(store, attributes=dict(attributes) | {"units": UNITS})
+        for name, shape in shapes.items():
+            _array(group, name, (count, *shape), chunks=(1, *shape))
+        for name, rows in small.items():
+            shape = (count, *rows[0].shape)
+            _array(group, name, shape, chunks=shape)[:] = np.stack(rows)
+        for name, buffer in sorted(described.items()):
+            _add(archive, name, buffer.to_bytes())
 
 
-def _array(group: zarr.Group, name: str, first: np.ndarray, count: int) -> zarr.Array:
-    shape = np.shape(first)
+def _array(group: zarr.Group, name: str, shape: tuple, chunks: tuple) -> zarr.Array:
     return group.create_array(
         name,
-        shape=(count, *shape),
-        chunks=(1, *shape),
+        shape=shape,
+        chunks=chunks,
         dtype=TYPES[name],
-        compressors=BloscCodec(cname="lz4", clevel=1, shuffle="shuffle"),
+        compressors=DESCRIBED_CODEC,
         dimension_names=DIMENSIONS[name],
+        config={"write_empty_chunks": True},
     )
 
 
-def _pack(folder: Path, path: Path) -> None:
-    """Pack a folder into a zip whose bytes depend on nothing but names and contents."""
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
-        for file in sorted(p for p in folder.rglob("*") if p.is_file()):
-            name = zipfile.ZipInfo(file.relative_to(folder).as_posix(), (1980, 1, 1, 0, 0, 0))
-            archive.writestr(name, file.read_bytes())
+def _chunk(name: str, index: int) -> str:
+    """Return the name, inside the zip, of one view of a large array."""
+    return "/".join([name, "c", str(index), *["0"] * (len(DIMENSIONS[name]) - 1)])
+
+
+def _add(archive: zipfile.ZipFile, name: str, content: bytes) -> None:
+    archive.writestr(zipfile.ZipInfo(name, date_time=(1980, 1, 1, 0, 0, 0)), content)
 
 
 def read_attributes(path: str | Path) -> dict:
@@ -111,16 +128,19 @@ def read_attributes(path: str | Path) -> dict:
 
 
 def check_shard(path: str | Path) -> None:
-    """Read every byte of a shard; InputError if any is not what was written."""
-    attributes = read_attributes(path)
+    """Read every byte of a shard; InputError if the file is not, or not all of, what was written."""
+    views = len(read_attributes(path)["view"])
+    expected = {_chunk(name, index) for name in LARGE for index in range(views)}
     try:
         with zipfile.ZipFile(path) as archive:
             damaged = archive.testzip()
-    except (OSError, zipfile.BadZipFile) as error:
-        damaged = str(error)
+            missing = expected - set(archive.namelist())
+    except Exception as error:  # a damaged zip has zipfile raise errors of many kinds
+        damaged, missing = str(error), None
     if damaged:
         raise InputError(path, f"is damaged ({damaged})", REMEDY)
-    views = len(attributes["view"])
+    if missing:
+        raise InputError(path, f"does not hold {min(missing)!r}", REMEDY)
     for name in DIMENSIONS:
         if _open(path, name).shape[0] != views:
             raise InputError(path, f"does not hold {views} views in {name!r}", REMEDY)
@@ -174,13 +194,16 @@ class Shards:
 
     @cached_property
     def _images(self) -> list[ts.TensorStore]:
-        return [_open(path, "image") for path in self.paths]
+        images = [_open(path, "image") for path in self.paths]
+        for path, image in zip(self.paths, images, strict=True):
+            if image.shape[1:] != images[0].shape[1:]:
+                raise InputError(path, f"differs from {self.paths[0]} in image size", REMEDY)
+        return images
 
     @cached_property
     def small(self) -> dict[str, np.ndarray]:
         """Everything but images and belief maps, for all views."""
-        names = ("landmarks", "visible", "landmarks_world", "K", "world_to_camera")
-        reads = {n: [_open(path, n).read() for path in self.paths] for n in names}
+        reads = {n: [_open(path, n).read() for path in self.paths] for n in SMALL}
         return {n: np.concatenate([read.result() for read in r]) for n, r in reads.items()}
 
     def read(self, indices: np.ndarray) -> dict[str, np.ndarray]:
