@@ -44,55 +44,64 @@ class Joseph:
         return image
 
 
-@njit(parallel=True, cache=True)
+@njit(parallel=True, cache=True, error_model="numpy")
 def _integrate(voxels, shape, source, pixel_to_ray, pixel_to_camera, image):
     """Fill `image` (material, row, column); `voxels` (material, x·y·z) has a border of zeros."""
-    strides = np.array([shape[1] * shape[2], shape[2], 1])
-    for row in prange(image.shape[1]):
-        for column in range(image.shape[2]):
+    materials, height, width = image.shape
+    strides = (shape[1] * shape[2], shape[2], 1)
+    for row in prange(height):
+        for column in range(width):
             ray = _apply(pixel_to_ray, column, row)
-            axis = np.argmax(np.abs(ray))
-            others = (axis + 1) % 3, (axis + 2) % 3
+            axis, u, v = 0, 1, 2
+            if abs(ray[1]) > abs(ray[axis]):
+                axis, u, v = 1, 0, 2
+            if abs(ray[2]) > abs(ray[axis]):
+                axis, u, v = 2, 0, 1
+            slope_u, slope_v = ray[u] / ray[axis], ray[v] / ray[axis]
+            start_u = source[u] - slope_u * source[axis]
+            start_v = source[v] - slope_v * source[axis]
             first, last = 1.0, shape[axis] - 2.0
             if ray[axis] > 0:
                 first = max(first, math.floor(source[axis]) + 1)
             else:
                 last = min(last, math.ceil(source[axis]) - 1)
-            slope = np.empty(2)
-            start = np.empty(2)
-            for n in range(2):
-                other = others[n]
-                slope[n] = ray[other] / ray[axis]
-                start[n] = source[other] - slope[n] * source[axis]
-                # Only where all four neighbours are in the padded grid, which loses nothing.
-                low, high = 1.0, shape[other] - 2.0
-                if slope[n] != 0:
-                    ends = (low - start[n]) / slope[n], (high - start[n]) / slope[n]
-                    first, last = max(first, math.ceil(min(ends))), min(last, math.floor(max(ends)))
-                elif not low <= start[n] <= high:
-                    last = first - 1
-            step_mm = _norm(_apply(pixel_to_camera, column, row)) / abs(ray[axis])
-            stride, stride_0, stride_1 = strides[axis], strides[others[0]], strides[others[1]]
-            for material in range(image.shape[0]):
+            first, last = _clip(first, last, start_u, slope_u, shape[u])
+            first, last = _clip(first, last, start_v, slope_v, shape[v])
+            a, b, _ = _apply(pixel_to_camera, column, row)
+            step_mm = math.sqrt(a * a + b * b + 1) / abs(ray[axis])
+            for material in range(materials):
                 total = np.float32(0)
-                density = voxels[material]
                 for k in range(int(first), int(last) + 1):
-                    u, v = start[0] + slope[0] * k, start[1] + slope[1] * k
-                    i, j = int(u), int(v)
-                    p, q = np.float32(u - i), np.float32(v - j)
-                    at = k * stride + i * stride_0 + j * stride_1
-                    low = density[at] + q * (density[at + stride_1] - density[at])
-                    at += stride_0
-                    high = density[at] + q * (density[at + stride_1] - density[at])
+                    at_u, at_v = start_u + slope_u * k, start_v + slope_v * k
+                    i, j = int(at_u), int(at_v)
+                    p, q = np.float32(at_u - i), np.float32(at_v - j)
+                    near = k * strides[axis] + i * strides[u] + j * strides[v]
+                    far = near + strides[u]
+                    value = voxels[material, near]
+                    low = value + q * (voxels[material, near + strides[v]] - value)
+                    value = voxels[material, far]
+                    high = value + q * (voxels[material, far + strides[v]] - value)
                     total += low + p * (high - low)
-                image[material, row, column] = total * step_mm
+                image[material, row, column] = total * np.float32(step_mm)
 
 
 @njit(inline="always")
 def _apply(matrix, x, y):
-    return matrix[:, 0] * x + matrix[:, 1] * y + matrix[:, 2]
+    return (
+        matrix[0, 0] * x + matrix[0, 1] * y + matrix[0, 2],
+        matrix[1, 0] * x + matrix[1, 1] * y + matrix[1, 2],
+        matrix[2, 0] * x + matrix[2, 1] * y + matrix[2, 2],
+    )
 
 
 @njit(inline="always")
-def _norm(vector):
-    return math.sqrt(vector[0] ** 2 + vector[1] ** 2 + vector[2] ** 2)
+def _clip(first, last, start, slope, size):
+    """The slices at which the four voxels about the ray are all in the padded grid.
+
+    What this leaves out is zero: the border is wider than interpolation reaches.
+    """
+    low, high = 1.0, size - 2.0
+    if slope == 0:
+        return (first, last) if low <= start <= high else (1.0, 0.0)
+    ends = (low - start) / slope, (high - start) / slope
+    return max(first, math.ceil(min(ends))), min(last, math.floor(max(ends)))

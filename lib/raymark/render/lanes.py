@@ -4,6 +4,8 @@ Numba vectorises a loop only when it can prove that arrays do not overlap, which
 pieces of the same scratch array never let it. These few operations are LLVM's own vector
 instructions: LLVM splits them into whatever registers the processor has (AVX-512, AVX2, NEON).
 Arrays are one-dimensional and contiguous; positions are element indices and are not checked.
+
+Numba's on-disk cache does not watch this file: after editing it, touch the modules of its users.
 """
 
 from llvmlite import ir
@@ -107,11 +109,24 @@ def multiply_add(typingctx, a, b, c):
 
 
 @intrinsic
-def hat(typingctx, x):
-    """`max(0, 1 - |x|)`: the weight of linear interpolation at distance x from a sample."""
+def subtract(typingctx, a, b):
+    """`a - b`."""
 
     def codegen(context, builder, signature, args):
-        zero, one = (ir.Constant(_VECTOR, [value] * LANES) for value in (0.0, 1.0))
-        return _call(builder, "maxnum", zero, builder.fsub(one, _call(builder, "fabs", args[0])))
+        return builder.fsub(*args)
+
+    return _float32x16(_float32x16, _float32x16), codegen
+
+
+@intrinsic
+def hat_integral(typingctx, x):
+    """The integral of the hat function max(0, 1 - |t|) over t from minus infinity to x."""
+
+    def codegen(context, builder, signature, args):
+        half, one = (ir.Constant(_VECTOR, [value] * LANES) for value in (0.5, 1.0))
+        minus_one, minus_half = (ir.Constant(_VECTOR, [value] * LANES) for value in (-1.0, -0.5))
+        x = _call(builder, "maxnum", minus_one, _call(builder, "minnum", one, args[0]))
+        slope = _call(builder, "fmuladd", minus_half, _call(builder, "fabs", x), one)
+        return _call(builder, "fmuladd", x, slope, half)
 
     return _float32x16(_float32x16), codegen
