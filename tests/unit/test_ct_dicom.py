@@ -86,10 +86,10 @@ class TestAccepted:
             dataset = pydicom.dcmread(file)
             examples.set_pixels(dataset, np.full((5, 4), 1333, np.uint16))
             dataset.PixelData = dataset.PixelData[:-2] + bytes(2)
-            dataset.RescaleSlope, dataset.RescaleIntercept = "0.9765", "-1000.25"
+            dataset.RescaleSlope, dataset.RescaleIntercept = "0.9765", "-999.75"
             dataset.save_as(file)
         volume = read_ct(series)
-        assert set(np.unique(volume.hu_xyz)) == {-1000, 301}  # 1333 × 0.9765 − 1000.25 = 301.42
+        assert set(np.unique(volume.hu_xyz)) == {-1000, 302}  # 1333 × 0.9765 − 999.75 = 301.92
 
     def test_positions_rounded_by_the_exporter(self, series):
         for index, file in enumerate(sorted(series.iterdir())):
@@ -145,11 +145,11 @@ class TestSeriesRefused:
         shutil.copy(first, series / "zy.dcm")
         refusal(series, "2 duplicate slices", "one file per position")
 
-    def test_irregular_distances(self, series):
+    @pytest.mark.parametrize("shift_mm", [(0, 0, 0.4), (0, 0.4, 0), (-0.4, 0, 0)])
+    def test_slice_out_of_line(self, series, shift_mm):
         file = by_height(series)[5]
-        x, y, z = pydicom.dcmread(file).ImagePositionPatient
         dataset = pydicom.dcmread(file)
-        dataset.ImagePositionPatient = [x, y, z + 0.4]
+        dataset.ImagePositionPatient = list(np.add(dataset.ImagePositionPatient, shift_mm))
         dataset.save_as(file)
         slice_refusal(file, "regular distance", "one slice distance")
 

@@ -17,7 +17,7 @@ import numpy as np
 import pydicom
 from pydicom.pixels import get_decoder
 
-from raymark.ct.grid import SHEAR_TOLERANCE, check_affine, check_shape, sheared
+from raymark.ct.grid import check_affine, check_shape
 from raymark.ct.voxel_files import LPS_TO_RAS, reading
 from raymark.errors import InputError
 
@@ -43,7 +43,6 @@ SIDE_SUFFIXES = (".txt", ".csv", ".tsv", ".json", ".xml", ".html", ".htm", ".pdf
 LARGEST_SLICE_BYTES = 2**28  # 4096² voxels take 2^25: a larger member of a zip is no CT slice
 DUPLICATE_MM = 1e-3
 IRREGULAR = 0.1  # deviation of a slice from its place in a regular stack, in slice distances
-SIDEWAYS_MM = 0.05  # what rounded positions may add to the shear tolerance
 
 Open = Callable[[], BinaryIO]
 
@@ -71,7 +70,7 @@ def read_series(path: Path) -> tuple[np.ndarray, np.ndarray]:
     with reading(path), _files(path) as files:
         slices = _slices(path, files)
         check_shape(path, (*slices[0].shape_yx, len(slices)))
-        slices = _sorted_stack(path, slices)
+        slices = _sorted_stack(slices)
         affine = LPS_TO_RAS @ _affine(slices)
         check_affine(path, affine)
         hu_kji = np.empty((len(slices), *slices[0].shape_yx), np.int16)
@@ -234,8 +233,8 @@ def _bad_tag(source: str, tag: str) -> InputError:
     )
 
 
-def _sorted_stack(path: Path, slices: list[Slice]) -> list[Slice]:
-    """Sort along the normal of the first slice; refuse duplicates, gaps, irregular or shifted ones."""
+def _sorted_stack(slices: list[Slice]) -> list[Slice]:
+    """Sort along the normal of the first slice; refuse duplicates, gaps and irregular places."""
     normal = slices[0].normal
     slices = sorted(slices, key=lambda image: image.position_mm @ normal)
     offsets = np.array([image.position_mm - slices[0].position_mm for image in slices])
@@ -258,17 +257,15 @@ def _sorted_stack(path: Path, slices: list[Slice]) -> list[Slice]:
             f"({missing} missing slices in the series)",
             "Copy or download the whole series again",
         )
-    regular = np.linspace(0, heights[-1], len(heights))
-    worst = int(np.argmax(np.abs(heights - regular)))
-    if abs(heights - regular)[worst] > IRREGULAR * heights[-1] / len(steps):
+    line = np.linspace(0, 1, len(slices))[:, None] * offsets[-1]
+    deviations = np.linalg.norm(offsets - line, axis=1)
+    worst = int(np.argmax(deviations))
+    if deviations[worst] > IRREGULAR * step:
         raise InputError(
             slices[worst].source,
-            "does not lie at a regular distance from its neighbours",
+            "does not lie in line and at a regular distance with the other slices",
             "Give a reconstruction with one slice distance throughout",
         )
-    sideways = np.linalg.norm(offsets - heights[:, None] * normal, axis=1)
-    if (sideways > SHEAR_TOLERANCE * heights + SIDEWAYS_MM).any():
-        raise sheared(path)
     return slices
 
 

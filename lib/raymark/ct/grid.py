@@ -81,7 +81,12 @@ def check_affine(source: str | Path, affine: np.ndarray) -> None:
         )
     cosines = np.abs(axes.T @ axes - np.eye(3))
     if cosines.max() > SHEAR_TOLERANCE:
-        raise sheared(source)
+        raise InputError(
+            source,
+            "has a sheared grid: its slices are shifted sideways (the gantry was tilted)",
+            "Resample it to a rectangular grid first, e.g. dcm2niix does and names the file _Tilt, "
+            "and so does 3D Slicer's acquisition geometry regularization",
+        )
 
 
 def _singular(source: str | Path) -> InputError:
@@ -89,16 +94,6 @@ def _singular(source: str | Path) -> InputError:
         source,
         "has a singular affine: its header does not say where the voxels lie",
         "Convert the original scan again, or correct spacing and directions in the header",
-    )
-
-
-def sheared(source: str | Path) -> InputError:
-    """The error for grids whose axes are not at right angles."""
-    return InputError(
-        source,
-        "has a sheared grid: its slices are shifted sideways (the gantry was tilted)",
-        "Resample it to a rectangular grid first, e.g. dcm2niix does and names the file _Tilt, "
-        "and so does 3D Slicer's acquisition geometry regularization",
     )
 
 
