@@ -32,6 +32,7 @@ COMPOSITION = {
     "aluminium": {"Al": 1.0},
 }
 CORTICAL_BONE_G_PER_CM3 = 1.92  # ICRU Report 44
+TITANIUM_G_PER_CM3 = 4.51
 
 CT_EFFECTIVE_KEV = 70.0  # a scanner at 120 kV
 SOFT_TISSUE_UP_TO_HU = 100
@@ -113,10 +114,11 @@ def densities_from_hu(hu_xyz: np.ndarray) -> np.ndarray:
     """Split a CT (x, y, z) in int16 HU into densities (material, x, y, z), float32 g/cm³.
 
     Materials are those of `MATERIALS`; air is nothing of each. Soft tissue scales with HU up to
-    100 HU, from there a voxel is a mixture by volume with cortical bone (ICRU-44), which it is
-    alone at its own HU, denser bone up to 2800 HU, then within 200 HU metal. At the scanner's
-    effective energy the mixture attenuates exactly as the CT says, μ = μ_water (1 + HU/1000), so it
-    is continuous and rises with HU everywhere. A CT whose HU end at 3071 shows metal as too thin.
+    100 HU; from there a voxel is a mixture by volume with cortical bone (ICRU-44), which it is
+    alone at its own HU, then denser bone up to 2800 HU. All this attenuates, at the scanner's
+    effective energy, exactly as the CT says: μ = μ_water (1 + HU/1000). Many CTs end at 3071 HU,
+    far below any metal: from 3000 HU on a voxel is solid titanium, and denser above titanium's own
+    HU. In between straight lines keep the attenuation continuous and rising with HU.
     """
     table = _density_table()
     density_mxyz = np.empty((len(MATERIALS), *hu_xyz.shape), dtype=np.float32)
@@ -131,18 +133,22 @@ def _density_table() -> np.ndarray:
     ct_kev = np.array([CT_EFFECTIVE_KEV])
     water = mass_attenuation("water", ct_kev)[0]
 
-    def pure_density(material: str, hu: float) -> float:
+    def density(material: str, hu: float) -> float:
         return water * (1 + hu / 1000) / mass_attenuation(material, ct_kev)[0]
 
-    cortical_hu = 1000 * (CORTICAL_BONE_G_PER_CM3 / pure_density("bone", 0) - 1)
+    def own_hu(material: str, g_per_cm3: float) -> float:
+        return 1000 * (g_per_cm3 / density(material, 0) - 1)
+
+    bone, metal = CORTICAL_BONE_G_PER_CM3, TITANIUM_G_PER_CM3
     top_hu = np.iinfo(np.int16).max
     nodes = [  # HU, soft tissue, bone, metal
         (-1000, 0, 0, 0),
-        (SOFT_TISSUE_UP_TO_HU, pure_density("soft tissue", SOFT_TISSUE_UP_TO_HU), 0, 0),
-        (cortical_hu, 0, CORTICAL_BONE_G_PER_CM3, 0),
-        (BONE_UP_TO_HU, 0, pure_density("bone", BONE_UP_TO_HU), 0),
-        (METAL_FROM_HU, 0, 0, pure_density("metal", METAL_FROM_HU)),
-        (top_hu, 0, 0, pure_density("metal", top_hu)),
+        (SOFT_TISSUE_UP_TO_HU, density("soft tissue", SOFT_TISSUE_UP_TO_HU), 0, 0),
+        (own_hu("bone", bone), 0, bone, 0),
+        (BONE_UP_TO_HU, 0, density("bone", BONE_UP_TO_HU), 0),
+        (METAL_FROM_HU, 0, 0, metal),
+        (own_hu("metal", metal), 0, 0, metal),
+        (top_hu, 0, 0, density("metal", top_hu)),
     ]
     hu, *densities = np.array(nodes).T
     levels = np.arange(np.iinfo(np.int16).min, top_hu + 1)
