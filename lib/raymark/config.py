@@ -10,12 +10,20 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from raymark.errors import InputError
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_]*$")]
-Range = tuple[float, float]
+
+
+def _ascending(limits: tuple[float, float]) -> tuple[float, float]:
+    if limits[0] > limits[1]:
+        raise ValueError("a range is the lower limit first, then the upper")
+    return limits
+
+
+Range = Annotated[tuple[float, float], AfterValidator(_ascending)]
 
 
 class Section(BaseModel):
@@ -121,6 +129,12 @@ class ViewSet(Section):
     source_to_isocentre_mm: Range = Field((750.0, 750.0), description="range of the distance")
     source_to_detector_mm: Range = Field((1200.0, 1200.0), description="range of the distance")
     flip_probability: float = Field(0.0, ge=0, le=1, description="share of mirrored views")
+
+    @model_validator(mode="after")
+    def _detector_is_behind_the_patient(self):
+        if self.source_to_detector_mm[0] <= self.source_to_isocentre_mm[1]:
+            raise ValueError("source_to_detector_mm must be above source_to_isocentre_mm")
+        return self
 
 
 class Physics(Section):

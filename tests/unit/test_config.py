@@ -53,6 +53,7 @@ def test_presets_are_laid_over_the_file(tmp_path):
         ({"detector": {"heigth_px": 3}}, ["detector.heigth_px", "height_px", "width_px"]),
         ({"projector": "magic"}, ["projector", "shearwarp"]),
         ({"view_sets": {}}, ["view_sets"]),
+        ({"cohort": {"scale": (1.1, 0.9)}}, ["cohort.scale", "lower limit first"]),
         ({"physics": {"tube_kvp": 900}}, ["physics.tube_kvp", "150", "900"]),
     ],
 )
@@ -71,6 +72,12 @@ def test_unknown_keys_of_a_sampling_are_named_with_the_allowed_ones():
     }
     with pytest.raises(InputError, match="step_deg"):
         checked(Dataset, broken, "d.yaml")
+
+
+def test_the_detector_stands_behind_the_patient():
+    near = DATASET["view_sets"]["train"] | {"source_to_detector_mm": (600, 1200)}
+    with pytest.raises(InputError, match="must be above source_to_isocentre_mm"):
+        checked(Dataset, DATASET | {"view_sets": {"train": near}}, "d.yaml")
 
 
 def test_experiments_must_name_known_files():
