@@ -1,0 +1,46 @@
+"""Tables: a DataFrame and how its columns read, written as CSV, Markdown, LaTeX and HTML."""
+
+from raymark.config import Project
+from raymark.errors import InputError
+from raymark.tables.formats import write_table
+from raymark.tables.table import Column, Table
+
+__all__ = ["TABLES", "Column", "Table", "make_table", "table_names", "write_table"]
+
+TABLES = {
+    "data": "CTs, data sets, view sets and what they show",
+    "cts": "what each CT is like",
+    "methods": "every experiment: MRE, SDR, PCK, detection",
+    "landmarks": "error and detection of each landmark, per method",
+    "detection": "errors of detected landmarks and accuracy per view (Bier 2018)",
+    "rmse": "RMSE per landmark beside the published cells (registration-loss paper)",
+}
+PUBLISHES = {"detection": "mre_px", "rmse": "rmse_px"}
+
+
+def table_names(project: Project) -> list[str]:
+    """List the tables that a configuration calls for: those of a paper only where it is compared."""
+    from raymark.papers import read_paper
+
+    papers = [read_paper(name) for name in {e.paper for e in project.config.experiments} if name]
+    published = {key for paper in papers for row in paper.rows for key in row.values}
+    return [name for name in TABLES if PUBLISHES.get(name) in (published | {None})]
+
+
+def make_table(name: str, project: Project) -> Table:
+    """Make a table from what the workflow wrote below the working folder."""
+    from raymark.tables import accuracy, data, landmarks
+    from raymark.tables.results import read_results
+
+    of_material = {"data": data.read_data, "cts": data.read_cts}
+    if name in of_material:
+        return of_material[name](project)
+    of_results = {
+        "methods": accuracy.methods,
+        "detection": accuracy.detected,
+        "landmarks": landmarks.landmarks,
+        "rmse": landmarks.rmse,
+    }
+    if name not in of_results:
+        raise InputError(f"table {name!r}", "is not known", f"Known: {', '.join(TABLES)}")
+    return of_results[name](read_results(project))

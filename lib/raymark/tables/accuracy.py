@@ -1,0 +1,191 @@
+"""Tables of how well methods find landmarks."""
+
+import pandas as pd
+
+from raymark.evaluation import MEAN_POSITION
+from raymark.metrics import detection, errors
+from raymark.metrics.bootstrap import Clusters
+from raymark.metrics.ratio import Ratio
+from raymark.tables.results import Part, Results
+from raymark.tables.rows import (
+    BASELINE_NOTE,
+    GROUPS,
+    HOW_MANY,
+    MM_NOTE,
+    PX_NOTE,
+    WHAT,
+    Row,
+    clusters,
+    interval_note,
+    notes_of,
+    papers_with,
+)
+from raymark.tables.table import Column, Table
+
+
+def _published(results: Results, part: Part, papers: set[str], keys: list[str]) -> dict:
+    """Return the published values beside a part, as columns published_<key> and source."""
+    nothing = {f"published_{key}": float("nan") for key in keys}
+    nothing |= {"published_diverged": False, "source": ""}
+    experiment = results.experiment(part, papers)
+    if experiment is None:
+        return nothing
+    paper = results.papers[experiment.paper]
+    row = paper.row(part.method, part.evaluated_on)
+    if row is None:
+        return nothing
+    values = {f"published_{key}": row.values.get(key, float("nan")) for key in keys}
+    return values | {"published_diverged": row.diverged, "source": paper.cited(row)}
+
+
+def methods(results: Results) -> Table:
+    """Every experiment: errors over all visible landmarks, shares within thresholds, detection."""
+    evaluation = results.project.config.evaluation
+    rows = [_methods_row(results, part) for part in results.parts]
+    shares = [
+        *(
+            Column(f"sdr_{t:g}_mm", f"SDR {t:g} mm", "%", 1, 100, best="max", diverged="diverged")
+            for t in evaluation.sdr_mm
+        ),
+        *(
+            Column(f"pck_{t:g}_px", f"PCK {t:g} px", "%", 1, 100, best="max", diverged="diverged")
+            for t in evaluation.pck_px
+        ),
+    ]
+    columns = [
+        *WHAT,
+        Column("mre_px", "MRE", "px", 1, interval=True, best="min", diverged="diverged"),
+        Column("sd_px", "sd", "px", 1, diverged="diverged"),
+        Column("median_px", "Median", "px", 1, best="min", diverged="diverged"),
+        Column("mre_mm", "MRE", "mm", 1, interval=True, best="min", diverged="diverged"),
+        Column("sd_mm", "sd", "mm", 1, diverged="diverged"),
+        Column("mre_isocentre_mm", "MRE at isocentre", "mm", 1, best="min", diverged="diverged"),
+        *shares,
+        Column("detection_rate", "Detected", "%", 1, 100, diverged="diverged"),
+        Column("false_detections", "False detections", digits=0, diverged="diverged"),
+        *HOW_MANY,
+    ]
+    notes = [
+        "MRE, sd (population), median and SDR: all visible landmarks, detected or not.",
+        "SDR: error of at most the threshold, mm at the detector. PCK: detected and within the "
+        "threshold; an undetected landmark is a miss.",
+        "Detected: share of visible landmarks above the method's threshold. False detections: "
+        "landmarks outside the image that were detected all the same.",
+        MM_NOTE,
+        PX_NOTE,
+        interval_note(results),
+        BASELINE_NOTE,
+    ]
+    return Table(
+        "Accuracy of all methods", pd.DataFrame(rows), columns, results.label, notes, GROUPS
+    )
+
+
+def _methods_row(results: Results, part: Part) -> dict:
+    row, table = Row(results, part), part.errors
+    seen = table[table["visible"]]
+    groups, all_groups = clusters(seen), clusters(table)
+    evaluation = results.project.config.evaluation
+    px, mm = (seen[f"error_{unit}"].to_numpy() for unit in ("px", "detector_mm"))
+    row.add("mre_px", errors.mean_radial_error(px), groups)
+    row.add("mre_mm", errors.mean_radial_error(mm), groups)
+    row.add(
+        "mre_isocentre_mm",
+        errors.mean_radial_error(seen["error_isocentre_mm"].to_numpy()),
+        groups,
+    )
+    row.values |= {
+        "sd_px": errors.standard_deviation(px),
+        "sd_mm": errors.standard_deviation(mm),
+        "median_px": errors.median(px),
+        "points": len(seen),
+        "ci_over": groups.kind,
+    }
+    for threshold in evaluation.sdr_mm:
+        row.add(f"sdr_{threshold:g}_mm", errors.success_rate(mm, threshold), groups)
+    visible, detected = table["visible"].to_numpy(), table["detected"].to_numpy()
+    for threshold in evaluation.pck_px:
+        found = detection.correct_keypoints(
+            table["error_px"].to_numpy(), visible, detected, threshold
+        )
+        row.add(f"pck_{threshold:g}_px", found, all_groups)
+    row.add("detection_rate", detection.detection_rate(visible, detected), all_groups)
+    row.values["false_detections"] = int((detected & ~visible).sum())
+    return row.values
+
+
+def detected(results: Results) -> Table:
+    """Paper 1's figures: errors of detected landmarks, detection rate, accuracy per view."""
+    papers = papers_with(results, "mre_px")
+    keys = ["mre_px", "sd_px", "mre_mm", "sd_mm"]
+    rows = [
+        _detected_row(results, part) | _published(results, part, papers, keys)
+        for part in results.parts_of(papers)
+    ]
+    near = results.project.config.evaluation.accuracy_px
+    columns = [
+        *WHAT,
+        Column("mre_px", "Error", "px", 1, spread="sd_px", interval=True, diverged="diverged"),
+        Column("published_mre_px", "Published", "px", 1, spread="published_sd_px"),
+        Column("mre_mm", "Error", "mm", 1, spread="sd_mm", interval=True, diverged="diverged"),
+        Column("published_mre_mm", "Published", "mm", 1, spread="published_sd_mm"),
+        Column("pixel_mm", "Pixel", "mm", 3),
+        Column("detection_rate", "Detected", "%", 1, 100, interval=True, diverged="diverged"),
+        Column(
+            "accuracy", f"Accuracy {near:g} px", "%", 1, 100, interval=True, diverged="diverged"
+        ),
+        Column("source", "Published in"),
+        *HOW_MANY,
+    ]
+    thresholds = {m: results.project.methods[m].detection_threshold for m in _methods_of(rows)}
+    notes = [
+        "Error: mean ± population sd over visible landmarks that were detected, which is at "
+        + ", ".join(f"a belief of at least {t:g} for {m}" for m, t in thresholds.items())
+        + ".",
+        "Detected: share of visible landmarks. A method that detects few is measured on its easy "
+        "ones: read both columns together.",
+        f"Accuracy: share of a view's detections with an error below {near:g} px (a landmark outside "
+        "the image is a wrong detection), averaged over views. "
+        + "; ".join(_in_mm(results, d, near) for d in dict.fromkeys(r["dataset"] for r in rows))
+        + ".",
+        MM_NOTE,
+        PX_NOTE,
+        interval_note(results),
+        BASELINE_NOTE,
+        *notes_of(results, papers),
+    ]
+    return Table("Detected landmarks", pd.DataFrame(rows), columns, results.label, notes, GROUPS)
+
+
+def _in_mm(results: Results, dataset: str, px: float) -> str:
+    settings = results.project.datasets[dataset]
+    return f"{px:g} px of {settings.title} are {px * settings.detector.pixel_mm:.1f} mm"
+
+
+def _methods_of(rows: list[dict]) -> list[str]:
+    return [m for m in dict.fromkeys(row["method"] for row in rows) if m != MEAN_POSITION]
+
+
+def _detected_row(results: Results, part: Part) -> dict:
+    row, table = Row(results, part), part.errors
+    found = table[table["visible"] & table["detected"]]
+    groups, near = clusters(found), results.project.config.evaluation.accuracy_px
+    for unit, column in (("px", "error_px"), ("mm", "error_detector_mm")):
+        values = found[column].to_numpy()
+        row.add(f"mre_{unit}", errors.mean_radial_error(values), groups)
+        row.values[f"sd_{unit}"] = errors.standard_deviation(values)
+    visible, detected = table["visible"].to_numpy(), table["detected"].to_numpy()
+    row.add("detection_rate", detection.detection_rate(visible, detected), clusters(table))
+    row.add("accuracy", *_accuracy_over_views(table, near))
+    row.values |= {"points": len(found), "ci_over": groups.kind}
+    return row.values
+
+
+def _accuracy_over_views(table: pd.DataFrame, near_px: float) -> tuple[Ratio, Clusters]:
+    """Return the mean of the views' accuracies; a view under two seeds is two, in one cluster."""
+    views = []
+    for _, rows in table.groupby("seed"):
+        patient = rows.drop_duplicates("view").set_index("view")["patient"]
+        views.append(detection.accuracy_by_view(rows, near_px).join(patient, on="view"))
+    views = pd.concat(views)
+    return detection.mean_over_views(views["accuracy"].to_numpy()), clusters(views)

@@ -1,0 +1,97 @@
+"""What the tables of accuracy share: columns, notes, and a row that collects one part's numbers."""
+
+import pandas as pd
+
+from raymark.metrics.bootstrap import Clusters, clusters_of, interval
+from raymark.metrics.ratio import Ratio
+from raymark.seeds import generator
+from raymark.tables.results import Part, Results
+from raymark.tables.table import Column
+
+GROUPS = ("dataset", "view_set", "evaluated_on")
+WHAT = [
+    Column("dataset_title", "Data set"),
+    Column("view_set", "View set"),
+    Column("evaluated_on", "Evaluated on"),
+    Column("method_title", "Method"),
+]
+HOW_MANY = [
+    Column("seeds_text", "Seeds"),
+    Column("patients", "Patients", digits=0),
+    Column("views", "Views", digits=0),
+    Column("points", "Points", digits=0),
+    Column("ci_over", "Interval over"),
+]
+BASELINE_NOTE = (
+    "Mean position: every landmark at its mean place in the training images. It looks at no image; "
+    "what is not clearly better has learnt nothing."
+)
+PX_NOTE = "px are the data set's own pixels; compare them only at an equal pixel pitch."
+MM_NOTE = "mm at the detector: px times the pixel pitch, not corrected for magnification."
+
+
+class Row:
+    """Collects one part's numbers; every interval has a random generator of its own name."""
+
+    def __init__(self, results: Results, part: Part):
+        self.results, self.part = results, part
+        rows = part.errors
+        dataset = results.project.datasets[part.dataset]
+        self.values = {
+            "dataset": part.dataset,
+            "dataset_title": dataset.title,
+            "view_set": part.view_set,
+            "evaluated_on": part.evaluated_on,
+            "method": part.method,
+            "method_title": results.method_title(part.method),
+            "scale": results.label or "full scale",
+            "pixel_mm": dataset.detector.pixel_mm,
+            "diverged": part.diverged,
+            "seeds_text": _seeds_text(part),
+            "patients": rows["patient"].nunique(),
+            "views": rows["view"].nunique(),
+        }
+
+    def add(self, name: str, metric: Ratio, clusters: Clusters) -> None:
+        """Add a metric with its confidence interval."""
+        evaluation, part = self.results.project.config.evaluation, self.part
+        rng = generator(
+            "bootstrap", part.dataset, part.view_set, part.evaluated_on, part.method, name
+        )
+        low, high = interval(
+            metric,
+            clusters,
+            resamplings=evaluation.bootstrap,
+            confidence=evaluation.confidence,
+            rng=rng,
+        )
+        self.values |= {name: metric.value, f"{name}_low": low, f"{name}_high": high}
+
+
+def clusters(rows: pd.DataFrame) -> Clusters:
+    return clusters_of(rows["patient"].to_numpy(), rows["view"].to_numpy())
+
+
+def interval_note(results: Results) -> str:
+    evaluation = results.project.config.evaluation
+    return (
+        f"[low, high]: {evaluation.confidence:.0%} bootstrap interval (BCa, {evaluation.bootstrap} "
+        "resamplings) over what the column names. Over views of one patient it says nothing about "
+        "other patients; over fewer than about ten patients it is too narrow. It does not hold the "
+        "spread between trainings."
+    )
+
+
+def _seeds_text(part: Part) -> str:
+    if not part.diverged_seeds or part.diverged:
+        return str(part.seeds)
+    return f"{part.seeds} ({part.diverged_seeds} DIV)"
+
+
+def papers_with(results: Results, key: str) -> set[str]:
+    """Name the papers that publish a metric."""
+    return {n for n, p in results.papers.items() if any(key in row.values for row in p.rows)}
+
+
+def notes_of(results: Results, papers: set[str]) -> list[str]:
+    return [note for name in sorted(papers) for note in results.papers[name].notes]

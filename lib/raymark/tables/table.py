@@ -1,0 +1,111 @@
+"""A table: numbers, and how each column is to be read."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import pandas as pd
+
+DIVERGED = "DIV"
+NOTHING = "–"
+
+
+@dataclass(frozen=True)
+class Column:
+    """One printed column.
+
+    `key` names the frame's column; `spread` one that follows as "± x"; `interval` prints
+    "[low, high]" from the columns `<key>_low` and `<key>_high`; `diverged` names a boolean column
+    that turns the cell into DIV. Numbers are multiplied by `scale` before they are printed with
+    `digits` decimals; without `digits` the cell is text. `best` is "min" or "max".
+    """
+
+    key: str
+    title: str
+    unit: str = ""
+    digits: int | None = None
+    scale: float = 1.0
+    spread: str | None = None
+    interval: bool = False
+    best: str | None = None
+    diverged: str | None = None
+
+    @property
+    def heading(self) -> str:
+        return f"{self.title} ({self.unit})" if self.unit else self.title
+
+    def text(self, row: pd.Series) -> str:
+        """Print this column's cell of a row."""
+        value = row[self.key]
+        if self.diverged and row.get(self.diverged) == True:  # noqa: E712 (may be missing)
+            return DIVERGED
+        if pd.isna(value) or value == "":
+            return NOTHING
+        if self.digits is None:
+            return str(value)
+        text = self._number(value)
+        if self.spread and pd.notna(row[self.spread]):
+            text += f" ± {self._number(row[self.spread])}"
+        if self.interval and pd.notna(row[f"{self.key}_low"]):
+            low, high = (self._number(row[f"{self.key}_{end}"]) for end in ("low", "high"))
+            text += f" [{low}, {high}]"
+        return text
+
+    def _number(self, value: float) -> str:
+        return f"{value * self.scale:,.{self.digits}f}"
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows, columns and what must be said about them.
+
+    `label` stands out above the table ("demo scale"). Rows that agree in the columns `groups` are
+    compared with each other for the best value; with `across` the columns that have a `best` are
+    compared within each row instead.
+    """
+
+    title: str
+    frame: pd.DataFrame
+    columns: list[Column]
+    label: str = ""
+    notes: list[str] = field(default_factory=list)
+    groups: tuple[str, ...] = ()
+    across: bool = False
+
+    def cells(self) -> list[list[str]]:
+        """Print every cell."""
+        return [[c.text(row) for c in self.columns] for _, row in self.frame.iterrows()]
+
+    def bold(self) -> np.ndarray:
+        """Tell which cells (row, column) hold the best value, as printed; ties are all best."""
+        value_rc = np.full((len(self.frame), len(self.columns)), np.nan)
+        for c, column in enumerate(self.columns):
+            if column.best:
+                sign = 1 if column.best == "min" else -1
+                rounded = (self.frame[column.key].astype(float) * column.scale).round(column.digits)
+                usable = rounded.notna()
+                if column.diverged:
+                    usable &= self.frame[column.diverged].fillna(False) != True  # noqa: E712
+                value_rc[:, c] = np.where(usable, sign * rounded, np.nan)
+        if self.across:
+            return _lowest(value_rc)
+        return np.concatenate([*map(_lowest_of_columns, self._in_groups(value_rc))], axis=0)
+
+    def _in_groups(self, value_rc: np.ndarray) -> list[np.ndarray]:
+        """Cut rows into runs that agree in `groups`."""
+        if not self.groups or self.frame.empty:
+            return [value_rc]
+        keys = self.frame[list(self.groups)].astype(str)
+        starts = np.flatnonzero((keys != keys.shift()).any(axis=1).to_numpy())
+        return np.split(value_rc, starts[1:])
+
+
+def _lowest(value_rc: np.ndarray) -> np.ndarray:
+    """Mark each row's lowest values; a row with fewer than two has nothing to compare."""
+    filled = np.where(np.isnan(value_rc), np.inf, value_rc)
+    lowest = filled.min(axis=1, keepdims=True, initial=np.inf)
+    compared = np.isfinite(filled).sum(axis=1, keepdims=True) > 1
+    return (filled == lowest) & np.isfinite(filled) & compared
+
+
+def _lowest_of_columns(value_rc: np.ndarray) -> np.ndarray:
+    return _lowest(value_rc.T).T

@@ -1,0 +1,340 @@
+import re
+from html.parser import HTMLParser
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from raymark.errors import InputError
+from raymark.evaluation import MEAN_POSITION
+from raymark.papers import Paper, read_paper
+from raymark.tables import Column, Table, make_table, table_names, write_table
+from raymark.tables import accuracy as accuracy_tables
+from raymark.tables import landmarks as landmark_tables
+from raymark.tables.data import data
+from raymark.tables.results import SEEN, UNSEEN, Results
+from tests.unit.evaluation_examples import (
+    LANDMARKS,
+    METHODS,
+    errors_of,
+    grid_of_views,
+    project_of_examples,
+)
+
+PAPERS = {
+    "bier2018": Paper.model_validate(
+        {
+            "name": "bier2018", "short": "Bier 2018", "citation": "-",
+            "rows": [{"method": "cpm", "title": "-", "evaluated_on": UNSEEN, "source": "Section 3.1",
+                      "values": {"mre_px": 9.1, "sd_px": 7.4, "mre_mm": 5.6, "sd_mm": 4.5}}],
+        }
+    ),
+    "pel": Paper.model_validate(
+        {
+            "name": "pel", "short": "PEL", "citation": "-",
+            "landmarks": {"L1": "left_asis", "L2": "not_ours"},
+            "rows": [
+                {"method": "unet", "title": "-", "evaluated_on": SEEN, "source": "Table 1",
+                 "values": {"rmse_px": 8.58}, "landmark_rmse_px": {"L1": 11.49, "L2": 4.71}},
+                {"method": "unet", "title": "-", "evaluated_on": UNSEEN, "source": "Table 1",
+                 "values": {"rmse_px": 5.58}},
+            ],
+        }
+    ),
+}  # fmt: skip
+
+
+def results_of(*tables, preset="demo", diverged=()):
+    errors = pd.concat(tables or [errors_of(method) for method in METHODS], ignore_index=True)
+    project = project_of_examples(preset)
+    return Results(project, errors, {"pelvis": LANDMARKS}, frozenset(diverged), PAPERS)
+
+
+def printed(table):
+    """The printed cells as a frame; repeated headings get their unit, then a number."""
+    return pd.DataFrame(table.cells(), columns=[c.key for c in table.columns])
+
+
+# what a table is
+
+
+@pytest.fixture
+def small():
+    frame = pd.DataFrame(
+        {
+            "group": ["a", "a", "b", "b"],
+            "name": ["x_1", "y|2", "z&3", "<w>"],
+            "mre": [1.04, 0.96, 3.0, np.nan],
+            "mre_low": [0.9, np.nan, 2.0, np.nan],
+            "mre_high": [1.2, np.nan, 4.0, np.nan],
+            "sd": [0.5, 0.25, np.nan, 1.0],
+            "share": [0.5, 0.49951, 0.25, 0.75],
+            "bad": [False, False, False, True],
+        }
+    )
+    columns = [
+        Column("name", "Name"),
+        Column("mre", "MRE", "px", 1, spread="sd", interval=True, best="min", diverged="bad"),
+        Column("share", "Share", "%", 1, 100, best="max"),
+    ]
+    return Table("A title", frame, columns, "demo scale", ["A note."], ("group",))
+
+
+def test_cells(small):
+    assert small.cells() == [
+        ["x_1", "1.0 ± 0.5 [0.9, 1.2]", "50.0"],
+        ["y|2", "1.0 ± 0.2", "50.0"],
+        ["z&3", "3.0 [2.0, 4.0]", "25.0"],
+        ["<w>", "DIV", "75.0"],
+    ]
+
+
+def test_best_is_bold_within_its_group_as_printed(small):
+    """1.04 and 0.96 print alike, so both are best; DIV and a row without rival never are."""
+    assert small.bold().tolist() == [
+        [False, True, True],
+        [False, True, True],
+        [False, False, False],
+        [False, False, True],
+    ]
+
+
+def test_across_compares_columns_of_a_row():
+    frame = pd.DataFrame(
+        {"a": [1.0, 5.0, np.nan], "b": [2.0, 4.0, 3.0], "published": [0.1, 0.1, 0.1]}
+    )
+    columns = [Column(k, k, "px", 1, best="min") for k in ("a", "b")]
+    table = Table("t", frame, [*columns, Column("published", "p", "px", 1)], across=True)
+    assert table.bold().tolist() == [[True, False, False], [False, True, False], [False] * 3]
+
+
+def test_csv_holds_raw_numbers(small, tmp_path):
+    write_table(small, tmp_path / "t")
+    assert pd.read_csv(tmp_path / "t.csv")["share"].tolist() == [0.5, 0.49951, 0.25, 0.75]
+
+
+def test_markdown_has_as_many_cells_in_every_row(small, tmp_path):
+    write_table(small, tmp_path / "t")
+    text = (tmp_path / "t.md").read_text()
+    rows = [re.split(r"(?<!\\)\|", line) for line in text.splitlines() if line.startswith("|")]
+    assert {len(row) for row in rows} == {5}
+    assert "**A title** (demo scale)" in text
+    assert "**1.0 ± 0.5 [0.9, 1.2]**" in text
+
+
+def test_latex_escapes_its_commands(small, tmp_path):
+    write_table(small, tmp_path / "t")
+    text = (tmp_path / "t.tex").read_text()
+    assert r"x\_1" in text
+    assert r"z\&3" in text
+    assert r"1.0 $\pm$ 0.5" in text
+    body = [line for line in text.splitlines() if line.endswith(r" \\")]
+    assert {len(re.findall(r"(?<!\\)&", line)) for line in body} == {2}
+    assert text.count(r"\begin{") == text.count(r"\end{")
+
+
+def test_long_latex_tables_break_over_pages(small, tmp_path):
+    long = pd.concat([small.frame] * 15, ignore_index=True)
+    write_table(Table("t", long, small.columns), tmp_path / "t")
+    assert r"\begin{longtable}" in (tmp_path / "t.tex").read_text()
+
+
+class Cells(HTMLParser):
+    def __init__(self):
+        super().__init__()
+        self.rows, self.open, self.text = [], [], ""
+
+    def handle_starttag(self, tag, attributes):
+        if tag not in ("meta",):
+            self.open.append(tag)
+        if tag == "tr":
+            self.rows.append([])
+        if tag in ("td", "th"):
+            self.rows[-1].append("")
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag, "tags must close in order"
+
+    def handle_data(self, data):
+        if {"td", "th"} & set(self.open):
+            self.rows[-1][-1] += data
+
+
+def test_html_is_well_formed_and_needs_nothing_else(small, tmp_path):
+    write_table(small, tmp_path / "t")
+    text = (tmp_path / "t.html").read_text()
+    parser = Cells()
+    parser.feed(text)
+    assert parser.open == []
+    assert parser.rows[1:] == small.cells()
+    assert "demo scale" in text
+    assert not re.search(r"(src|href)=|url\(|@import", text)
+
+
+def test_same_table_gives_same_bytes(tmp_path):
+    for name in ("one", "two"):
+        write_table(accuracy_tables.methods(results_of()), tmp_path / name)
+    for suffix in ("csv", "md", "tex", "html"):
+        assert (tmp_path / f"one.{suffix}").read_bytes() == (
+            tmp_path / f"two.{suffix}"
+        ).read_bytes()
+
+
+# what the tables say
+
+
+def test_methods_agree_with_plain_pandas():
+    table = accuracy_tables.methods(results_of())
+    row = table.frame.set_index("method").loc["cpm"]
+    seen = errors_of("cpm").query("visible")
+    assert row["mre_px"] == pytest.approx(seen["error_px"].mean())
+    assert row["sd_mm"] == pytest.approx(seen["error_detector_mm"].std(ddof=0))
+    assert row["sdr_2.5_mm"] == pytest.approx((seen["error_detector_mm"] <= 2.5).mean())
+    assert row["pck_8_px"] == pytest.approx(((seen["error_px"] <= 8) & seen["detected"]).mean())
+    assert row["detection_rate"] == pytest.approx(seen["detected"].mean())
+    assert row["mre_px_low"] < row["mre_px"] < row["mre_px_high"]
+
+
+def test_every_table_has_the_baseline_and_the_label():
+    results = results_of()
+    for make in (accuracy_tables.methods, accuracy_tables.detected):
+        table = make(results)
+        assert table.label == "demo scale"
+        assert MEAN_POSITION in set(table.frame["method"])
+    assert f"{MEAN_POSITION}_px" in landmark_tables.rmse(results).frame
+    assert accuracy_tables.methods(results_of(preset="paper")).label == ""
+
+
+def test_evaluation_kind_and_interval_kind_are_said():
+    one = accuracy_tables.methods(results_of()).frame
+    assert set(one["evaluated_on"]) == {SEEN}
+    assert set(one["ci_over"]) == {"views (one patient)"}
+    several = errors_of("cpm", patients=("A", "B", "C"), seen=False)
+    row = accuracy_tables.methods(results_of(several)).frame.iloc[0]
+    assert (row["evaluated_on"], row["ci_over"], row["patients"]) == (UNSEEN, "patients", 3)
+
+
+def test_seen_and_unseen_patients_of_one_view_set_are_never_mixed():
+    tables = [errors_of("cpm"), errors_of("cpm", patients=("B",), seen=False)]
+    frame = accuracy_tables.methods(results_of(*tables)).frame
+    assert frame["evaluated_on"].tolist() == [SEEN, UNSEEN]
+
+
+def test_detection_counts_detected_visible_landmarks_and_shows_the_paper():
+    table = accuracy_tables.detected(results_of())
+    row = table.frame.set_index("method").loc["cpm"]
+    found = errors_of("cpm").query("visible and detected")
+    assert row["mre_px"] == pytest.approx(found["error_px"].mean())
+    assert row["sd_px"] == pytest.approx(found["error_px"].std(ddof=0))
+    cells = printed(table).iloc[0]
+    assert cells["published_mre_px"] == "9.1 ± 7.4"
+    assert cells["published_mre_mm"] == "5.6 ± 4.5"
+    assert cells["source"] == "Bier 2018, Section 3.1: unseen patients"
+    assert "unet" not in set(table.frame["method"])  # it is compared with another paper
+
+
+def test_accuracy_is_averaged_over_views():
+    table = accuracy_tables.detected(results_of())
+    found = errors_of("cpm").query("detected")
+    right = (found["error_px"] < 15) & found["visible"]
+    expected = right.groupby(found["view"]).mean().mean()
+    assert table.frame["accuracy"][0] == pytest.approx(expected)
+
+
+def test_rmse_has_published_cells_beside_ours():
+    frame = landmark_tables.rmse(results_of()).frame.set_index("landmark")
+    assert frame.index.tolist() == [landmark_tables.MEAN, *LANDMARKS]
+    assert frame["unet_published_px"].tolist()[:2] == [8.58, 11.49]
+    assert frame["unet_published_px"].iloc[2:].isna().all()
+    seen = errors_of("unet").query("visible")
+    squares = (seen["error_px"] ** 2).groupby(seen["landmark"]).mean() ** 0.5
+    assert frame["unet_px"]["sacrum"] == pytest.approx(squares["sacrum"])
+    assert frame["unet_px"].iloc[0] == pytest.approx(squares.mean())
+
+
+def test_published_row_of_the_same_kind_of_patients_is_chosen():
+    tables = [errors_of("unet", patients=("A", "B"), seen=False)]
+    frame = landmark_tables.rmse(results_of(*tables)).frame
+    assert frame["unet_published_px"][0] == 5.58
+
+
+def test_a_diverged_run_prints_div_and_keeps_its_numbers():
+    table = landmark_tables.rmse(results_of(diverged=[("pelvis", "unet", 0)]))
+    assert set(printed(table)["unet_px"]) == {"DIV"}
+    assert table.frame["unet_px"].notna().all()
+    methods = printed(accuracy_tables.methods(results_of(diverged=[("pelvis", "unet", 0)])))
+    assert methods.set_index("method_title").loc["U-Net", "mre_px"] == "DIV"
+
+
+def test_one_diverged_seed_of_two_is_left_out_and_told():
+    tables = [errors_of("cpm"), errors_of("cpm", seed=1)]
+    frame = accuracy_tables.methods(results_of(*tables, diverged=[("pelvis", "cpm", 1)])).frame
+    alone = accuracy_tables.methods(results_of(tables[0])).frame
+    assert frame["seeds_text"][0] == "2 (1 DIV)"
+    assert frame["mre_px"][0] == alone["mre_px"][0]
+
+
+def test_landmarks_are_rows_however_many_there_are():
+    names = [f"t{i}_{side}" for i in range(33) for side in ("left", "right")]
+    errors = errors_of("cpm", landmarks=names)
+    results = Results(project_of_examples(), errors, {"pelvis": names}, frozenset(), PAPERS)
+    table = landmark_tables.landmarks(results)
+    assert table.frame["landmark"].tolist() == names
+    assert len(table.columns) == 6
+
+
+def test_order_of_rows_changes_no_table():
+    results = results_of()
+    shuffled = Results(
+        results.project, results.errors.sample(frac=1, random_state=1), results.landmarks,
+        results.diverged, results.papers,
+    )  # fmt: skip
+    for make in (accuracy_tables.methods, accuracy_tables.detected, landmark_tables.rmse):
+        pd.testing.assert_frame_equal(make(shuffled).frame, make(results).frame)
+
+
+def test_data_says_what_is_seen():
+    project = project_of_examples()
+    view = grid_of_views()
+    views = pd.concat(
+        [
+            view.assign(view_set="train", subject="pelvis", patient="P1"),
+            view.assign(view_set="train", subject="pelvis-v001", patient="P1"),
+            view.assign(view_set="grid", subject="pelvis", patient="P1"),
+        ]
+    )
+    frame = data(project, {"pelvis": views}, {"pelvis": 4}).frame.set_index("view_set")
+    assert frame["virtual_patients"].to_dict() == {"train": 1, "grid": 0}
+    assert frame["evaluated_on"]["grid"] == SEEN
+    assert frame["angles"]["grid"] == "-60 to 60 × -45 to 45"
+
+
+# published figures
+
+
+def test_published_files_are_whole_and_paper_2_averages_its_landmarks():
+    for row in read_paper("pel").rows:
+        if not row.diverged:
+            cells = list(row.landmark_rmse_px.values())
+            assert len(cells) == 8
+            assert np.mean(cells) == pytest.approx(row.values["rmse_px"], abs=0.0051)
+    assert read_paper("bier2018").rows[0].values["mre_px"] * 0.616 == pytest.approx(5.6, abs=0.05)
+
+
+def test_tables_of_a_paper_are_made_only_where_it_is_compared():
+    project = project_of_examples()
+    assert {"detection", "rmse", "methods"} <= set(table_names(project))
+    without = project.config.model_copy(
+        update={
+            "experiments": [
+                e.model_copy(update={"paper": None}) for e in project.config.experiments
+            ]
+        }
+    )
+    names = table_names(type(project)(without, project.datasets, project.methods))
+    assert names == ["data", "cts", "methods", "landmarks"]
+
+
+def test_unknown_tables_are_refused():
+    with pytest.raises(InputError, match="Known: data"):
+        make_table("detections", project_of_examples())
