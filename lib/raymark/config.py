@@ -40,7 +40,9 @@ class Ct(Section):
         [], description="crop to the box around these labels; empty keeps everything"
     )
     region_margin_mm: float = Field(30.0, ge=0, description="margin around the cropped box")
-    lowest_hu: int = Field(-1000, description="HU below this (padding) are raised to it")
+    lowest_hu: int = Field(
+        -1000, ge=-2000, le=0, description="HU below this (padding) are raised to it"
+    )
 
 
 class Deformation(Section):
