@@ -25,7 +25,8 @@ import numpy as np
 import tensorstore as ts
 import zarr
 from numcodecs import Blosc
-from zarr.codecs import BloscCodec
+from numcodecs.checksum32 import CRC32C
+from zarr.codecs import BloscCodec, Crc32cCodec
 from zarr.storage import MemoryStore
 
 from raymark.errors import InputError
@@ -59,8 +60,9 @@ UNITS = {
 }
 LARGE = ("image", "beliefs")
 SMALL = tuple(name for name in TYPES if name not in LARGE)
-CODEC = Blosc(cname="lz4", clevel=1, shuffle=Blosc.SHUFFLE)
-DESCRIBED_CODEC = BloscCodec(cname="lz4", clevel=1, shuffle="shuffle")  # the same, in zarr's words
+ATTRIBUTES = {"view", "subject", "landmarks", "flip_pairs", "pixel_mm", "stride", "digest"}
+CODECS = [Blosc(cname="lz4", clevel=1, shuffle=Blosc.SHUFFLE), CRC32C(location="end")]
+CODECS_IN_ZARR = [BloscCodec(cname="lz4", clevel=1, shuffle="shuffle"), Crc32cCodec()]
 REMEDY = "Delete it and run the workflow again: it is rendered anew, to the same bytes"
 
 
@@ -80,9 +82,11 @@ def write_shard(
     with atomic(path) as partial, zipfile.ZipFile(partial, "w", zipfile.ZIP_STORED) as archive:
         for index, view in enumerate(views):
             for name in LARGE:
-                values = np.ascontiguousarray(view[name], dtype=TYPES[name])
-                shapes[name] = values.shape
-                _add(archive, _chunk(name, index), CODEC.encode(values))
+                chunk = np.ascontiguousarray(view[name], dtype=TYPES[name])
+                shapes[name] = chunk.shape
+                for codec in CODECS:
+                    chunk = codec.encode(chunk)
+                _add(archive, _chunk(name, index), chunk)
             for name, rows in small.items():
                 rows.append(np.asarray(view[name], dtype=TYPES[name]))
         described = {}
@@ -103,7 +107,7 @@ def _array(group: zarr.Group, name: str, shape: tuple, chunks: tuple) -> zarr.Ar
         shape=shape,
         chunks=chunks,
         dtype=TYPES[name],
-        compressors=DESCRIBED_CODEC,
+        compressors=CODECS_IN_ZARR,
         dimension_names=DIMENSIONS[name],
         config={"write_empty_chunks": True},
     )
@@ -122,9 +126,12 @@ def read_attributes(path: str | Path) -> dict:
     """Read a shard's attributes; InputError if the file is not a shard."""
     try:
         with zipfile.ZipFile(path) as archive:
-            return json.loads(archive.read("zarr.json"))["attributes"]
-    except (OSError, zipfile.BadZipFile, KeyError, ValueError) as error:
+            attributes = json.loads(archive.read("zarr.json"))["attributes"]
+    except Exception as error:  # a damaged zip has zipfile raise errors of many kinds
         raise InputError(path, f"is not a whole shard ({error})", REMEDY) from None
+    if missing := ATTRIBUTES - attributes.keys():
+        raise InputError(path, f"is not a whole shard (it lacks {min(missing)!r})", REMEDY)
+    return attributes
 
 
 def check_shard(path: str | Path) -> None:
@@ -135,7 +142,7 @@ def check_shard(path: str | Path) -> None:
         with zipfile.ZipFile(path) as archive:
             damaged = archive.testzip()
             missing = expected - set(archive.namelist())
-    except Exception as error:  # a damaged zip has zipfile raise errors of many kinds
+    except Exception as error:  # as above
         damaged, missing = str(error), None
     if damaged:
         raise InputError(path, f"is damaged ({damaged})", REMEDY)
