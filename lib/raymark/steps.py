@@ -204,6 +204,21 @@ def mean_position(config: str, dataset: str, view_set: str) -> None:
     )
 
 
+def table(config: str, table: str) -> None:
+    from raymark.tables import TABLES, make_table, write_table
+
+    _named(TABLES, table, "table")
+    stem = layout.TABLE.format(table=table, format="csv").removesuffix(".csv")
+    write_table(make_table(table, read_project(config)), stem)
+
+
+def figure(config: str, figure: str) -> None:
+    from raymark.figures.make import make_figure
+
+    stem = layout.FIGURE.format(figure=figure, format="svg").removesuffix(".svg")
+    make_figure(figure, read_project(config), stem)
+
+
 def schemas(root: str) -> None:
     from raymark.reference import write_reference
 

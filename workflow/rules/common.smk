@@ -9,10 +9,13 @@ from pathlib import Path
 from raymark import layout
 from raymark.config import project_of
 from raymark.errors import InputError
+from raymark.figures import FIGURES, figure_names
 from raymark.files import atomic
 from raymark.landmarks import read_landmark_set
+from raymark.papers import read_paper
 from raymark.provenance import code_digest, text_digest
 from raymark.sources import read_sources
+from raymark.tables import table_names
 from raymark.subjects import parent_of, read_subjects, virtual_subjects
 from raymark.views import shards_of_view_set, subjects_of
 
@@ -142,3 +145,58 @@ def training_shards(role):
 def method_code(wildcards):
     network = PROJECT.methods[wildcards.method].module
     return code_digest("raymark.training", f"raymark.methods.{network}")
+
+
+def every_quality_row():
+    """List the quality rows of all real subjects, data set by data set."""
+    return sorted(
+        {
+            layout.QUALITY.format(dataset=dataset, subject=parent_of(subject))
+            for dataset in PROJECT.datasets
+            for subject in every_subject(dataset)
+        }
+    )
+
+
+def paper_files():
+    names = {e.paper for e in PROJECT.config.experiments if e.paper}
+    return [f"config/papers/{name}.yaml" for name in sorted(names)]
+
+
+def experiments_of_figure(figure):
+    """List the experiments that a figure, named <kind>-<data set>[-<method>][-<view set>], shows."""
+    _, dataset, *rest = figure.split("-")
+    experiments = [e for e in PROJECT.config.experiments if e.dataset == dataset]
+    if len(rest) == 2:
+        experiments = [e for e in experiments if e.method == rest[0]]
+    return [e for e in experiments if not rest or rest[-1] in e.evaluate]
+
+
+def figure_inputs(wildcards):
+    kind, dataset, *rest = wildcards.figure.split("-")
+    experiments = experiments_of_figure(wildcards.figure)
+    views = layout.VIEWS.format(dataset=dataset)
+    if kind == "landmark_overview":
+        subject = PROJECT.datasets[dataset].subjects[0]
+        files = [layout.CT, layout.LANDMARKS]
+        return [views, *(f.format(dataset=dataset, subject=subject) for f in files)]
+    if kind == "dataset_samples":
+        return [views, *shards(dataset, *view_sets_for(dataset, "train"))]
+    if kind == "training_curves":
+        return of_experiments(layout.LOSSES, experiments)
+    images = shards(dataset, rest[-1]) if kind == "overlays" else []
+    baseline = of_experiments(layout.MEAN_POSITION, experiments)
+    return [*of_experiments(layout.ERRORS, experiments), *baseline, *images]
+
+
+def figure_chapter(wildcards):
+    """Name the report's chapter: the paper that the figure's one experiment belongs to."""
+    papers = {e.paper for e in experiments_of_figure(wildcards.figure)}
+    if len(wildcards.figure.split("-")) < 4 or papers == {None}:
+        return f"Data set: {PROJECT.datasets[wildcards.figure.split('-')[1]].title}"
+    return f"Paper: {read_paper(papers.pop()).short}"
+
+
+def figure_caption(wildcards):
+    kind, _, *rest = wildcards.figure.split("-")
+    return {"figure": kind.replace("_", " "), "of": " ".join(rest)}

@@ -1,2 +1,67 @@
-all_tables = of_experiments(layout.ERRORS, PROJECT.config.experiments)
-all_figures = []
+# Everything people look at: tables and figures, grouped by paper in the report.
+
+
+rule table:
+    input:
+        errors=of_experiments(layout.ERRORS, PROJECT.config.experiments),
+        baseline=of_experiments(layout.MEAN_POSITION, PROJECT.config.experiments),
+        losses=of_experiments(layout.LOSSES, PROJECT.config.experiments),
+        views=expand(layout.VIEWS, dataset=PROJECT.datasets),
+        quality=every_quality_row(),
+        papers=paper_files(),
+    output:
+        expand(
+            layout.TABLE,
+            format=[f for f in layout.TABLE_FORMATS if f != "html"],
+            allow_missing=True,
+        ),
+        html=report(
+            layout.TABLE.replace("{format}", "html"),
+            category="Tables",
+            labels={"table": "{table}"},
+            caption="../report/table.rst",
+        ),
+    log:
+        "logs/table/{table}.log",
+    wildcard_constraints:
+        table="[a-z0-9_]+",
+    conda:
+        "../../envs/environment.yaml"
+    params:
+        config=PROJECT.config.evaluation.model_dump_json(),
+        code=code_digest("raymark.tables"),
+    shell:
+        "python -m raymark table {wildcards.table} > {log} 2>&1"
+
+
+rule figure:
+    input:
+        figure_inputs,
+    output:
+        svg=layout.FIGURE.replace("{format}", "svg"),
+        png=report(
+            layout.FIGURE.replace("{format}", "png"),
+            category=figure_chapter,
+            labels=figure_caption,
+            caption="../report/figure.rst",
+        ),
+    log:
+        "logs/figure/{figure}.log",
+    wildcard_constraints:
+        figure="[a-z0-9_-]+",
+    conda:
+        "../../envs/environment.yaml"
+    params:
+        config=PROJECT.config.evaluation.model_dump_json(),
+        shows=lambda wildcards: FIGURES[wildcards.figure.split("-")[0]][0],
+        code=code_digest("raymark.figures.make"),
+    shell:
+        "python -m raymark figure {wildcards.figure} > {log} 2>&1"
+
+
+all_tables = expand(
+    layout.TABLE, table=table_names(PROJECT), format=layout.TABLE_FORMATS
+)
+all_figures = expand(
+    layout.FIGURE, figure=figure_names(PROJECT), format=layout.FIGURE_FORMATS
+)
