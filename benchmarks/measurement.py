@@ -1,0 +1,49 @@
+"""What all benchmarks share: where they ran, and a Markdown table that says so."""
+
+import argparse
+import os
+import platform
+import subprocess
+import sys
+from importlib.metadata import version
+from pathlib import Path
+
+
+def output_argument(description: str) -> Path | None:
+    """Parse the one option of a benchmark, the Markdown file to write."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--out", type=Path, help="write the table here too")
+    return parser.parse_args().out
+
+
+def report(title: str, text: str, rows: list[dict], packages: list[str], out: Path | None) -> None:
+    """Print a table with machine, versions, commit and command; write it to `out` if given."""
+    columns = list(rows[0])
+    lines = [columns, ["---"] * len(columns), *(list(row.values()) for row in rows)]
+    table = "\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines)
+    content = f"# {title}\n\n{text}\n\n{table}\n\n{_circumstances(packages)}\n"
+    print(content)
+    if out:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        out.write_text(content, encoding="utf-8")
+
+
+def _circumstances(packages: list[str]) -> str:
+    commit = subprocess.run(
+        ["git", "describe", "--always", "--dirty", "--exclude=*"],
+        capture_output=True,
+        text=True,
+        check=False,
+    ).stdout.strip()
+    versions = ", ".join(f"{package} {version(package)}" for package in packages)
+    return (
+        f"{_processor()}, {len(os.sched_getaffinity(0))} cores; Python {platform.python_version()}, "
+        f"{versions}; commit {commit}; `python {' '.join(sys.argv)}`"
+    )
+
+
+def _processor() -> str:
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith("model name"):
+            return line.split(":")[1].strip()
+    return platform.processor()
