@@ -68,6 +68,11 @@ def ellipsoids(name: str) -> np.ndarray:
 
 
 @cache
+def fine_soft_ellipsoid() -> np.ndarray:
+    return SOFT.voxelised(FINE_XYZ, FINE)[None].astype(np.float64)
+
+
+@cache
 def smooth_volume() -> np.ndarray:
     """Two materials of smoothed noise that does not vanish at the border of the grid."""
     noise = generator("test_render_references").uniform(size=(2, *SHAPE_XYZ))
@@ -177,8 +182,9 @@ def test_gradients_agree_with_exact_differences(angles):
 
     K = torch.tensor(start.K, requires_grad=True)
     world_to_camera = torch.tensor(start.world_to_camera, requires_grad=True)
-    volume = SOFT.voxelised(FINE_XYZ, FINE)[None].astype(np.float64)
-    image = Trilinear(volume, FINE).project_tensor(K, world_to_camera, start.shape_yx)[0]
+    image = Trilinear(fine_soft_ellipsoid(), FINE).project_tensor(
+        K, world_to_camera, start.shape_yx
+    )[0]
     ((image - torch.tensor(target)) ** 2).sum().backward()
 
     pose_tangents = differences(lambda motion: moved(start, motion).world_to_camera, 6)
