@@ -1,0 +1,31 @@
+"""Figures, each made from data alone and written as SVG and PNG in one style.
+
+A figure's name is its kind and what it is of: ``overlays-pelvis-cpm-grid``,
+``training_curves-pelvis``.
+"""
+
+from raymark.config import Project
+
+# kind: (what it shows, what its name ends in)
+FIGURES = {
+    "dataset_samples": ("training images with their landmarks", "dataset"),
+    "landmark_overview": ("the landmarks with their names on AP and lateral images", "dataset"),
+    "training_curves": ("losses and validation error of every epoch", "dataset"),
+    "error_distribution": ("distribution of the errors of every method", "view set"),
+    "overlays": ("true and predicted landmarks over the view sphere", "experiment"),
+    "sphere_accuracy": ("accuracy of every viewing direction", "experiment"),
+    "belief_error": ("confidence against error", "experiment"),
+    "belief_sphere": ("confidence of two landmarks over the view sphere", "experiment"),
+}
+
+
+def figure_names(project: Project) -> list[str]:
+    """List the figures that a configuration calls for."""
+    experiments = [(e, v) for e in project.config.experiments for v in e.evaluate]
+    ends = {
+        "dataset": [e.dataset for e, _ in experiments],
+        "view set": [f"{e.dataset}-{v}" for e, v in experiments],
+        "experiment": [f"{e.dataset}-{e.method}-{v}" for e, v in experiments],
+    }
+    names = [f"{kind}-{end}" for kind, (_, per) in FIGURES.items() for end in ends[per]]
+    return list(dict.fromkeys(names))

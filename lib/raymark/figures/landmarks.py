@@ -1,0 +1,146 @@
+"""Landmarks drawn on X-rays of the data itself: with names, and as a contact sheet."""
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from raymark.figures.overlays import DARK
+from raymark.figures.style import DOUBLE_IN, ORANGE, SKY, cran_caud, figure, rao_lao, show_xray
+
+# side: colour, marker, name in the legend; shapes differ for those who see no colour
+SIDES = {
+    "left": (SKY, "s", "patient's left"),
+    "right": (ORANGE, "o", "patient's right"),
+    "": ("white", "D", "midline"),
+}
+VERTEBRA = re.compile(r"^([ctls]\d+)_")
+MARGIN = 0.62  # room for names beside an image, as a share of its width
+LABEL_PT = 5.6
+
+
+def side_of(landmark: str) -> str:
+    """Tell a landmark's side from the words of its name: left, right or neither."""
+    return next((word for word in landmark.split("_") if word in ("left", "right")), "")
+
+
+def landmark_overview(
+    images: Mapping[str, np.ndarray], points: Mapping[str, pd.DataFrame], stem: str | Path
+) -> None:
+    """Draw the landmarks with their names on a few X-rays side by side.
+
+    `images` (y, x) by the panel's title; `points` (landmark, x_px, y_px) by the same. The points of
+    one vertebra share one label.
+    """
+    widest = max(image.shape[0] / image.shape[1] for image in images.values())
+    panel_in = DOUBLE_IN / len(images)
+    height = min(panel_in / (1 + 2 * MARGIN) * widest * 1.04 + 0.55, 8.5)
+    with figure(DOUBLE_IN, height, stem) as page:
+        panels = np.atleast_1d(page.subplots(1, len(images)))
+        for axes, (title, image) in zip(panels, images.items(), strict=True):
+            show_xray(axes, image)
+            axes.set_title(title)
+            _draw(axes, points[title], size=3.0)
+            _name(axes, points[title], image.shape)
+        _explain(page, points.values())
+
+
+def dataset_samples(
+    views: pd.DataFrame,
+    images: Mapping[str, np.ndarray],
+    points: pd.DataFrame,
+    stem: str | Path,
+    columns: int = 6,
+) -> None:
+    """Draw a contact sheet of views with their visible landmarks and angles.
+
+    `views` has view, primary_deg, secondary_deg, flip; `images` (y, x) by view; `points` has view,
+    landmark, x_px, y_px, visible.
+    """
+    columns = min(columns, len(views))
+    rows = -(-len(views) // columns)
+    shape = next(iter(images.values())).shape
+    panel_in = DOUBLE_IN / columns
+    with figure(DOUBLE_IN, rows * (panel_in * shape[0] / shape[1] + 0.03) + 0.3, stem) as page:
+        page.get_layout_engine().set(w_pad=0.01, h_pad=0.01, wspace=0.0, hspace=0.0)
+        panels = page.subplots(rows, columns, squeeze=False)
+        for axes in panels.flat[len(views) :]:
+            axes.set_axis_off()
+        for axes, view in zip(panels.flat, views.itertuples(), strict=False):
+            show_xray(axes, images[view.view])
+            shown = points[(points["view"] == view.view) & points["visible"]]
+            _draw(axes, shown, size=1.7)
+            angles = f"{rao_lao(view.primary_deg)}, {cran_caud(view.secondary_deg)}"
+            mirrored = "\nmirrored" if view.flip else ""
+            axes.text(0.03, 0.97, angles + mirrored, transform=axes.transAxes, va="top",
+                      color="white", fontsize=5, path_effects=DARK)  # fmt: skip
+        _explain(page, [points])
+
+
+def _draw(axes: Axes, points: pd.DataFrame, size: float) -> None:
+    sides = points["landmark"].map(side_of)
+    for side, (colour, marker, _) in SIDES.items():
+        rows = points[sides == side]
+        axes.plot(rows["x_px"], rows["y_px"], ls="", marker=marker, ms=size, color=colour,
+                  mec="black", mew=0.35)  # fmt: skip
+
+
+def _name(axes: Axes, points: pd.DataFrame, shape_yx: tuple[int, int]) -> None:
+    """Write names in the margins, spread so that none overlap, each with a line to its point."""
+    height, width = shape_yx
+    labels = _labels(points)
+    labels = labels.sort_values("x_px", kind="stable")
+    half = (len(labels) + 1) // 2
+    for rows, x_text, x_line, align in (
+        (labels.iloc[:half], -0.06 * width, -0.04 * width, "right"),
+        (labels.iloc[half:], 1.06 * width, 1.04 * width, "left"),
+    ):
+        rows = rows.sort_values("y_px", kind="stable")
+        heights = spread(rows["y_px"].to_numpy(float), height / max(half, 16), height)
+        for label, x, y, y_text in zip(
+            rows["label"], rows["x_px"], rows["y_px"], heights, strict=True
+        ):
+            axes.text(x_text, y_text, label, ha=align, va="center", fontsize=LABEL_PT)
+            edge = np.clip(x_line, 0, width)
+            axes.plot([x_line, edge], [y_text, y_text], color="#555555", lw=0.4, clip_on=False)
+            axes.plot([edge, x], [y_text, y], color="white", lw=0.4, alpha=0.75)
+    axes.set_xlim(-MARGIN * width, (1 + MARGIN) * width)
+
+
+def _labels(points: pd.DataFrame) -> pd.DataFrame:
+    """List what to write where: one label for each vertebra, one for every other landmark."""
+    found = points["landmark"].str.extract(VERTEBRA, expand=False)
+    text = found.str.upper().fillna(points["landmark"].str.replace("_", " "))
+    return points.assign(label=text).groupby("label", as_index=False)[["x_px", "y_px"]].mean()
+
+
+def spread(wanted: np.ndarray, gap: float, limit: float) -> np.ndarray:
+    """Move ascending positions (n,) apart to at least `gap`, within [0, limit], as little as fits."""
+    n = len(wanted)
+    gap = min(gap, limit / max(n - 1, 1))
+    offset = gap * np.arange(n)
+    free = wanted - offset  # must be made ascending: pooled where it is not
+    blocks: list[list[float]] = []
+    for value in free:
+        blocks.append([value, 1])
+        while len(blocks) > 1 and blocks[-2][0] > blocks[-1][0]:
+            mean, count = blocks.pop()
+            before, size = blocks[-1]
+            blocks[-1] = [(before * size + mean * count) / (size + count), size + count]
+    pooled = np.concatenate([np.full(int(count), mean) for mean, count in blocks]) if n else free
+    return np.clip(pooled, 0, max(limit - gap * (n - 1), 0)) + offset
+
+
+def _explain(page: Figure, points: Sequence[pd.DataFrame]) -> None:
+    present = {side_of(name) for table in points for name in table["landmark"].unique()}
+    keys = [
+        Line2D([], [], ls="", marker=marker, ms=4, color=colour, mec="black", mew=0.5, label=label)
+        for side, (colour, marker, label) in SIDES.items()
+        if side in present
+    ]
+    page.legend(handles=keys, loc="outside lower center", ncols=3)

@@ -1,0 +1,183 @@
+"""Each figure by its name, from what the workflow wrote below the working folder."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from raymark import layout
+from raymark.config import Experiment, Project
+from raymark.errors import InputError
+from raymark.evaluation import read_errors, truth_of
+from raymark.figures import figure_names
+from raymark.figures.beliefs import belief_error
+from raymark.figures.distribution import error_distribution
+from raymark.figures.landmarks import dataset_samples, landmark_overview
+from raymark.figures.overlays import overlays, pick_views
+from raymark.figures.sphere import belief_sphere, sphere_accuracy, widest_and_steadiest
+from raymark.figures.training import training_curves
+from raymark.seeds import generator
+from raymark.shards import Shards
+from raymark.subjects import read_subjects
+from raymark.tables.results import BASELINE_TITLE, landmark_names, read_losses
+from raymark.views import camera_of, detector_of, read_views, shards_of_view_set
+
+SAMPLES = 24
+OVERVIEW = {"AP": (0.0, 0.0), "Lateral": (90.0, 0.0)}
+
+
+def make_figure(name: str, project: Project, stem: str | Path) -> None:
+    """Draw the figure called `name` to `<stem>.svg` and `.png`; InputError if there is none."""
+    known = figure_names(project)
+    if name not in known:
+        raise InputError(f"figure {name!r}", "is not known", f"Known: {', '.join(known)}")
+    kind, *end = name.split("-")
+    MAKERS[kind](project, *end, stem=stem)
+
+
+def _training_curves(project: Project, dataset: str, stem) -> None:
+    losses = {
+        title: read_losses(dataset, experiment.method, seed)
+        for experiment in _experiments(project, dataset)
+        for title, seed in _seed_titles(project, experiment)
+    }
+    training_curves(losses, stem)
+
+
+def _seed_titles(project: Project, experiment: Experiment):
+    """Name an experiment's trainings: by the method, and by the seed where there are several."""
+    title = project.methods[experiment.method].title
+    for seed in experiment.seeds:
+        yield (title if len(experiment.seeds) == 1 else f"{title}, seed {seed}"), seed
+
+
+def _error_distribution(project: Project, dataset: str, view_set: str, stem) -> None:
+    place = {"dataset": dataset, "view_set": view_set}
+    errors_px = {}
+    for experiment in _experiments(project, dataset, view_set):
+        paths = [
+            layout.ERRORS.format(**place, method=experiment.method, seed=seed)
+            for seed in experiment.seeds
+        ]
+        errors_px[project.methods[experiment.method].title] = _visible_px(read_errors(paths))
+    baseline = read_errors([layout.MEAN_POSITION.format(**place)])
+    error_distribution(errors_px | {BASELINE_TITLE: _visible_px(baseline)}, stem)
+
+
+def _visible_px(errors: pd.DataFrame) -> np.ndarray:
+    return errors.loc[errors["visible"] & (errors["instance"] == 0), "error_px"].to_numpy()
+
+
+def _overlays(project: Project, dataset: str, method: str, view_set: str, stem) -> None:
+    """Draw the first training's predictions on the first subject."""
+    errors = _errors(project, dataset, method, view_set, every_seed=False)
+    errors = errors[errors["subject"] == errors["subject"].min()]
+    views = pick_views(errors[["view", "primary_deg", "secondary_deg"]])
+    shards = _shards(project, dataset, view_set)
+    overlays(views, _images(shards, views["view"]), errors, stem)
+
+
+def _sphere_accuracy(project: Project, dataset: str, method: str, view_set: str, stem) -> None:
+    errors = _errors(project, dataset, method, view_set, every_seed=False)
+    sphere_accuracy(errors, project.config.evaluation.accuracy_px, stem)
+
+
+def _belief_error(project: Project, dataset: str, method: str, view_set: str, stem) -> None:
+    errors = _errors(project, dataset, method, view_set)
+    belief_error(errors, project.methods[method].detection_threshold, stem)
+
+
+def _belief_sphere(project: Project, dataset: str, method: str, view_set: str, stem) -> None:
+    errors = _errors(project, dataset, method, view_set)
+    belief_sphere(errors, widest_and_steadiest(errors), stem)
+
+
+def _dataset_samples(project: Project, dataset: str, stem) -> None:
+    """Draw training views that chance picks, the same ones every time."""
+    view_sets = project.datasets[dataset].view_sets
+    training = [name for name, view_set in view_sets.items() if view_set.role == "train"]
+    views = read_views(layout.VIEWS.format(dataset=dataset))
+    views = views[views["view_set"].isin(training)].sort_values("view")
+    chosen = generator("samples", dataset).permutation(len(views))[:SAMPLES]
+    views = views.iloc[np.sort(chosen)]
+    shards = _shards(project, dataset, *training)
+    points = truth_of(shards).rename(columns={"x_true_px": "x_px", "y_true_px": "y_px"})
+    dataset_samples(views, _images(shards, views["view"]), points, stem)
+
+
+def _landmark_overview(project: Project, dataset: str, stem) -> None:
+    """Render the first subject from the front and from its left, without noise."""
+    from raymark.ct import read_volume
+    from raymark.rendering import Scene
+
+    settings = project.datasets[dataset]
+    subject, names = settings.subjects[0], landmark_names(settings)
+    place = {"dataset": dataset, "subject": subject}
+    table = pd.read_csv(layout.LANDMARKS.format(**place)).set_index("landmark")
+    world_mm = table.loc[names, ["x_mm", "y_mm", "z_mm"]].to_numpy()
+    quiet = settings.physics.model_copy(update={"photons_per_px": None})
+    quiet_settings = settings.model_copy(update={"physics": quiet})
+    volume = read_volume(layout.CT.format(**place))
+    scene = Scene(volume, world_mm, names, [], quiet_settings)
+    planned = read_views(layout.VIEWS.format(dataset=dataset)).iloc[0]
+    images, points = {}, {}
+    for title, (primary_deg, secondary_deg) in OVERVIEW.items():
+        view = planned.copy()
+        view["primary_deg"], view["secondary_deg"] = primary_deg, secondary_deg
+        view["roll_deg"], view["flip"] = 0.0, False
+        view[["isocentre_x_mm", "isocentre_y_mm", "isocentre_z_mm"]] = world_mm.mean(axis=0)
+        xy_px = camera_of(view, detector_of(settings.detector)).project(world_mm)
+        images[title] = scene.render(view)["image"]
+        points[title] = pd.DataFrame({"landmark": names, "x_px": xy_px[:, 0], "y_px": xy_px[:, 1]})
+    landmark_overview(images, points, stem)
+
+
+MAKERS: dict[str, Callable] = {
+    "dataset_samples": _dataset_samples,
+    "landmark_overview": _landmark_overview,
+    "training_curves": _training_curves,
+    "error_distribution": _error_distribution,
+    "overlays": _overlays,
+    "sphere_accuracy": _sphere_accuracy,
+    "belief_error": _belief_error,
+    "belief_sphere": _belief_sphere,
+}
+
+
+def _experiments(project: Project, dataset: str, view_set: str | None = None) -> list[Experiment]:
+    return [
+        e
+        for e in project.config.experiments
+        if e.dataset == dataset and (view_set is None or view_set in e.evaluate)
+    ]
+
+
+def _errors(
+    project: Project, dataset: str, method: str, view_set: str, every_seed: bool = True
+) -> pd.DataFrame:
+    seeds = next(e.seeds for e in _experiments(project, dataset, view_set) if e.method == method)
+    place = {"dataset": dataset, "method": method, "view_set": view_set}
+    wanted = seeds if every_seed else seeds[:1]
+    errors = read_errors([layout.ERRORS.format(**place, seed=seed) for seed in wanted])
+    return errors[errors["instance"] == 0]
+
+
+def _shards(project: Project, dataset: str, *view_sets: str) -> Shards:
+    sheet = read_subjects(project.config.subjects)
+    return Shards(
+        [
+            layout.SHARD.format(
+                dataset=dataset, view_set=v, subject=subject, shard=layout.shard_name(shard)
+            )
+            for v in view_sets
+            for subject, shard in shards_of_view_set(project.datasets[dataset], v, sheet)
+        ]
+    )
+
+
+def _images(shards: Shards, views: pd.Series) -> dict[str, np.ndarray]:
+    """Read the images (y, x) of some views by their names."""
+    place = {view: number for number, view in enumerate(shards.views)}
+    images = shards.read(np.array([place[view] for view in views]))["image"]
+    return dict(zip(views, images, strict=True))

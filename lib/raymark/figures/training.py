@@ -1,0 +1,79 @@
+"""What the losses did while training."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
+
+from raymark.figures.style import COLOURS, DOUBLE_IN, figure
+
+
+def training_curves(losses: Mapping[str, pd.DataFrame], stem: str | Path) -> None:
+    """Draw training and validation loss, and validation error, of each method.
+
+    `losses` has the table of losses by the method's title: epoch, train_loss, validation_loss,
+    validation_rmse_px, diverged. Losses of different methods are not comparable, so each has a
+    panel of its own; the best epoch is ringed, divergence is marked.
+    """
+    columns = len(losses)
+    with figure(max(DOUBLE_IN, 1.8 * columns), 3.7, stem) as page:
+        panels = page.subplots(2, columns, squeeze=False, sharex="col")
+        for index, (title, table) in enumerate(losses.items()):
+            colour = COLOURS[index % len(COLOURS)]
+            above, below = panels[:, index]
+            above.set_title(title)
+            _curve(above, table, "train_loss", "#555555", (0, (4, 1.5)))
+            _curve(above, table, "validation_loss", colour, "-")
+            _curve(below, table, "validation_rmse_px", colour, "-")
+            _mark(above, below, table, colour)
+            below.set_xlabel("epoch")
+            below.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
+            below.set_ylim(bottom=0)
+        panels[0, 0].set_ylabel("loss")
+        panels[1, 0].set_ylabel("validation RMSE (px)")
+        page.legend(handles=_keys(losses), loc="outside lower center", ncols=4, handlelength=2.6)
+
+
+def _curve(axes: Axes, table: pd.DataFrame, column: str, colour: str, dashes) -> None:
+    values = table[column].where(np.isfinite(table[column]))
+    alone = {"marker": "o", "ms": 3} if values.notna().sum() < 3 else {}
+    axes.plot(table["epoch"], values, color=colour, ls=dashes, **alone)
+    known = values.dropna()
+    if (
+        len(known)
+        and known.min() > 0
+        and known.max() / known.min() > 20
+        and column != "validation_rmse_px"
+    ):
+        axes.set_yscale("log")
+
+
+def _mark(above: Axes, below: Axes, table: pd.DataFrame, colour: str) -> None:
+    """Ring the epoch that was kept, and mark the one that diverged."""
+    validation = table["validation_loss"].where(np.isfinite(table["validation_loss"]))
+    if validation.notna().any():
+        best = table.loc[validation.idxmin()]
+        for axes, column in ((above, "validation_loss"), (below, "validation_rmse_px")):
+            axes.plot(best["epoch"], best[column], "o", ms=6, mfc="white", mec=colour, mew=1.4)
+    diverged = table.loc[table["diverged"].astype(bool), "epoch"]
+    for epoch in diverged:
+        for axes in (above, below):
+            axes.axvline(epoch, color="black", ls=":", lw=1)
+        above.text(epoch, 0.97, "diverged ", transform=above.get_xaxis_transform(), ha="right",
+                   va="top", fontsize=7)  # fmt: skip
+
+
+def _keys(losses: Mapping[str, pd.DataFrame]) -> list[Line2D]:
+    keys = [
+        Line2D([], [], color="#555555", ls=(0, (4, 1.5)), label="training loss"),
+        Line2D([], [], color=COLOURS[0], label="validation"),
+        Line2D([], [], ls="", marker="o", ms=6, mfc="white", mec=COLOURS[0], mew=1.4,
+               label="best epoch (kept)"),
+    ]  # fmt: skip
+    if any(table["diverged"].astype(bool).any() for table in losses.values()):
+        keys.append(Line2D([], [], color="black", ls=":", lw=1, label="divergence"))
+    return keys
