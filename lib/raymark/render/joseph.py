@@ -44,7 +44,7 @@ class Joseph:
         return image
 
 
-@njit(parallel=True, cache=True, error_model="numpy")
+@njit(parallel=True, cache=True, fastmath=True, error_model="numpy")
 def _integrate(voxels, shape, source, pixel_to_ray, pixel_to_camera, image):
     """Fill `image` (material, row, column); `voxels` (material, x·y·z) has a border of zeros."""
     materials, height, width = image.shape

@@ -3,7 +3,7 @@
 The plan is Lacroute and Levoy's (SIGGRAPH 1994), here for line integrals: the voxel axis most
 parallel to the central ray cuts the volume into slices; a regular lattice of rays is followed
 through them, so that every slice is resampled separably, across rows, then along them, and added to
-one *base image*; a single bilinear warp takes the base image to the detector. All of it happens in
+one *base image*; a single warp takes the base image to the detector. All of it happens in
 voxel indices, where any affine grid is a unit lattice and rays stay straight, so spacing and
 orientation cost nothing and lose nothing.
 
@@ -16,8 +16,10 @@ where d is the distance from the source to the middle slice.
 Point samples of a slice would put small things up to 0.3 px beside their projection, because samples
 that drift against the voxels weigh both sides of a bead unequally. Each sample is therefore the mean
 of the voxels, taken as boxes, under a hat as wide as the lattice. These weights add up to one for
-every sample, and for every voxel they keep its mass and its centre exactly. At half a voxel of pitch,
-box, hat and the final bilinear warp together have the width of trilinear interpolation.
+every sample, and for every voxel they keep its mass and its centre exactly. For the same reason the
+warp interpolates with quadratic B-splines: linear ones beat against the pixels. At half a voxel of
+pitch, box, hat and spline together are about as wide as trilinear interpolation (a variance of 0.19
+against 0.17 square voxels).
 """
 
 from dataclasses import dataclass
@@ -213,16 +215,16 @@ def _lattice(
         high[axis] = min(high[axis], shadow.max() + 1)
     if (low > high).any():
         return None
-    corner = np.floor(low).astype(np.int64)
-    rows, columns = np.floor(high).astype(np.int64) + 2 - corner
+    corner = np.floor(low).astype(np.int64) - 1
+    rows, columns = np.floor(high).astype(np.int64) + 3 - corner
     tiles, runs = -(-rows // TILE_ROWS), -(-columns // RUN)
     first_row = corner[0] + TILE_ROWS * np.arange(tiles)
-    least, largest = _seen(detector, first_row - 1, first_row + TILE_ROWS)
+    least, largest = _seen(detector, first_row - 2, first_row + TILE_ROWS + 1) - corner[1]
     return _Lattice(
         (corner[0], corner[1]),
         (tiles * TILE_ROWS, runs * RUN),
-        np.clip((least - corner[1]) // RUN, 0, runs).astype(np.int64),
-        np.clip((largest + 1 - corner[1]) // RUN, -1, runs - 1).astype(np.int64),
+        np.clip((least - 2) // RUN, 0, runs).astype(np.int64),
+        np.clip((largest + 2) // RUN, -1, runs - 1).astype(np.int64),
     )
 
 

@@ -174,6 +174,7 @@ def warp(base, pixel_to_base, pixel_to_camera, quantum_m, image):
 
     `pixel_to_base` (3, 3) is the homography to (row, column) of the base image, its depth the
     voxels along the slice axis per mm of depth. Outside the base image the volume casts no shadow.
+    Each pixel weighs 3 × 3 elements by quadratic B-splines.
     """
     materials, height, width = image.shape
     rows, columns = base.shape[1:]
@@ -188,20 +189,30 @@ def warp(base, pixel_to_base, pixel_to_camera, quantum_m, image):
             i = (pixel_to_base[1, 0] * x + i_start) * reciprocal
             a = pixel_to_camera[0, 0] * x + a_start
             b = pixel_to_camera[1, 0] * x + b_start
-            inside = (j >= 0) & (i >= 0) & (j < rows - 1) & (i < columns - 1)
-            row = min(max(np.int32(j), 0), rows - 2)
-            column = min(max(np.int32(i), 0), columns - 2)
-            at[x] = row * columns + column
+            inside = (j > 0.5) & (i > 0.5) & (j < rows - 1.5) & (i < columns - 1.5)
+            row = min(max(np.int32(j + 0.5), 1), rows - 2)
+            column = min(max(np.int32(i + 0.5), 1), columns - 2)
+            at[x] = (row - 1) * columns + column - 1
             part_j[x] = j - row
             part_i[x] = i - column
             step_mm[x] = abs(reciprocal) * np.sqrt(a * a + b * b + 1) * inside
         for material in range(materials):
             flat = base[material].reshape(-1)
             for x in range(width):
-                here = at[x]
-                p, q = part_j[x], part_i[x]
-                low = flat[here] + q * (flat[here + 1] - flat[here])
-                here += columns
-                high = flat[here] + q * (flat[here + 1] - flat[here])
-                value = low + p * (high - low)
+                below, here, above = _spline(part_i[x])
+                n = at[x]
+                first = below * flat[n] + here * flat[n + 1] + above * flat[n + 2]
+                n += columns
+                second = below * flat[n] + here * flat[n + 1] + above * flat[n + 2]
+                n += columns
+                third = below * flat[n] + here * flat[n + 1] + above * flat[n + 2]
+                below, here, above = _spline(part_j[x])
+                value = below * first + here * second + above * third
                 image[material, y, x] = step_mm[x] * quantum_m[material] * value
+
+
+@njit(inline="always")
+def _spline(part):
+    """The quadratic B-spline's weights of the elements before, at and after the nearest one."""
+    half, below, above = np.float32(0.5), np.float32(0.5) - part, np.float32(0.5) + part
+    return half * below * below, np.float32(0.75) - part * part, half * above * above
