@@ -123,7 +123,9 @@ def densities_from_hu(hu_xyz: np.ndarray) -> np.ndarray:
     table = _density_table()
     density_mxyz = np.empty((len(MATERIALS), *hu_xyz.shape), dtype=np.float32)
     for x, hu_yz in enumerate(hu_xyz):
-        density_mxyz[:, x] = table[:, hu_yz.astype(np.int64) - np.iinfo(np.int16).min]
+        row = hu_yz.astype(np.intp) - np.iinfo(np.int16).min
+        for material, density in enumerate(table):
+            np.take(density, row, out=density_mxyz[material, x], mode="clip")
     return density_mxyz
 
 

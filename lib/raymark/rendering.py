@@ -3,6 +3,8 @@
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from itertools import zip_longest
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +13,7 @@ import pandas as pd
 from raymark.beliefs import belief_maps
 from raymark.config import Dataset
 from raymark.ct import Volume
-from raymark.geometry import inside
+from raymark.geometry import Camera, inside
 from raymark.physics import EnergyIntegratingDetector, densities_from_hu, spectrum_of
 from raymark.render import projector_class
 from raymark.seeds import generator
@@ -50,8 +52,8 @@ def render_shard(
         "projector": dataset.projector,
         "digest": digest,
     }
-    rendered = (scene.render(row) for row in views.itertuples())
-    write_shard(path, reported(rendered, len(views)), len(views), attributes)
+    rendered = reported(scene.render_all(views), len(views))
+    write_shard(path, rendered, len(views), attributes)
 
 
 class Scene:
@@ -75,11 +77,32 @@ class Scene:
         self.landmarks_world_mm = landmarks_world_mm
         self.mirrored = mirror_order(names, flip_pairs)
 
+    def render_all(self, views: pd.DataFrame) -> Iterator[dict[str, np.ndarray]]:
+        """Yield what `render` returns for each row of `views`.
+
+        A thread projects the next view while the one before becomes an image and is written.
+        """
+        rows = list(views.itertuples())
+        with ThreadPoolExecutor(1, thread_name_prefix="projector") as thread:
+            projected = thread.submit(self._project, rows[0])
+            for row, following in zip_longest(rows, rows[1:]):
+                camera, line_integrals_myx = projected.result()
+                if following is not None:
+                    projected = thread.submit(self._project, following)
+                yield self._detect(row, camera, line_integrals_myx)
+
     def render(self, view) -> dict[str, np.ndarray]:
         """Return the arrays of one row of the views table, as `raymark.shards` stores them."""
+        return self._detect(view, *self._project(view))
+
+    def _project(self, view) -> tuple[Camera, np.ndarray]:
         camera = camera_of(view, self.detector)
-        noise = generator("noise", view.seed)
-        image = self.detection.log_image(self.projector.project(camera), noise)
+        return camera, self.projector.project(camera)
+
+    def _detect(
+        self, view, camera: Camera, line_integrals_myx: np.ndarray
+    ) -> dict[str, np.ndarray]:
+        image = self.detection.log_image(line_integrals_myx, generator("noise", view.seed))
         # A mirrored image shows the left side's anatomy where the right side is expected: the
         # names swap, so that a picture of either kind reads alike.
         world = self.landmarks_world_mm[self.mirrored] if view.flip else self.landmarks_world_mm
