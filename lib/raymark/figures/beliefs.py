@@ -42,7 +42,7 @@ def belief_error(errors: pd.DataFrame, threshold: float | None, stem: str | Path
                       transform=axes.get_xaxis_transform(), color=GREY, fontsize=6.5)  # fmt: skip
         axes.set(yscale="log", xlabel="confidence (maximum belief)", ylabel="error (px)")
         axes.yaxis.set_major_formatter("{x:g}")
-        axes.legend(loc="lower left")
+        axes.legend(loc="upper right")
         bar = page.colorbar(mesh, ax=axes, pad=0.02, shrink=0.9, format="{x:g}")
         bar.set_label("landmarks per cell")
         bar.outline.set_linewidth(0.6)

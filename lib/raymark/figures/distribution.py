@@ -20,7 +20,7 @@ def error_distribution(
     """
     known = {title: np.maximum(e[np.isfinite(e)], 0.1) for title, e in errors_px.items()}
     known = {title: e for title, e in known.items() if e.size}
-    height = max(2.4, 0.9 + 0.32 * len(known))
+    height = max(2.6, 1.1 + 0.32 * len(known))
     everything = np.concatenate(list(known.values()))
     limits = np.quantile(everything, 0.005) / 1.2, np.quantile(everything, 0.999) * 1.1
     with figure(DOUBLE_IN, height, stem) as page:
@@ -35,7 +35,6 @@ def error_distribution(
             box["boxes"][0].set(facecolor=COLOURS[index % len(COLOURS)], alpha=0.45)
         curves.set(xlabel=f"error ({unit})", ylabel="landmarks with at most this error (%)")
         curves.set(xscale="log", xlim=limits, ylim=(0, 100))
-        curves.legend(loc="upper left", handlelength=2.6)
         curves.grid(True)
         boxes.set(xlabel=f"error ({unit}): median, quartiles, 5 to 95 %", xscale="log", xlim=limits)
         boxes.set_yticks(range(len(known)), list(known))
@@ -44,3 +43,4 @@ def error_distribution(
         for axes in (curves, boxes):
             axes.set_axisbelow(True)
             axes.xaxis.set_major_formatter("{x:g}")
+        page.legend(loc="outside lower center", ncols=3, handlelength=3.2)

@@ -20,8 +20,10 @@ SIDES = {
     "": ("white", "D", "midline"),
 }
 VERTEBRA = re.compile(r"^([ctls]\d+)_")
-MARGIN = 0.62  # room for names beside an image, as a share of its width
-LABEL_PT = 5.6
+ACRONYMS = {"asis", "aiis", "psis", "piis"}
+NAMES_IN = 1.03  # room for names on either side of an image
+LANDSCAPE = 0.8  # height by width: flatter images are stacked, the others stand side by side
+LABEL_PT, LABEL_LINE_PT = 5.8, 7.4
 
 
 def side_of(landmark: str) -> str:
@@ -37,16 +39,18 @@ def landmark_overview(
     `images` (y, x) by the panel's title; `points` (landmark, x_px, y_px) by the same. The points of
     one vertebra share one label.
     """
-    widest = max(image.shape[0] / image.shape[1] for image in images.values())
-    panel_in = DOUBLE_IN / len(images)
-    height = min(panel_in / (1 + 2 * MARGIN) * widest * 1.04 + 0.55, 8.5)
-    with figure(DOUBLE_IN, height, stem) as page:
-        panels = np.atleast_1d(page.subplots(1, len(images)))
+    tallest = max(image.shape[0] / image.shape[1] for image in images.values())
+    stacked = tallest < LANDSCAPE
+    rows, columns = (len(images), 1) if stacked else (1, len(images))
+    image_in = 4.0 if stacked else DOUBLE_IN / columns - 2 * NAMES_IN
+    width = columns * (image_in + 2 * NAMES_IN)
+    with figure(width, rows * (image_in * tallest + 0.2) + 0.3, stem) as page:
+        panels = np.atleast_1d(page.subplots(rows, columns))
         for axes, (title, image) in zip(panels, images.items(), strict=True):
             show_xray(axes, image)
             axes.set_title(title)
             _draw(axes, points[title], size=3.0)
-            _name(axes, points[title], image.shape)
+            _name(axes, points[title], image.shape, px_per_in=image.shape[1] / image_in)
         _explain(page, points.values())
 
 
@@ -90,7 +94,7 @@ def _draw(axes: Axes, points: pd.DataFrame, size: float) -> None:
                   mec="black", mew=0.35)  # fmt: skip
 
 
-def _name(axes: Axes, points: pd.DataFrame, shape_yx: tuple[int, int]) -> None:
+def _name(axes: Axes, points: pd.DataFrame, shape_yx: tuple[int, int], px_per_in: float) -> None:
     """Write names in the margins, spread so that none overlap, each with a line to its point."""
     height, width = shape_yx
     labels = _labels(points)
@@ -101,22 +105,28 @@ def _name(axes: Axes, points: pd.DataFrame, shape_yx: tuple[int, int]) -> None:
         (labels.iloc[half:], 1.06 * width, 1.04 * width, "left"),
     ):
         rows = rows.sort_values("y_px", kind="stable")
-        heights = spread(rows["y_px"].to_numpy(float), height / max(half, 16), height)
+        heights = spread(rows["y_px"].to_numpy(float), LABEL_LINE_PT / 72 * px_per_in, height)
         for label, x, y, y_text in zip(
             rows["label"], rows["x_px"], rows["y_px"], heights, strict=True
         ):
             axes.text(x_text, y_text, label, ha=align, va="center", fontsize=LABEL_PT)
             edge = np.clip(x_line, 0, width)
             axes.plot([x_line, edge], [y_text, y_text], color="#555555", lw=0.4, clip_on=False)
-            axes.plot([edge, x], [y_text, y], color="white", lw=0.4, alpha=0.75)
-    axes.set_xlim(-MARGIN * width, (1 + MARGIN) * width)
+            axes.plot([edge, x], [y_text, y], color="white", lw=0.5)
+    room = NAMES_IN * px_per_in
+    axes.set_xlim(-room, width + room)
 
 
 def _labels(points: pd.DataFrame) -> pd.DataFrame:
     """List what to write where: one label for each vertebra, one for every other landmark."""
     found = points["landmark"].str.extract(VERTEBRA, expand=False)
-    text = found.str.upper().fillna(points["landmark"].str.replace("_", " "))
+    text = found.str.upper().fillna(points["landmark"].map(readable))
     return points.assign(label=text).groupby("label", as_index=False)[["x_px", "y_px"]].mean()
+
+
+def readable(landmark: str) -> str:
+    """Write a landmark's name as people do: `left_asis` is "left ASIS"."""
+    return " ".join(w.upper() if w in ACRONYMS else w for w in landmark.split("_"))
 
 
 def spread(wanted: np.ndarray, gap: float, limit: float) -> np.ndarray:

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from raymark import layout
-from raymark.config import Experiment, Project
+from raymark.config import Dataset, DetectorConfig, Experiment, Project
 from raymark.errors import InputError
 from raymark.evaluation import read_errors, truth_of
 from raymark.figures import figure_names
@@ -21,10 +21,13 @@ from raymark.seeds import generator
 from raymark.shards import Shards
 from raymark.subjects import read_subjects
 from raymark.tables.results import BASELINE_TITLE, landmark_names, read_losses
-from raymark.views import camera_of, detector_of, read_views, shards_of_view_set
+from raymark.views import read_views, shards_of_view_set
 
 SAMPLES = 24
-OVERVIEW = {"AP": (0.0, 0.0), "Lateral": (90.0, 0.0)}
+OVERVIEW = {"AP": 0.0, "Lateral": 90.0}  # primary angle, degrees
+OVERVIEW_PX = 480
+OVERVIEW_ROOM = 2.1  # magnification, and a border
+ISOCENTRE = ["isocentre_x_mm", "isocentre_y_mm", "isocentre_z_mm"]
 
 
 def make_figure(name: str, project: Project, stem: str | Path) -> None:
@@ -107,7 +110,7 @@ def _dataset_samples(project: Project, dataset: str, stem) -> None:
 
 
 def _landmark_overview(project: Project, dataset: str, stem) -> None:
-    """Render the first subject from the front and from its left, without noise."""
+    """Render the first subject from the front and from its left, large enough for all landmarks."""
     from raymark.ct import read_volume
     from raymark.rendering import Scene
 
@@ -116,21 +119,38 @@ def _landmark_overview(project: Project, dataset: str, stem) -> None:
     place = {"dataset": dataset, "subject": subject}
     table = pd.read_csv(layout.LANDMARKS.format(**place)).set_index("landmark")
     world_mm = table.loc[names, ["x_mm", "y_mm", "z_mm"]].to_numpy()
-    quiet = settings.physics.model_copy(update={"photons_per_px": None})
-    quiet_settings = settings.model_copy(update={"physics": quiet})
-    volume = read_volume(layout.CT.format(**place))
-    scene = Scene(volume, world_mm, names, [], quiet_settings)
-    planned = read_views(layout.VIEWS.format(dataset=dataset)).iloc[0]
+    settings = _overview_settings(settings, world_mm)
+    scene = Scene(read_volume(layout.CT.format(**place)), world_mm, names, [], settings)
     images, points = {}, {}
-    for title, (primary_deg, secondary_deg) in OVERVIEW.items():
-        view = planned.copy()
-        view["primary_deg"], view["secondary_deg"] = primary_deg, secondary_deg
-        view["roll_deg"], view["flip"] = 0.0, False
-        view[["isocentre_x_mm", "isocentre_y_mm", "isocentre_z_mm"]] = world_mm.mean(axis=0)
-        xy_px = camera_of(view, detector_of(settings.detector)).project(world_mm)
-        images[title] = scene.render(view)["image"]
-        points[title] = pd.DataFrame({"landmark": names, "x_px": xy_px[:, 0], "y_px": xy_px[:, 1]})
+    for title, primary_deg in OVERVIEW.items():
+        view = _overview_view(read_views(layout.VIEWS.format(dataset=dataset)), primary_deg)
+        view[ISOCENTRE] = (world_mm.min(axis=0) + world_mm.max(axis=0)) / 2
+        rendered = scene.render(view)
+        images[title] = rendered["image"]
+        points[title] = pd.DataFrame(rendered["landmarks"], columns=["x_px", "y_px"])
+        points[title].insert(0, "landmark", names)
     landmark_overview(images, points, stem)
+
+
+def _overview_settings(settings: Dataset, world_mm: np.ndarray) -> Dataset:
+    """Give a data set a noiseless detector that is as large as its landmarks need."""
+    width_mm, depth_mm, height_mm = np.ptp(world_mm, axis=0) * OVERVIEW_ROOM
+    width_mm = max(width_mm, depth_mm, height_mm / 2)
+    pixel_mm = max(width_mm, height_mm) / OVERVIEW_PX
+    detector = DetectorConfig(
+        height_px=round(height_mm / pixel_mm),
+        width_px=round(width_mm / pixel_mm),
+        pixel_mm=pixel_mm,
+    )
+    quiet = settings.physics.model_copy(update={"photons_per_px": None})
+    return settings.model_copy(update={"detector": detector, "physics": quiet})
+
+
+def _overview_view(planned: pd.DataFrame, primary_deg: float) -> pd.Series:
+    view = planned.iloc[0].copy()
+    view["primary_deg"], view["secondary_deg"], view["roll_deg"] = primary_deg, 0.0, 0.0
+    view["flip"] = False
+    return view
 
 
 MAKERS: dict[str, Callable] = {

@@ -13,10 +13,11 @@ from matplotlib.patheffects import withStroke
 from raymark.figures.style import DOUBLE_IN, VERMILION, cran_caud, figure, rao_lao, show_xray
 
 COLUMNS, ROWS = 5, 3
-RING = {"ls": "", "marker": "o", "ms": 4.2, "mfc": "none", "mec": "white", "mew": 0.8}
-DOT = {"ls": "", "marker": "o", "ms": 2.1, "color": VERMILION, "mec": "none"}
+RING = {"ls": "", "marker": "o", "mfc": "none", "mec": "white"}
+DOT = {"ls": "", "marker": "o", "color": VERMILION, "mec": "none"}
+MANY = 30  # landmarks, from which on marks are drawn smaller
 LINE = {"color": VERMILION, "lw": 0.8}
-DARK = [withStroke(linewidth=1.6, foreground="black")]
+DARK = [withStroke(linewidth=1.5, foreground="black")]
 
 
 def pick_views(views: pd.DataFrame, columns: int = COLUMNS, rows: int = ROWS) -> pd.DataFrame:
@@ -52,7 +53,7 @@ def overlays(
     rows = -(-len(views) // columns)
     height, width = next(iter(images.values())).shape
     panel_in = DOUBLE_IN / columns
-    with figure(DOUBLE_IN, rows * (panel_in * height / width + 0.06) + 0.6, stem) as page:
+    with figure(DOUBLE_IN, rows * (panel_in * height / width + 0.03) + 0.36, stem) as page:
         page.get_layout_engine().set(w_pad=0.01, h_pad=0.01, wspace=0.0, hspace=0.0)
         panels = page.subplots(rows, columns, squeeze=False)
         for axes in panels.flat[len(views) :]:
@@ -68,8 +69,11 @@ def _draw_points(axes: Axes, rows: pd.DataFrame) -> None:
     found = rows[rows["detected"] & rows["x_px"].notna()]
     for row in found.itertuples():
         axes.plot([row.x_true_px, row.x_px], [row.y_true_px, row.y_px], **LINE)
-    axes.plot(rows["x_true_px"], rows["y_true_px"], **RING)
-    axes.plot(found["x_px"], found["y_px"], **DOT)
+    size = 1.0 if len(rows) < MANY else 0.65
+    axes.plot(
+        rows["x_true_px"], rows["y_true_px"], **RING, ms=4.2 * size, mew=0.75, path_effects=DARK
+    )
+    axes.plot(found["x_px"], found["y_px"], **DOT, ms=2.1 * size)
 
 
 def _name_angles(panels: np.ndarray, views: pd.DataFrame) -> None:
@@ -94,10 +98,9 @@ def _name_angles(panels: np.ndarray, views: pd.DataFrame) -> None:
 
 
 def _explain(page: Figure) -> None:
-    shown = {**RING, "mfc": "#555555", "ms": 6, "mec": "white"}
     keys = [
-        Line2D([], [], **shown, label="true (ring alone: not detected)"),
-        Line2D([], [], **{**DOT, "ms": 4}, label="predicted"),
+        Line2D([], [], **RING, ms=5, path_effects=DARK, label="true (ring alone: not detected)"),
+        Line2D([], [], **DOT, ms=4, label="predicted"),
         Line2D([], [], **LINE, label="error"),
     ]
     page.legend(handles=keys, loc="outside lower center", ncols=3)

@@ -6,10 +6,9 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
+from raymark.figures.landmarks import readable
 from raymark.figures.style import DOUBLE_IN, SEQUENTIAL, SINGLE_IN, figure
 from raymark.metrics.detection import accuracy_by_view
-
-COARSEST_BINS = 12
 
 
 def sphere_accuracy(errors: pd.DataFrame, threshold_px: float, stem: str | Path) -> None:
@@ -20,13 +19,12 @@ def sphere_accuracy(errors: pd.DataFrame, threshold_px: float, stem: str | Path)
     """
     angles = errors.drop_duplicates("view").set_index("view")[["primary_deg", "secondary_deg"]]
     views = accuracy_by_view(errors, threshold_px).join(angles, on="view")
-    with figure(SINGLE_IN, 2.75, stem) as page:
+    percent = 100 * views["accuracy"].to_numpy()
+    lowest = 50 if percent.min(initial=100, where=np.isfinite(percent)) >= 50 else 0
+    with figure(SINGLE_IN, _height_in(views, 2.3), stem) as page:
         axes = page.subplots()
-        percent = 100 * views["accuracy"].to_numpy()
-        mesh = _draw(axes, views, percent, (0, 100))
-        bar = page.colorbar(mesh, ax=axes, shrink=0.9, pad=0.02)
-        bar.set_label(f"detections within {threshold_px:g} px (%)")
-        bar.outline.set_linewidth(0.6)
+        mesh = _draw(axes, views, percent, (lowest, 100))
+        _bar(axes, mesh, f"detections within {threshold_px:g} px (%)")
 
 
 def belief_sphere(errors: pd.DataFrame, landmarks: list[str], stem: str | Path) -> None:
@@ -34,18 +32,16 @@ def belief_sphere(errors: pd.DataFrame, landmarks: list[str], stem: str | Path) 
 
     `errors` has landmark, primary_deg, secondary_deg, confidence.
     """
-    with figure(DOUBLE_IN, 2.75, stem) as page:
+    with figure(DOUBLE_IN, _height_in(errors, 2.7) + 0.15, stem) as page:
         all_axes = np.atleast_1d(page.subplots(1, len(landmarks), sharey=True))
         for number, (axes, landmark) in enumerate(zip(all_axes, landmarks, strict=True)):
             rows = errors[errors["landmark"] == landmark]
             top = max(1.0, float(errors["confidence"].max()))
             mesh = _draw(axes, rows, rows["confidence"].to_numpy(), (0, top))
-            axes.set_title(landmark.replace("_", " "))
+            axes.set_title(readable(landmark))
             if number:
                 axes.set_ylabel("")
-        bar = page.colorbar(mesh, ax=list(all_axes), shrink=0.9, pad=0.01)
-        bar.set_label("confidence (maximum belief)")
-        bar.outline.set_linewidth(0.6)
+        _bar(all_axes[-1], mesh, "confidence (maximum belief)")
 
 
 def widest_and_steadiest(errors: pd.DataFrame) -> list[str]:
@@ -74,11 +70,26 @@ def _draw(axes: Axes, views: pd.DataFrame, value: np.ndarray, limits: tuple[floa
         vmax=limits[1],
     )
     mesh.set_rasterized(False)
-    axes.set(xlabel="RAO ← primary angle (°) → LAO", ylabel="CAUD ← secondary angle (°) → CRAN")
+    axes.set(xlabel="RAO ← angle (°) → LAO", ylabel="CAUD ← angle (°) → CRAN")
     axes.set_xticks(_ticks(x_edges))
     axes.set_yticks(_ticks(y_edges))
-    axes.set_aspect("equal" if 0.4 < np.ptp(y_edges) / np.ptp(x_edges) < 1.6 else "auto")
+    if not known.any():
+        axes.text(0.5, 0.5, "nothing detected", transform=axes.transAxes, ha="center",
+                  bbox={"facecolor": "white", "edgecolor": "none"})  # fmt: skip
     return mesh
+
+
+def _bar(axes: Axes, mesh, label: str) -> None:
+    """Add a colour bar as tall as the map."""
+    bar = axes.figure.colorbar(mesh, cax=axes.inset_axes([1.04, 0, 0.05, 1]))
+    bar.set_label(label)
+    bar.outline.set_linewidth(0.6)
+
+
+def _height_in(views: pd.DataFrame, map_in: float) -> float:
+    """Return a height that gives a map `map_in` wide about equal degrees along both axes."""
+    spans = [np.ptp(bin_edges(views[key])) for key in ("secondary_deg", "primary_deg")]
+    return float(np.clip(spans[0] / spans[1], 0.5, 1.3)) * map_in + 0.55
 
 
 def bin_edges(angles: pd.Series) -> np.ndarray:
@@ -87,16 +98,13 @@ def bin_edges(angles: pd.Series) -> np.ndarray:
     Scattered views get so many cells that each holds a few of them.
     """
     steps = np.unique(np.round(np.asarray(angles, float), 3))
-    distances = np.diff(steps)
     if len(steps) == 1:
         return steps[0] + np.array([-2.5, 2.5])
-    if np.allclose(distances, np.round(distances / distances.min()) * distances.min(), atol=0.01):
-        half = distances.min() / 2
-        return np.linspace(
-            steps[0] - half, steps[-1] + half, round(np.ptp(steps) / distances.min()) + 2
-        )
-    cells = int(np.clip(np.sqrt(len(steps) / 4), 3, COARSEST_BINS))
-    return np.linspace(steps[0], steps[-1], cells + 1)
+    step = np.diff(steps).min()
+    cells = np.ptp(steps) / step + 1
+    if cells < 2 * len(steps):  # a grid, even if some of it is missing
+        return np.linspace(steps[0] - step / 2, steps[-1] + step / 2, round(cells) + 1)
+    return np.linspace(steps[0], steps[-1], int(np.clip(np.sqrt(len(steps) / 4), 3, 12)) + 1)
 
 
 def _ticks(edges: np.ndarray) -> np.ndarray:

@@ -74,8 +74,8 @@ def line_of(index: int) -> dict:
 
 
 def show_xray(axes: Axes, image_yx: np.ndarray) -> None:
-    """Show a log X-ray image (dense is high) with bone bright, its 1st to 99.8th percentile."""
-    low, high = np.percentile(image_yx.astype(np.float32), (1, 99.8))
+    """Show a log X-ray image (dense is high) with bone bright, its 2nd to 99th percentile."""
+    low, high = np.percentile(image_yx.astype(np.float32), (2, 99))
     axes.imshow(image_yx.astype(np.float32), cmap="gray", vmin=low, vmax=max(high, low + 1e-6))
     axes.set_xlim(-0.5, image_yx.shape[1] - 0.5)
     axes.set_ylim(image_yx.shape[0] - 0.5, -0.5)

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from textwrap import fill
 
 import numpy as np
 import pandas as pd
@@ -25,7 +26,7 @@ def training_curves(losses: Mapping[str, pd.DataFrame], stem: str | Path) -> Non
         for index, (title, table) in enumerate(losses.items()):
             colour = COLOURS[index % len(COLOURS)]
             above, below = panels[:, index]
-            above.set_title(title)
+            above.set_title(fill(title, 18))
             _curve(above, table, "train_loss", "#555555", (0, (4, 1.5)))
             _curve(above, table, "validation_loss", colour, "-")
             _curve(below, table, "validation_rmse_px", colour, "-")
@@ -33,6 +34,7 @@ def training_curves(losses: Mapping[str, pd.DataFrame], stem: str | Path) -> Non
             below.set_xlabel("epoch")
             below.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
             below.set_ylim(bottom=0)
+            below.set_xlim(0.5, table["epoch"].max() + 0.5)
         panels[0, 0].set_ylabel("loss")
         panels[1, 0].set_ylabel("validation RMSE (px)")
         page.legend(handles=_keys(losses), loc="outside lower center", ncols=4, handlelength=2.6)
