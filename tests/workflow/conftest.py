@@ -61,13 +61,12 @@ DATASET = {
 
 
 def method(name: str) -> dict:
-    demo = yaml.safe_load((ROOT / "config/methods/unet.yaml").read_text())
-    return demo | {
+    return {
         "name": name,
         "title": name,
-        "network": demo["network"] | {"depth": 2, "channels": 4},
+        "module": "unet",
+        "network": {"depth": 2, "channels": 4, "stride": 4},
         "training": {"epochs": 2, "batch": 4, "learning_rate": 1e-3},
-        "presets": {},
     }
 
 
