@@ -6,6 +6,7 @@ import subprocess
 import sys
 import warnings
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -220,3 +221,10 @@ def test_memory_does_not_grow_with_the_number_of_views(tmp_path):
 
     few, many = peak_mb(4), peak_mb(64)
     assert many < few + 40  # 60 images more are 120 MB
+
+
+def test_the_documented_example_runs(shard, capsys):
+    page = Path(__file__).parents[2] / "docs" / "shards.md"
+    example = page.read_text(encoding="utf-8").split("```python\n")[1].split("```")[0]
+    exec(example.replace("00000.zarr.zip", str(shard)))
+    assert capsys.readouterr().out.splitlines()[1].startswith("hip_left ")
