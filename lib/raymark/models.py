@@ -59,7 +59,7 @@ def write_tensors(path: str | Path, tensors: dict[str, Tensor], record: dict) ->
     """Write named tensors and a JSON record to one safetensors file, whole or not at all."""
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     with atomic(path) as partial:
-        save_file(tensors, partial, metadata={"raymark": json.dumps(record, sort_keys=True)})
+        save_file(tensors, partial, metadata={"raymark": json.dumps(record)})
 
 
 def read_tensors(path: str | Path) -> tuple[dict, dict[str, Tensor]]:

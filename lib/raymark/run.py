@@ -1,0 +1,220 @@
+"""A network in training: its steps, its validation, and what a checkpoint must keep of it."""
+
+import math
+import time
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from lightning.fabric import Fabric
+from rich.console import Console
+from rich.progress import track
+from torch import Tensor
+
+from raymark.augmentation import augmented, draw
+from raymark.config import Augmentation, Method, Training
+from raymark.loading import Samples, batches
+from raymark.methods.base import Batch, LandmarkNetwork, build, standardised
+from raymark.models import copied, read_tensors, write_tensors
+from raymark.seeds import generator, seed_of
+
+EVALUATION_BATCH = 16
+
+
+@dataclass
+class Progress:
+    """How far a run has come: one row of losses per epoch, and the best weights so far."""
+
+    best: dict[str, Tensor]
+    best_epoch: int | None = None
+    history: list[dict] = field(default_factory=list)
+
+    @property
+    def diverged(self) -> bool:
+        return bool(self.history) and self.history[-1]["diverged"]
+
+    def finished(self, config: Training) -> bool:
+        """Tell whether to stop: all epochs done, diverged, or no better for `patience` epochs."""
+        waited = len(self.history) - (self.best_epoch or 0)
+        impatient = config.patience is not None and waited >= config.patience
+        return self.diverged or impatient or len(self.history) >= config.epochs
+
+    def add(self, row: dict, network: LandmarkNetwork) -> None:
+        """Add an epoch; keep its weights if no epoch before validated better."""
+        least = min((r["validation_loss"] for r in self.history), default=math.inf)
+        self.history.append(row)
+        if not row["diverged"] and row["validation_loss"] < least:
+            self.best, self.best_epoch = copied(network.state_dict()), row["epoch"]
+
+
+class Run:
+    """A network in training: its weights, its optimizer and its progress."""
+
+    def __init__(self, fabric: Fabric, method: Method, landmark_count: int, seed: int):
+        self.fabric, self.config, self.seed = fabric, method.training, seed
+        self.network = build(
+            method.module,
+            method.network,
+            landmark_count,
+            seed_of("weights", seed),
+            f"method {method.name}: network",
+        )
+        kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[self.config.optimizer]
+        self.optimizer = kind(self.network.parameters(), lr=self.config.learning_rate)
+        # The wrapped pair computes in mixed precision and averages gradients over devices; it
+        # shares its parameters with the plain one, which is what files and losses see.
+        self.wrapped, self.stepper = fabric.setup(self.network, self.optimizer)
+        self.progress = Progress(copied(self.network.state_dict()))
+
+    def epoch(self, training: Samples, validation: Samples, console: Console) -> dict:
+        """Train and validate once over all views; return the row of losses, also kept."""
+        number = len(self.progress.history) + 1
+        start = time.perf_counter()
+        row = {"epoch": number, **self._train(training, number, console)}
+        row["diverged"] = not math.isfinite(row["train_loss"])
+        row |= {"validation_loss": math.nan, "validation_rmse_px": math.nan}
+        if not row["diverged"]:
+            row |= self._validate(validation)
+            row["diverged"] = not math.isfinite(row["validation_loss"])
+        row["seconds"] = time.perf_counter() - start
+        self.progress.add(row, self.network)
+        return row
+
+    def _train(self, samples: Samples, epoch: int, console: Console) -> dict:
+        """Run the steps of one epoch; stop at the first loss that is not finite."""
+        groups = self._groups(len(samples), epoch)
+        start, waited, images, sums = time.perf_counter(), 0.0, 0, {}
+        self.network.train()
+        source = batches(samples, groups, self.fabric.device)
+        shown = track(groups, f"epoch {epoch}", console=console, transient=True,
+                      disable=not console.is_terminal)  # fmt: skip
+        for step, group in enumerate(shown, (epoch - 1) * len(groups)):
+            asked = time.perf_counter()
+            batch = next(source)
+            waited += time.perf_counter() - asked
+            batch = self._prepared(batch, group, epoch)
+            losses = self._step(batch, step, len(groups) * self.config.epochs)
+            images += len(group)
+            for name, value in losses.items():
+                sums[name] = sums.get(name, 0.0) + value * len(group)
+            if not math.isfinite(losses["train_loss"]):
+                break
+        seconds = time.perf_counter() - start
+        return {
+            "steps": step + 1,
+            **{name: value / images for name, value in sums.items()},
+            "learning_rate": self.optimizer.param_groups[0]["lr"],
+            "waiting_share": waited / seconds,
+        }
+
+    def _groups(self, count: int, epoch: int) -> list[np.ndarray]:
+        """Cut this epoch's order into batches and return this device's part of each.
+
+        Every device gets equally many; where views are too few, some go through two devices.
+        """
+        order = generator("order", self.seed, epoch).permutation(count)
+        devices, rank = self.fabric.world_size, self.fabric.global_rank
+        whole = np.split(order, range(self.config.batch, count, self.config.batch))
+        return [np.resize(g, -(-len(g) // devices) * devices)[rank::devices] for g in whole]
+
+    def _prepared(self, batch: Batch, group: np.ndarray, epoch: int) -> Batch:
+        """Augment, each view by its own generator, and standardise."""
+        recipe = self.config.augmentation
+        if recipe != Augmentation():
+            shape_yx = batch.image.shape[-2:]
+            random = (generator("augmentation", self.seed, epoch, index) for index in group)
+            batch = augmented(batch, [draw(recipe, shape_yx, r) for r in random])
+        return replace(batch, image=standardised(batch.image))
+
+    def _step(self, batch: Batch, step: int, steps: int) -> dict[str, float]:
+        """Move the weights once; return the loss and its parts, averaged over devices."""
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate(self.config, step, steps)
+        loss, parts = self.network.loss(self.wrapped(batch.image), batch)
+        self.stepper.zero_grad()
+        self.fabric.backward(loss)
+        if self.config.gradient_clip is not None:
+            self.fabric.clip_gradients(
+                self.wrapped,
+                self.stepper,
+                max_norm=self.config.gradient_clip,
+                error_if_nonfinite=False,  # half precision skips such a step by itself
+            )
+        self.stepper.step()
+        values = torch.stack([loss.detach(), *(part.detach() for part in parts.values())])
+        values = self.fabric.all_reduce(values, reduce_op="mean").tolist()
+        return dict(zip(["train_loss", *(f"train_{name}" for name in parts)], values, strict=True))
+
+    @torch.no_grad()  # not inference mode: a loss may have an optimisation of its own inside
+    def _validate(self, samples: Samples) -> dict:
+        """Return loss and RMSE over all views and visible landmarks, without augmentation."""
+        self.network.eval()
+        mine = np.arange(self.fabric.global_rank, len(samples), self.fabric.world_size)
+        groups = np.split(mine, range(EVALUATION_BATCH, len(mine), EVALUATION_BATCH))
+        sums = torch.zeros(4, dtype=torch.float64, device=self.fabric.device)
+        for batch in batches(samples, groups, self.fabric.device):
+            batch = replace(batch, image=standardised(batch.image))
+            with self.fabric.autocast():
+                output = self.network(batch.image)
+            points, _ = self.network.decode(output)
+            squares = (points - batch.landmarks).square().sum(-1)[batch.visible]
+            loss = self.network.loss(output, batch)[0] * len(batch.image)
+            sums += torch.stack(
+                [
+                    loss,
+                    loss.new_tensor(len(batch.image)),
+                    squares.sum(),
+                    loss.new_tensor(len(squares)),
+                ]
+            )
+        loss, images, squares, landmarks = self.fabric.all_reduce(sums, reduce_op="sum").tolist()
+        rmse = math.sqrt(squares / landmarks) if landmarks else math.nan
+        return {"validation_loss": loss / images, "validation_rmse_px": rmse}
+
+    def save(self, path: Path, provenance: str) -> None:
+        """Write everything that the rest of the run depends on."""
+        moments = {
+            f"optimizer/{index}/{name}": value
+            for index, values in self.optimizer.state_dict()["state"].items()
+            for name, value in values.items()
+        }
+        weights = {f"network/{name}": value for name, value in self.network.state_dict().items()}
+        best = {f"best/{name}": value for name, value in self.progress.best.items()}
+        record = {
+            "provenance": provenance,
+            "best_epoch": self.progress.best_epoch,
+            "history": self.progress.history,
+            "precision": self.fabric.strategy.precision.state_dict(),
+        }
+        write_tensors(path, weights | best | moments, record)
+
+    def resume(self, path: Path, provenance: str) -> bool:
+        """Take up the checkpoint at `path`; False if there is none, or one of another run."""
+        if not path.exists():
+            return False
+        record, tensors = read_tensors(path)
+        if record["provenance"] != provenance:
+            return False
+        self.network.load_state_dict(_below(tensors, "network"))
+        state = self.optimizer.state_dict()
+        for name, value in _below(tensors, "optimizer").items():
+            index, key = name.split("/")
+            state["state"].setdefault(int(index), {})[key] = value
+        self.optimizer.load_state_dict(state)
+        self.fabric.strategy.precision.load_state_dict(record["precision"])
+        self.progress = Progress(_below(tensors, "best"), record["best_epoch"], record["history"])
+        return True
+
+
+def learning_rate(config: Training, step: int, steps: int) -> float:
+    """Return the learning rate of step number `step` of `steps`; cosine falls to zero."""
+    if config.schedule == "constant":
+        return config.learning_rate
+    return config.learning_rate * 0.5 * (1 + math.cos(math.pi * step / steps))
+
+
+def _below(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {
+        k.removeprefix(f"{prefix}/"): v for k, v in tensors.items() if k.startswith(f"{prefix}/")
+    }
