@@ -2,14 +2,21 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from raymark.config import Dataset
 from raymark.errors import InputError
 from raymark.evaluation import (
     ERROR_COLUMNS,
     errors_table,
+    evaluate,
+    evaluate_mean_position,
     mean_position_predictions,
     read_errors,
+    truth_of,
     write_errors,
 )
+from raymark.shards import Shards, write_shard
+from raymark.subjects import Subject
+from raymark.views import plan_views, write_views
 
 
 @pytest.fixture
@@ -142,3 +149,104 @@ def test_what_is_no_errors_table_is_refused(tmp_path, truth):
         read_errors([tmp_path / "text"])
     with pytest.raises(InputError, match="lacks the columns"):
         read_errors([tmp_path / "other"])
+
+
+# from files to files
+
+
+@pytest.fixture
+def written(tmp_path):
+    """A training and an evaluated shard of one patient, their views and perfect predictions."""
+    dataset = Dataset.model_validate(
+        {
+            "name": "pelvis",
+            "title": "-",
+            "subjects": ["p"],
+            "landmarks": "-",
+            "view_sets": {
+                "train": {
+                    "of": "train",
+                    "role": "train",
+                    "sampling": {"kind": "sphere", "count": 2},
+                },
+                "new": {
+                    "of": "train",
+                    "role": "evaluate",
+                    "sampling": {"kind": "sphere", "count": 2},
+                },
+            },
+        }
+    )
+    sheet = {"p": Subject("p", "P", "-", "-", "", "train")}
+    views = plan_views(dataset, sheet, {"p": np.zeros(3)}, 0)
+    write_views(tmp_path / "views.parquet", views)
+    for view_set in ("train", "new"):
+        names = views.loc[views["view_set"] == view_set, "view"].tolist()
+        rows = [
+            {
+                "image": np.zeros((8, 8)),
+                "landmarks": np.array([[2.0 + i, 4.0], [6.0, 6.0]]),
+                "visible": np.array([True, view_set == "new"]),
+                "beliefs": np.zeros((2, 1, 1)),
+                "landmarks_world": np.zeros((2, 3)),
+                "K": np.eye(3),
+                "world_to_camera": np.eye(4),
+            }
+            for i in range(2)
+        ]
+        about = {"view": names, "landmarks": ["asis", "crest"], "flip_pairs": [], "stride": 8}
+        about |= {"pixel_mm": 0.5, "digest": view_set, "dataset": "pelvis", "subject": ["p", "p"]}
+        about |= {"sigma_px": 8.0, "physics": {}, "projector": "shearwarp"}
+        write_shard(tmp_path / f"{view_set}.zarr.zip", rows, 2, about)
+    truth = truth_of(Shards([tmp_path / "new.zarr.zip"]))
+    predictions = truth[["view", "landmark"]].assign(
+        dataset="pelvis", method="cpm", seed=0, view_set="new", subject="p", instance=0,
+        x_px=truth["x_true_px"] + 3.0, y_px=truth["y_true_px"], confidence=1.0, detected=True,
+    )  # fmt: skip
+    predictions.to_parquet(tmp_path / "predictions.parquet")
+    return tmp_path, dataset
+
+
+def test_files_are_evaluated(written):
+    folder, dataset = written
+    evaluate(
+        folder / "predictions.parquet",
+        [folder / "new.zarr.zip"],
+        folder / "views.parquet",
+        dataset,
+        folder / "errors.parquet",
+    )
+    table = read_errors([folder / "errors.parquet"])
+    assert table["error_px"].tolist() == [3.0] * 4
+    assert table["error_detector_mm"].tolist() == [1.5] * 4
+    assert table["error_isocentre_mm"].tolist() == [1.5 * 750 / 1200] * 4
+    assert table["seen_in_training"].all()
+    assert set(table["patient"]) == {"P"}
+
+
+def test_mean_position_is_evaluated_like_a_method(written):
+    folder, dataset = written
+    evaluate_mean_position(
+        [folder / "train.zarr.zip"],
+        [folder / "new.zarr.zip"],
+        folder / "views.parquet",
+        dataset,
+        folder / "errors.parquet",
+    )
+    table = read_errors([folder / "errors.parquet"]).set_index("landmark")
+    assert table.loc["asis", "error_px"].tolist() == [0.5, 0.5]  # between 2 and 3
+    assert table.loc["crest", "error_px"].isna().all()  # on no training image
+    assert set(table["method"]) == {"mean_position"}
+
+
+def test_a_file_that_is_no_table_of_predictions_is_refused(written):
+    folder, dataset = written
+    (folder / "predictions.parquet").write_text("broken")
+    with pytest.raises(InputError, match=r"predictions\.parquet: is not a table of predictions"):
+        evaluate(
+            folder / "predictions.parquet",
+            [folder / "new.zarr.zip"],
+            folder / "views.parquet",
+            dataset,
+            folder / "errors.parquet",
+        )

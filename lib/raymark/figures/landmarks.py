@@ -21,7 +21,7 @@ SIDES = {
 }
 VERTEBRA = re.compile(r"^([ctls]\d+)_")
 ACRONYMS = {"asis", "aiis", "psis", "piis"}
-NAMES_IN = 1.03  # room for names on either side of an image
+LETTER_IN = 0.043  # of a name in the margin
 LANDSCAPE = 0.8  # height by width: flatter images are stacked, the others stand side by side
 LABEL_PT, LABEL_LINE_PT = 5.8, 7.4
 
@@ -41,16 +41,18 @@ def landmark_overview(
     """
     tallest = max(image.shape[0] / image.shape[1] for image in images.values())
     stacked = tallest < LANDSCAPE
+    longest = max(_labels(table)["label"].str.len().max() for table in points.values())
+    names_in = 0.18 + LETTER_IN * longest
     rows, columns = (len(images), 1) if stacked else (1, len(images))
-    image_in = 4.0 if stacked else DOUBLE_IN / columns - 2 * NAMES_IN
-    width = columns * (image_in + 2 * NAMES_IN)
+    image_in = 4.0 if stacked else DOUBLE_IN / columns - 2 * names_in
+    width = columns * (image_in + 2 * names_in)
     with figure(width, rows * (image_in * tallest + 0.2) + 0.3, stem) as page:
         panels = np.atleast_1d(page.subplots(rows, columns))
         for axes, (title, image) in zip(panels, images.items(), strict=True):
             show_xray(axes, image)
             axes.set_title(title)
             _draw(axes, points[title], size=3.0)
-            _name(axes, points[title], image.shape, px_per_in=image.shape[1] / image_in)
+            _name(axes, points[title], image.shape, image.shape[1] / image_in, names_in)
         _explain(page, points.values())
 
 
@@ -94,7 +96,9 @@ def _draw(axes: Axes, points: pd.DataFrame, size: float) -> None:
                   mec="black", mew=0.35)  # fmt: skip
 
 
-def _name(axes: Axes, points: pd.DataFrame, shape_yx: tuple[int, int], px_per_in: float) -> None:
+def _name(
+    axes: Axes, points: pd.DataFrame, shape_yx: tuple[int, int], px_per_in: float, names_in: float
+) -> None:
     """Write names in the margins, spread so that none overlap, each with a line to its point."""
     height, width = shape_yx
     labels = _labels(points)
@@ -113,7 +117,7 @@ def _name(axes: Axes, points: pd.DataFrame, shape_yx: tuple[int, int], px_per_in
             edge = np.clip(x_line, 0, width)
             axes.plot([x_line, edge], [y_text, y_text], color="#555555", lw=0.4, clip_on=False)
             axes.plot([edge, x], [y_text, y], color="white", lw=0.5)
-    room = NAMES_IN * px_per_in
+    room = names_in * px_per_in
     axes.set_xlim(-room, width + room)
 
 
@@ -126,7 +130,9 @@ def _labels(points: pd.DataFrame) -> pd.DataFrame:
 
 def readable(landmark: str) -> str:
     """Write a landmark's name as people do: `left_asis` is "left ASIS"."""
-    return " ".join(w.upper() if w in ACRONYMS else w for w in landmark.split("_"))
+    return " ".join(
+        w.upper() if w in ACRONYMS or VERTEBRA.match(f"{w}_") else w for w in landmark.split("_")
+    )
 
 
 def spread(wanted: np.ndarray, gap: float, limit: float) -> np.ndarray:

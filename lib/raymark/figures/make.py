@@ -15,7 +15,7 @@ from raymark.figures.beliefs import belief_error
 from raymark.figures.distribution import error_distribution
 from raymark.figures.landmarks import dataset_samples, landmark_overview
 from raymark.figures.overlays import overlays, pick_views
-from raymark.figures.sphere import belief_sphere, sphere_accuracy, widest_and_steadiest
+from raymark.figures.sphere import belief_sphere, sphere_accuracy, steadiest_and_most_varied
 from raymark.figures.training import training_curves
 from raymark.seeds import generator
 from raymark.shards import Shards
@@ -93,7 +93,7 @@ def _belief_error(project: Project, dataset: str, method: str, view_set: str, st
 
 def _belief_sphere(project: Project, dataset: str, method: str, view_set: str, stem) -> None:
     errors = _errors(project, dataset, method, view_set)
-    belief_sphere(errors, widest_and_steadiest(errors), stem)
+    belief_sphere(errors, steadiest_and_most_varied(errors), stem)
 
 
 def _dataset_samples(project: Project, dataset: str, stem) -> None:

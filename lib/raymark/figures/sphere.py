@@ -44,7 +44,7 @@ def belief_sphere(errors: pd.DataFrame, landmarks: list[str], stem: str | Path) 
         _bar(all_axes[-1], mesh, "confidence (maximum belief)")
 
 
-def widest_and_steadiest(errors: pd.DataFrame) -> list[str]:
+def steadiest_and_most_varied(errors: pd.DataFrame) -> list[str]:
     """Choose the two landmarks of `belief_sphere`: of high and even, and of uneven confidence."""
     spread = errors.groupby("landmark")["confidence"].agg(["mean", "std"])
     steadiest = (spread["mean"] - spread["std"]).idxmax()

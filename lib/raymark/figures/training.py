@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from raymark.figures.style import COLOURS, DOUBLE_IN, figure
+from raymark.figures.style import COLOURS, DOUBLE_IN, SINGLE_IN, figure
 
 
 def training_curves(losses: Mapping[str, pd.DataFrame], stem: str | Path) -> None:
@@ -21,7 +21,8 @@ def training_curves(losses: Mapping[str, pd.DataFrame], stem: str | Path) -> Non
     panel of its own; the best epoch is ringed, divergence is marked.
     """
     columns = len(losses)
-    with figure(max(DOUBLE_IN, 1.8 * columns), 3.7, stem) as page:
+    width = max(min(2.4 * columns, DOUBLE_IN), SINGLE_IN, 1.7 * columns)
+    with figure(width, 3.7, stem) as page:
         panels = page.subplots(2, columns, squeeze=False, sharex="col")
         for index, (title, table) in enumerate(losses.items()):
             colour = COLOURS[index % len(COLOURS)]
@@ -32,12 +33,17 @@ def training_curves(losses: Mapping[str, pd.DataFrame], stem: str | Path) -> Non
             _curve(below, table, "validation_rmse_px", colour, "-")
             _mark(above, below, table, colour)
             below.set_xlabel("epoch")
-            below.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
+            below.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6, min_n_ticks=1))
             below.set_ylim(bottom=0)
             below.set_xlim(0.5, table["epoch"].max() + 0.5)
         panels[0, 0].set_ylabel("loss")
         panels[1, 0].set_ylabel("validation RMSE (px)")
-        page.legend(handles=_keys(losses), loc="outside lower center", ncols=4, handlelength=2.6)
+        page.legend(
+            handles=_keys(losses),
+            loc="outside lower center",
+            ncols=4 if columns > 1 else 2,
+            handlelength=2.6,
+        )
 
 
 def _curve(axes: Axes, table: pd.DataFrame, column: str, colour: str, dashes) -> None:
@@ -60,7 +66,8 @@ def _mark(above: Axes, below: Axes, table: pd.DataFrame, colour: str) -> None:
     if validation.notna().any():
         best = table.loc[validation.idxmin()]
         for axes, column in ((above, "validation_loss"), (below, "validation_rmse_px")):
-            axes.plot(best["epoch"], best[column], "o", ms=6, mfc="white", mec=colour, mew=1.4)
+            axes.plot(best["epoch"], best[column], "o", ms=6, mfc="white", mec=colour, mew=1.4,
+                      clip_on=False)  # fmt: skip
     diverged = table.loc[table["diverged"].astype(bool), "epoch"]
     for epoch in diverged:
         for axes in (above, below):

@@ -1,0 +1,223 @@
+import xml.etree.ElementTree as ElementTree
+from pathlib import Path
+
+import jinja2
+import numpy as np
+import pandas as pd
+import pytest
+from docutils.core import publish_doctree
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from raymark.errors import InputError
+from raymark.figures import FIGURES, figure_names
+from raymark.figures.beliefs import belief_error
+from raymark.figures.distribution import error_distribution
+from raymark.figures.landmarks import (
+    dataset_samples,
+    landmark_overview,
+    readable,
+    side_of,
+    spread,
+)
+from raymark.figures.make import MAKERS, make_figure
+from raymark.figures.overlays import overlays, pick_views
+from raymark.figures.sphere import (
+    belief_sphere,
+    bin_edges,
+    sphere_accuracy,
+    steadiest_and_most_varied,
+)
+from raymark.figures.style import COLOURS, DPI, cran_caud, rao_lao
+from raymark.figures.training import training_curves
+from raymark.tables import TABLES
+from tests.unit.evaluation_examples import errors_of, grid_of_views, project_of_examples
+
+
+@pytest.fixture
+def errors():
+    return errors_of("cpm")
+
+
+def xray(seed=0, shape=(60, 80)):
+    return np.random.default_rng(seed).normal(3, 1, shape).astype(np.float16)
+
+
+def losses(epochs=5, diverged=False):
+    epoch = np.arange(1, epochs + 1)
+    table = pd.DataFrame({"epoch": epoch, "train_loss": 1 / epoch, "validation_loss": 1.2 / epoch})
+    table = table.assign(validation_rmse_px=9.0 / epoch, diverged=False)
+    if diverged:
+        table.loc[epochs - 1, ["train_loss", "validation_loss", "validation_rmse_px"]] = np.nan
+        table.loc[epochs - 1, "diverged"] = True
+    return table
+
+
+def draw(kind, errors, stem):
+    views = pick_views(errors)
+    images = {view: xray() for view in views["view"]}
+    points = errors[["view", "landmark", "x_true_px", "y_true_px", "visible"]]
+    points = points.rename(columns={"x_true_px": "x_px", "y_true_px": "y_px"})
+    if kind == "overlays":
+        overlays(views, images, errors, stem)
+    elif kind == "dataset_samples":
+        dataset_samples(views.assign(flip=True), images, points, stem)
+    elif kind == "landmark_overview":
+        one = points[points["view"] == points["view"][0]]
+        landmark_overview({"AP": xray(), "Lateral": xray()}, {"AP": one, "Lateral": one}, stem)
+    elif kind == "training_curves":
+        training_curves({"A": losses(), "B": losses(3, True), "C": losses(1)}, stem)
+    elif kind == "error_distribution":
+        error_distribution({"A": errors["error_px"].to_numpy(), "B": np.array([1, np.nan])}, stem)
+    elif kind == "sphere_accuracy":
+        sphere_accuracy(errors, 15.0, stem)
+    elif kind == "belief_error":
+        belief_error(errors, 0.4, stem)
+    elif kind == "belief_sphere":
+        belief_sphere(errors, steadiest_and_most_varied(errors), stem)
+
+
+@pytest.mark.parametrize("kind", FIGURES)
+def test_every_figure_is_a_whole_svg_and_a_png_for_print(kind, errors, tmp_path):
+    draw(kind, errors, tmp_path / kind)
+    assert ElementTree.parse(tmp_path / f"{kind}.svg").getroot().tag.endswith("svg")
+    with Image.open(tmp_path / f"{kind}.png") as picture:
+        assert picture.info["dpi"][0] == pytest.approx(DPI, abs=1)
+        assert np.asarray(picture.convert("L")).std() > 5  # something is drawn
+    assert sorted(p.suffix for p in tmp_path.iterdir()) == [".png", ".svg"]  # and nothing is left
+
+
+@pytest.mark.parametrize("kind", ["sphere_accuracy", "training_curves"])
+def test_same_data_give_same_bytes(kind, errors, tmp_path):
+    for name in ("one", "two"):
+        draw(kind, errors, tmp_path / name)
+    for suffix in ("svg", "png"):
+        assert (tmp_path / f"one.{suffix}").read_bytes() == (
+            tmp_path / f"two.{suffix}"
+        ).read_bytes()
+
+
+@pytest.mark.parametrize("kind", ["sphere_accuracy", "belief_error", "overlays", "belief_sphere"])
+def test_nothing_detected_is_drawn_too(kind, errors, tmp_path):
+    draw(kind, errors.assign(detected=False, confidence=0.0), tmp_path / kind)
+    assert (tmp_path / f"{kind}.png").stat().st_size > 1000
+
+
+def test_scattered_and_few_views_are_drawn_too(errors, tmp_path):
+    rng = np.random.default_rng(1)
+    few = errors[errors["view"].isin(errors["view"].unique()[:7])].copy()
+    place = {view: rng.uniform(-40, 40, 2) for view in few["view"].unique()}
+    few["primary_deg"] = few["view"].map(lambda view: place[view][0])
+    few["secondary_deg"] = few["view"].map(lambda view: place[view][1])
+    for kind in ("overlays", "sphere_accuracy"):
+        draw(kind, few, tmp_path / kind)
+
+
+def test_colours_differ_in_greyscale_where_curves_are_few():
+    """The first three, which most figures stop at, differ by at least 5 % of lightness."""
+    rgb = np.array([[int(c[i : i + 2], 16) for i in (1, 3, 5)] for c in COLOURS[:3]])
+    grey = np.sort(rgb @ [0.299, 0.587, 0.114]) / 255
+    assert np.diff(grey).min() > 0.05
+
+
+# cells of the sphere
+
+
+def test_a_grid_gives_a_cell_for_each_step():
+    edges = bin_edges(grid_of_views(15)["primary_deg"])
+    assert edges.tolist() == list(np.arange(-67.5, 68, 15))
+    with_a_gap = pd.Series([-30.0, -20.0, 0.0, 10.0])
+    assert bin_edges(with_a_gap).tolist() == [-35, -25, -15, -5, 5, 15]
+
+
+@given(st.lists(st.floats(-90, 90), min_size=1, max_size=200))
+def test_cells_cover_all_angles_and_stay_few(angles):
+    edges = bin_edges(pd.Series(angles))
+    assert edges[0] <= min(angles) + 0.001
+    assert edges[-1] >= max(angles) - 0.001
+    assert (np.diff(edges) > 0).all()
+    assert len(edges) <= 2 * len(set(angles)) + 4
+
+
+# choosing views and writing names
+
+
+def test_views_of_a_grid_are_its_evenly_spread_members():
+    views = pick_views(grid_of_views(15))
+    assert views["primary_deg"].tolist() == [-60, -30, 0, 30, 60] * 3
+    assert views["secondary_deg"].tolist() == [45] * 5 + [0] * 5 + [-45] * 5
+
+
+def test_no_view_is_picked_twice():
+    views = pick_views(grid_of_views(15).iloc[:7])
+    assert sorted(views["view"]) == sorted(grid_of_views(15)["view"][:7])
+
+
+@given(st.lists(st.floats(0, 100), min_size=1, max_size=30), st.floats(0.1, 20))
+def test_names_are_spread_in_order_without_overlap_and_inside(wanted, gap):
+    wanted = np.sort(wanted)
+    placed = spread(wanted, gap, 100.0)
+    fits = min(gap, 100.0 / max(len(wanted) - 1, 1))
+    assert (np.diff(placed) >= fits - 1e-6).all()
+    assert placed.min() >= -1e-6
+    assert placed.max() <= 100 + 1e-6
+
+
+def test_names_that_have_room_stay():
+    wanted = np.array([10.0, 30.0, 80.0])
+    assert spread(wanted, 5.0, 100.0).tolist() == wanted.tolist()
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "side"),
+    [
+        ("left_asis", "left ASIS", "left"),
+        ("t12_superior_right", "T12 superior right", "right"),
+        ("coccyx_tip", "coccyx tip", ""),
+        ("cleft_tip", "cleft tip", ""),
+    ],
+)
+def test_names(name, text, side):
+    assert readable(name) == text
+    assert side_of(name) == side
+
+
+def test_angles_are_named_by_side():
+    assert [rao_lao(a) for a in (-30, 0.2, 15)] == ["RAO 30°", "0°", "LAO 15°"]
+    assert [cran_caud(a) for a in (-30, -0.3, 15)] == ["CAUD 30°", "0°", "CRAN 15°"]
+
+
+# captions of the report
+
+
+@pytest.mark.parametrize(
+    ("template", "kinds"), [("figure.rst", list(FIGURES)), ("table.rst", list(TABLES))]
+)
+def test_every_kind_has_a_caption_of_its_own(template, kinds):
+    text = (Path(__file__).parents[2] / "workflow" / "report" / template).read_text()
+    captions = set()
+    for kind in kinds:
+        snakemake = {
+            "wildcards": {"figure": f"{kind}-pelvis-cpm-grid", "table": kind},
+            "params": {"shows": "no caption"},
+        }
+        caption = jinja2.Template(text).render(snakemake=snakemake)
+        assert "no caption" not in caption
+        publish_doctree(caption, settings_overrides={"halt_level": 2})  # warnings are errors
+        captions.add(caption)
+    assert len(captions) == len(kinds)
+
+
+# figures by name
+
+
+def test_every_figure_of_a_project_can_be_made_and_is_named_once():
+    names = figure_names(project_of_examples())
+    assert len(names) == len(set(names)) == 4 + 2 * 4
+    assert {name.split("-")[0] for name in names} == set(FIGURES) == set(MAKERS)
+
+
+def test_unknown_figures_are_refused(tmp_path):
+    with pytest.raises(InputError, match="Known: dataset_samples-pelvis"):
+        make_figure("overlays-chest", project_of_examples(), tmp_path / "x")
