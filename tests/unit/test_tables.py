@@ -1,18 +1,20 @@
 import re
 from html.parser import HTMLParser
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
+from raymark import layout
 from raymark.errors import InputError
-from raymark.evaluation import MEAN_POSITION
+from raymark.evaluation import MEAN_POSITION, write_errors
 from raymark.papers import Paper, read_paper
 from raymark.tables import Column, Table, make_table, table_names, write_table
 from raymark.tables import accuracy as accuracy_tables
 from raymark.tables import landmarks as landmark_tables
 from raymark.tables.data import data
-from raymark.tables.results import SEEN, UNSEEN, Results
+from raymark.tables.results import SEEN, UNSEEN, Results, read_results
 from tests.unit.evaluation_examples import (
     LANDMARKS,
     METHODS,
@@ -338,3 +340,24 @@ def test_tables_of_a_paper_are_made_only_where_it_is_compared():
 def test_unknown_tables_are_refused():
     with pytest.raises(InputError, match="Known: data"):
         make_table("detections", project_of_examples())
+
+
+def test_results_are_read_from_where_the_workflow_writes_them(tmp_path, monkeypatch):
+    """Errors, baselines, losses with the flag of divergence, and published figures."""
+    folder = Path(__file__).parents[2] / "config" / "papers"
+    monkeypatch.chdir(tmp_path)
+    project = project_of_examples()
+    for method in METHODS:
+        place = {"dataset": "pelvis", "method": method, "seed": 0, "view_set": "grid"}
+        write_errors(errors_of(method), layout.ERRORS.format(**place))
+    for method, diverged in (("cpm", False), ("unet", True)):
+        path = Path(layout.LOSSES.format(dataset="pelvis", method=method, seed=0))
+        path.parent.mkdir(parents=True)
+        rows = pd.DataFrame({"epoch": [1, 2], "train_loss": 1.0, "diverged": [False, diverged]})
+        rows.to_csv(path, index=False)
+    results = read_results(project, folder)
+    assert results.diverged == {("pelvis", "unet", 0)}
+    methods = printed(accuracy_tables.methods(results)).set_index("method_title")
+    assert methods.loc["U-Net", "mre_px"] == "DIV"
+    assert methods.loc["Pose machine", "mre_px"] != "DIV"
+    assert "8.58" in set(printed(landmark_tables.rmse(results))["unet_published_px"])
