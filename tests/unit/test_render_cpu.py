@@ -105,6 +105,21 @@ def test_ellipsoids_over_the_view_sphere(projector, name):
             assert found.sum() == pytest.approx(truth.sum(), rel=0.004), view
 
 
+@BOTH
+def test_rays_in_the_planes_of_the_grid(projector):
+    """The middle row and column of an odd detector: slopes of zero, or of a rounding error."""
+    codes, shape_xyz, spacing_mm, _ = GRIDS["RAS"]
+    voxel_to_world = grid(codes, shape_xyz, spacing_mm, CENTRE_MM)
+    ball = Ellipsoid(CENTRE_MM, np.diag([20.0, 20.0, 20.0]))
+    rendered = projector(ball.voxelised(shape_xyz, voxel_to_world)[None], voxel_to_world)
+    for primary in range(-180, 180, 15):
+        camera = camera_of((primary, 0, 0, False, (0, 0)), (61, 71))
+        truth = ball.line_integrals(camera)
+        difference = relative(rendered.project(camera)[0], truth)
+        assert difference[30].max() < 0.06, primary
+        assert difference[:, 35].max() < 0.06, primary
+
+
 @pytest.mark.parametrize("name", GRIDS)
 def test_shearwarp_agrees_with_joseph(name):
     """Mean difference at most 0.3 %, largest at most 8 % of the maximum, at sharp edges."""

@@ -6,14 +6,14 @@ parallel to, the density there is interpolated bilinearly, and the sum is multip
 length from one slice to the next.
 """
 
-import math
-
 import numpy as np
 from numba import njit, prange
 
 from raymark.geometry import Camera
 
 BORDER = 2
+# Sums may be reordered, but infinity must stay infinity: rays run along the grid's planes.
+FASTMATH = {"reassoc", "contract", "arcp", "nsz"}
 
 
 class Joseph:
@@ -44,7 +44,7 @@ class Joseph:
         return image
 
 
-@njit(parallel=True, cache=True, fastmath=True, error_model="numpy")
+@njit(parallel=True, cache=True, fastmath=FASTMATH, error_model="numpy")
 def _integrate(voxels, shape, source, pixel_to_ray, pixel_to_camera, image):
     """Fill `image` (material, row, column); `voxels` (material, x·y·z) has a border of zeros."""
     materials, height, width = image.shape
@@ -62,13 +62,13 @@ def _integrate(voxels, shape, source, pixel_to_ray, pixel_to_camera, image):
             start_v = source[v] - slope_v * source[axis]
             first, last = 1.0, shape[axis] - 2.0
             if ray[axis] > 0:
-                first = max(first, math.floor(source[axis]) + 1)
+                first = max(first, np.floor(source[axis]) + 1)
             else:
-                last = min(last, math.ceil(source[axis]) - 1)
+                last = min(last, np.ceil(source[axis]) - 1)
             first, last = _clip(first, last, start_u, slope_u, shape[u])
             first, last = _clip(first, last, start_v, slope_v, shape[v])
             a, b, _ = _apply(pixel_to_camera, column, row)
-            step_mm = math.sqrt(a * a + b * b + 1) / abs(ray[axis])
+            step_mm = np.sqrt(a * a + b * b + 1) / abs(ray[axis])
             for material in range(materials):
                 total = np.float32(0)
                 for k in range(int(first), int(last) + 1):
@@ -104,4 +104,4 @@ def _clip(first, last, start, slope, size):
     if slope == 0:
         return (first, last) if low <= start <= high else (1.0, 0.0)
     ends = (low - start) / slope, (high - start) / slope
-    return max(first, math.ceil(min(ends))), min(last, math.floor(max(ends)))
+    return max(first, np.ceil(min(ends))), min(last, np.floor(max(ends)))
