@@ -117,10 +117,8 @@ def diffdrr(renderer: str, patches: int | None, density_mxyz: np.ndarray):
     class AsItComes(DiffDRR):
         def _drr(self, camera):
             drr = super()._drr(camera)
-            drr.patch_size = (
-                None if patches is None else int((np.prod(camera.shape_yx) / patches) ** 0.5)
-            )
-            drr.n_patches = patches
+            pixels = camera.height_px * camera.width_px
+            drr.patch_size = round((pixels / patches) ** 0.5) if patches else None
             if renderer == "trilinear":
                 drr.renderer = Trilinear()
                 drr.renderer.forward = partial(drr.renderer.forward, n_points=samples_of(camera))
@@ -165,17 +163,14 @@ def memory_mib(peak: bool) -> float:
     return pages * resource.getpagesize() / 2**20
 
 
-def rate(project, views: list, seconds: float) -> float | None:
-    """Return images per second: the median over rounds through the views, at least one round."""
-    if not views:
-        return None
+def timed(project, views: list, seconds: float) -> tuple[float, list[np.ndarray]]:
+    """Return images per second, the median over rounds through the views, and the last images."""
     cameras, rounds, end = [camera_of(view) for view in views], [], time.perf_counter() + seconds
     while not rounds or time.perf_counter() < end:
         start = time.perf_counter()
-        for camera in cameras:
-            project(camera)
+        images = [project(camera)[0] for camera in cameras]
         rounds.append(time.perf_counter() - start)
-    return len(views) / float(np.median(rounds))
+    return len(views) / float(np.median(rounds)), images
 
 
 def measure(name: str, connection) -> None:
@@ -189,18 +184,18 @@ def measure(name: str, connection) -> None:
     if case.seconds:
         for view in FRONTAL + case.views:
             project(camera_of(view))
-    row = {
-        "frontal": rate(project, FRONTAL, case.seconds),
-        "mixed": rate(project, case.views, case.seconds),
-        "memory_mib": memory_mib(peak=True) - before_mib,
-    }
-    if case.volume == "one material" and not case.slow:
-        errors = []
-        for view in FRONTAL + case.views:
-            exact = exact_image(camera_of(view))
-            errors.append(np.abs(project(camera_of(view))[0] - exact) / exact.max() * 100)
-        row["mean_error"] = float(np.mean(errors))
-        row["max_error"] = float(np.max(errors))
+    row, errors = {}, []
+    for name, views in (("frontal", FRONTAL), ("mixed", case.views)):
+        if views:
+            row[name], images = timed(project, views, case.seconds)
+            exact = [exact_image(camera_of(view)) for view in views]
+            errors += [
+                np.abs(image - truth) / truth.max() * 100
+                for image, truth in zip(images, exact, strict=True)
+            ]
+    row["memory_mib"] = memory_mib(peak=True) - before_mib
+    if case.volume == "one material":
+        row |= {"mean_error": float(np.mean(errors)), "max_error": float(np.max(errors))}
     connection.send(row)
 
 

@@ -41,7 +41,7 @@ class Ct(Section):
     )
     region_margin_mm: float = Field(30.0, ge=0, description="margin around the cropped box")
     lowest_hu: int = Field(
-        -1000, ge=-2000, le=0, description="HU below this (padding) are raised to it"
+        -1000, ge=-32768, le=32767, description="HU below this (padding) are raised to it"
     )
 
 
