@@ -15,7 +15,7 @@ from raymark.landmarks import read_landmark_set
 from raymark.papers import read_paper
 from raymark.provenance import code_digest, text_digest
 from raymark.sources import read_sources
-from raymark.tables import table_names
+from raymark.tables import PUBLISHES, table_names
 from raymark.subjects import parent_of, read_subjects, virtual_subjects
 from raymark.views import shards_of_view_set, subjects_of
 
@@ -187,6 +187,14 @@ def figure_inputs(wildcards):
     images = shards(dataset, rest[-1]) if kind == "overlays" else []
     baseline = of_experiments(layout.MEAN_POSITION, experiments)
     return [*of_experiments(layout.ERRORS, experiments), *baseline, *images]
+
+
+def table_chapter(wildcards):
+    """Name the report's chapter: the paper whose published figures a table stands beside."""
+    key = PUBLISHES.get(wildcards.table)
+    papers = [read_paper(e.paper) for e in PROJECT.config.experiments if e.paper]
+    shorts = [p.short for p in papers if any(key in row.values for row in p.rows)]
+    return f"Paper: {shorts[0]}" if shorts else "Tables"
 
 
 def figure_chapter(wildcards):

@@ -17,7 +17,7 @@ rule table:
         ),
         html=report(
             layout.TABLE.replace("{format}", "html"),
-            category="Tables",
+            category=table_chapter,
             labels={"table": "{table}"},
             caption="../report/table.rst",
         ),
