@@ -206,6 +206,12 @@ class Training(Section):
     precision: Literal["32-true", "bf16-mixed", "16-mixed"] = Field(
         "32-true", description="number format of the arithmetic"
     )
+    threads: int = Field(
+        2,
+        gt=0,
+        description="threads of the arithmetic on a CPU; rounding depends on it, so it is set here "
+        "and does not follow the number of cores",
+    )
     gradient_clip: float | None = Field(None, gt=0, description="largest gradient norm")
     patience: int | None = Field(None, gt=0, description="epochs without a better validation loss")
     augmentation: Augmentation = Augmentation()

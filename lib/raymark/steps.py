@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from raymark import layout
-from raymark.config import Dataset, Project, read_project
+from raymark.config import Dataset, Method, Project, read_project
 from raymark.errors import InputError
 from raymark.files import sha256_of
 from raymark.subjects import Subject, parent_of, read_subjects
@@ -155,7 +155,7 @@ def train(config: str, dataset: str, method: str, seed: int) -> None:
 
     project = read_project(config)
     train(
-        _named(project.methods, method, "method"),
+        _with_its_threads(project, method),
         Shards(_shards_with_role(project, dataset, "train")),
         Shards(_shards_with_role(project, dataset, "validation")),
         layout.MODEL_FOLDER.format(dataset=dataset, method=method, seed=seed),
@@ -167,10 +167,12 @@ def predict(config: str, dataset: str, method: str, seed: int, view_set: str) ->
     from raymark.prediction import predict
     from raymark.shards import Shards
 
+    project = read_project(config)
+    _with_its_threads(project, method)
     place = {"dataset": dataset, "method": method, "seed": seed}
     predict(
         layout.MODEL.format(**place),
-        Shards(_shards(read_project(config), dataset, view_set)),
+        Shards(_shards(project, dataset, view_set)),
         layout.PREDICTIONS.format(**place, view_set=view_set),
         dataset,
         view_set,
@@ -264,6 +266,15 @@ def _landmark_points(settings: Dataset, subject: str) -> np.ndarray:
     table = pd.read_csv(path).set_index("landmark")
     names, _ = _landmark_names(settings)
     return table.loc[names, ["x_mm", "y_mm", "z_mm"]].to_numpy()
+
+
+def _with_its_threads(project: Project, name: str) -> Method:
+    """Return a method, with torch set to the method's number of threads."""
+    import torch
+
+    method = _named(project.methods, name, "method")
+    torch.set_num_threads(method.training.threads)
+    return method
 
 
 def _shards(project: Project, dataset: str, view_set: str) -> list[str]:

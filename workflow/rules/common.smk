@@ -142,6 +142,10 @@ def training_shards(role):
     )
 
 
+def method_threads(wildcards):
+    return PROJECT.methods[wildcards.method].training.threads
+
+
 def method_code(wildcards):
     network = PROJECT.methods[wildcards.method].module
     return code_digest("raymark.training", f"raymark.methods.{network}")

@@ -14,7 +14,7 @@ rule train:
         "results/benchmarks/train/{dataset}/{method}/{seed}.tsv"
     conda:
         "../../envs/environment.yaml"
-    threads: workflow.cores
+    threads: method_threads
     resources:
         gpu=1,
         mem_mb=lambda wildcards, attempt: 6000 * attempt,
@@ -24,7 +24,7 @@ rule train:
         code=method_code,
     shell:
         "python -m raymark train {wildcards.dataset} {wildcards.method} {wildcards.seed}"
-        " --threads {threads} > {log} 2>&1"
+        " > {log} 2>&1"
 
 
 rule predict:
@@ -37,7 +37,7 @@ rule predict:
         "logs/predict/{dataset}/{method}/{seed}/{view_set}.log",
     conda:
         "../../envs/environment.yaml"
-    threads: workflow.cores
+    threads: method_threads
     resources:
         gpu=1,
         mem_mb=lambda wildcards, attempt: 4000 * attempt,
@@ -48,4 +48,4 @@ rule predict:
         ),
     shell:
         "python -m raymark predict {wildcards.dataset} {wildcards.method} {wildcards.seed}"
-        " {wildcards.view_set} --threads {threads} > {log} 2>&1"
+        " {wildcards.view_set} > {log} 2>&1"
