@@ -4,6 +4,9 @@ CORES ?= all
 TORCH ?= cpu
 PIP_ARGS ?=
 
+# Threads that wait without spinning leave the cores to the other jobs.
+export OMP_WAIT_POLICY := passive
+
 BIN := .venv/bin
 PIP := $(BIN)/pip --disable-pip-version-check install --quiet $(PIP_ARGS)
 
@@ -16,7 +19,7 @@ demo: env
 	@echo "Done. Open the report: $(CURDIR)/results/report.html"
 
 test: .venv/test-ready
-	$(BIN)/pytest
+	$(BIN)/pytest -n 2 --dist loadfile
 	$(MAKE) --no-print-directory lint
 
 env: .venv/ready
