@@ -116,6 +116,8 @@ def _read_itk(path: Path) -> tuple[np.ndarray, np.ndarray]:
         raise _coloured(path)
     check_shape(path, reader.GetSize())
     is_nrrd = "Nrrd" in reader.GetImageIO()
+    if is_nrrd:
+        _check_gzip_end(path)
     if is_nrrd and _nrrd_space(reader) != "left-posterior-superior":
         raise _unoriented(path, "`space` names no patient axes")
     affine = np.eye(4)
@@ -124,6 +126,14 @@ def _read_itk(path: Path) -> tuple[np.ndarray, np.ndarray]:
     check_affine(path, affine)
     voxels_kji = SimpleITK.GetArrayFromImage(reader.Execute())
     return voxels_kji.T, LPS_TO_RAS @ affine
+
+
+def _check_gzip_end(path: Path) -> None:
+    """Read the gzip stream of a NRRD file to its checksum, which ITK leaves unread."""
+    header, _, data = path.read_bytes().partition(b"\n\n")
+    encoding = [line for line in header.splitlines() if line.lower().startswith(b"encoding:")]
+    if data and encoding and encoding[0].split(b":")[1].strip().lower() in (b"gzip", b"gz"):
+        gzip.decompress(data)
 
 
 def _nrrd_space(reader) -> str:
