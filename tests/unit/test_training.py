@@ -14,7 +14,7 @@ from raymark.errors import InputError
 from raymark.models import load_model, read_tensors
 from raymark.run import Progress, Run, learning_rate
 from raymark.training import train
-from tests.unit.training_examples import Blobs, method
+from tests.unit.training_examples import LEARNING, Blobs, method
 
 AUGMENTATION = Augmentation(rotation_deg=5, shift_px=3, contrast=(0.8, 1.2), noise=0.05)
 
@@ -36,7 +36,8 @@ class Failing(Blobs):
 @pytest.mark.parametrize("name", methods.names())
 def test_every_method_learns_a_few_images_to_two_px(name, tmp_path):
     views = Blobs(8)
-    train(method(name, epochs=60, learning_rate=1e-2, schedule="cosine"), views, views, tmp_path, 0)
+    settings = {"epochs": 60, "learning_rate": 1e-2, "schedule": "cosine"} | LEARNING.get(name, {})
+    train(method(name, **settings), views, views, tmp_path, 0)
     losses = pd.read_csv(tmp_path / "losses.csv")
     assert losses.validation_rmse_px.iloc[-1] <= 2.0
     assert losses.validation_rmse_px.iloc[0] > 5.0
