@@ -23,3 +23,7 @@ rule all:
     input:
         all_tables,
         all_figures,
+
+
+onerror:
+    print(f"\n{failures(read_run(log[0]))}\n", file=sys.stderr)

@@ -101,5 +101,12 @@ def _add_tools(commands) -> None:
     detect.add_argument("image_path", metavar="image", help="the X-ray")
     detect.add_argument("--out", dest="out_path", default="points.csv", help="default: %(default)s")
     detect.add_argument("--pixel-mm", type=float, help="pixel pitch at the detector")
-    for command in (schemas, detect):
+    progress = commands.add_parser(
+        "progress",
+        help="tell what a run has done, is doing and has left",
+        description="Tell what a run of the workflow has done, is doing since when, and has left, "
+        "here or on a cluster; run it in the folder the workflow was started in.",
+    )
+    progress.add_argument("log", nargs="?", help="a log of Snakemake (default: the newest run's)")
+    for command in (schemas, detect, progress):
         command.set_defaults(threads=None)

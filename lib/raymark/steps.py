@@ -233,6 +233,14 @@ def detect(model_path: str, image_path: str, out_path: str, pixel_mm: float | No
     detect(model_path, image_path, out_path, pixel_mm)
 
 
+def progress(log: str | None) -> None:
+    from datetime import datetime
+
+    from raymark.progress import newest_log, progress, read_run
+
+    print(progress(read_run(log or newest_log()), datetime.now()))
+
+
 def _named(table: dict, name: str, kind: str):
     """Look a name up; an unknown one is the user's mistake."""
     if name not in table:

@@ -13,6 +13,7 @@ from raymark.figures import FIGURES, figure_names
 from raymark.files import atomic
 from raymark.landmarks import read_landmark_set
 from raymark.papers import read_paper
+from raymark.progress import failures, read_run
 from raymark.provenance import code_digest, text_digest
 from raymark.sources import read_sources
 from raymark.tables import PUBLISHES, table_names

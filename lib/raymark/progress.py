@@ -1,0 +1,175 @@
+"""What a run of the workflow has done, is doing and has left, read from Snakemake's own log.
+
+The log of the process that hands out the jobs reads the same on one machine and on a cluster, and
+it stays when that process dies: nothing has to be switched on before the run.
+"""
+
+import re
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from raymark.errors import InputError
+
+LOGS = Path(".snakemake/log")
+TIME = re.compile(r"\[(\w{3} \w{3} [ \d]\d [\d:]{8} \d{4})\]")
+STARTED = re.compile(r"(?:local)?(?:rule|checkpoint) (\w+):")
+FAILED = re.compile(r"Error in rule (\w+):")
+FINISHED = re.compile(r"Finished jobid: (\d+) ")
+FIELD = re.compile(r"(jobid|input|log|wildcards): (.+)")
+COUNT = re.compile(r"(\w+) +(\d+)")
+SHOWN_JOBS, SHOWN_INPUTS, SHOWN_LINES = 5, 4, 12
+
+
+@dataclass
+class Job:
+    """One job as the log tells it; `state` is running, done or failed."""
+
+    rule: str
+    since: datetime | None
+    state: str = "running"
+    wildcards: str = ""
+    input: list[str] = field(default_factory=list)
+    log: Path | None = None
+
+
+@dataclass
+class Run:
+    """One run of Snakemake: how many jobs of each rule it plans, and those it has handed out."""
+
+    log: Path
+    planned: dict[str, int] = field(default_factory=dict)
+    jobs: dict[int, Job] = field(default_factory=dict)
+    start: datetime | None = None
+    last: datetime | None = None
+    ended: bool = False
+
+    def in_state(self, state: str) -> list[Job]:
+        return [job for job in self.jobs.values() if job.state == state]
+
+
+def newest_log(folder: str | Path = LOGS) -> Path:
+    """Return the log of the newest run that had anything to do; InputError where there is none."""
+    for log in sorted(Path(folder).glob("*.snakemake.log"), reverse=True):
+        if "\nJob stats:\n" in log.read_text(encoding="utf-8", errors="replace"):
+            return log
+    raise InputError(folder, "holds no log of a run", "Start it where the workflow was started")
+
+
+def read_run(path: str | Path) -> Run:
+    """Read a log of Snakemake, complete or still growing."""
+    run = Run(Path(path))
+    job, in_table = Job("", None), False
+    for line in run.log.read_text(encoding="utf-8", errors="replace").splitlines():
+        text = line.strip()
+        if match := TIME.match(text):
+            run.last = datetime.strptime(match[1], "%a %b %d %H:%M:%S %Y")
+            run.start = run.start or run.last
+        elif text == "Job stats:":
+            in_table = True
+        elif in_table:
+            in_table = bool(text)
+            if match := COUNT.fullmatch(text):
+                run.planned[match[1]] = int(match[2])
+        elif match := STARTED.fullmatch(text):
+            job = Job(match[1], run.last)
+        elif match := FAILED.fullmatch(text):
+            job = Job(match[1], run.last, "failed")
+        elif match := FINISHED.match(text):
+            run.jobs[int(match[1])].state = "done"
+        elif match := FIELD.fullmatch(text):
+            _take(run, job, match[1], match[2])
+        elif text.startswith("Complete log(s):"):
+            run.ended = True
+    return run
+
+
+def _take(run: Run, job: Job, key: str, value: str) -> None:
+    """Put a field of a job's block where it belongs; the job's number comes among them."""
+    match key:
+        case "jobid":
+            known = run.jobs.get(int(value))
+            if known and job.state == "failed":
+                job.wildcards = known.wildcards  # an error's block does not repeat them
+            run.jobs[int(value)] = job
+        case "input":
+            job.input = value.split(", ")
+        case "log":
+            job.log = Path(value.split(" (check")[0].split(", ")[0])
+        case "wildcards":
+            job.wildcards = value
+
+
+def progress(run: Run, now: datetime) -> str:
+    """Tell what is done, what runs since when with the last line of its log, and what is left."""
+    lines = [f"{'rule':<20}{'jobs':>8}{'done':>8}{'running':>9}{'failed':>8}{'left':>8}"]
+    for rule, planned in run.planned.items():
+        states = [job.state for job in run.jobs.values() if rule in (job.rule, "total")]
+        done, running, failed = (states.count(state) for state in ("done", "running", "failed"))
+        left = planned - len(states)
+        lines.append(f"{rule:<20}{planned:>8}{done:>8}{running:>9}{failed:>8}{left:>8}")
+    if run.start:
+        state = "ended" if run.ended else "last heard of"
+        lines.append(f"started {_ago(run.start, now)}, {state} {_ago(run.last, now)}: {run.log}")
+    if running := [] if run.ended else run.in_state("running"):
+        lines.append("\nrunning:")
+        for job in running:
+            latest = _tail(job.log, 1)
+            lines.append(f"  {job.rule} {job.wildcards}  since {_ago(job.since, now)}")
+            lines += [f"    {line}" for line in latest]
+    if run.in_state("failed"):
+        lines.append(f"\n{failures(run)}")
+    return "\n".join(lines)
+
+
+def failures(run: Run) -> str:
+    """Tell which jobs failed, from what input, what their logs say last, and what to do."""
+    failed = run.in_state("failed")
+    if not failed:
+        return f"No job failed; what stopped the run stands above and in {run.log}"
+    # Of jobs that were submitted as one group, those that left an error come first.
+    failed.sort(key=lambda job: not _tells_error(job.log))
+    lines = [f"{len(failed)} of the jobs failed:"]
+    for job in failed[:SHOWN_JOBS]:
+        inputs = ", ".join(job.input[:SHOWN_INPUTS])
+        more = len(job.input) - SHOWN_INPUTS
+        lines += [
+            f"\n  job    {job.rule} {job.wildcards}",
+            f"  input  {inputs}" + (f" and {more} more" if more > 0 else ""),
+            f"  log    {job.log}",
+            *(f"    | {line}" for line in _tail(job.log, SHOWN_LINES)),
+        ]
+        if not _tells_error(job.log):
+            lines.append(
+                "    (the log gives no error: the job was ended from outside, for its memory or its "
+                f"time, perhaps.\n     More of both: --set-resources {job.rule}:mem_mb=16000 "
+                f"{job.rule}:runtime=120)"
+            )
+    if len(failed) > SHOWN_JOBS:
+        lines.append(f"\n  and {len(failed) - SHOWN_JOBS} more; all of them: {run.log}")
+    lines.append(
+        "\nMend what the last line of the log names, then give the same command again: finished work "
+        "is kept."
+    )
+    return "\n".join(lines)
+
+
+def _tells_error(log: Path | None) -> bool:
+    return any(re.search(r"Error|^raymark [\w-]+: ", line) for line in _tail(log, SHOWN_LINES))
+
+
+def _tail(log: Path | None, count: int) -> list[str]:
+    """Return the last lines of a log that say something, none where there is no log."""
+    if log is None or not log.is_file():
+        return []
+    lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
+    return [line for line in lines if line.strip()][-count:]
+
+
+def _ago(then: datetime, now: datetime) -> str:
+    """Write a time of day and how long ago that was."""
+    seconds = max((now - then) / timedelta(seconds=1), 0)
+    for unit, size, limit in (("s", 1, 120), ("min", 60, 7200)):
+        if seconds < limit:
+            return f"{then:%H:%M:%S} ({seconds / size:.0f} {unit} ago)"
+    return f"{then:%d %b %H:%M} ({seconds / 3600:.1f} h ago)"

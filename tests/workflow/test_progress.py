@@ -1,0 +1,95 @@
+"""What a person sees of a run: how far it is, and after a failure what failed and what to do."""
+
+from datetime import timedelta
+
+import pytest
+
+from raymark.errors import InputError
+from raymark.progress import failures, newest_log, progress, read_run
+from tests.workflow.conftest import make_project
+
+GOAL = "results/volumes/balls/ball_patient/landmarks.csv"
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory):
+    """A project in which the ingest succeeded and the landmarks failed: one is missing."""
+    project = make_project(tmp_path_factory.mktemp("progress") / "p")
+    points = project.folder / "points.csv"
+    points.write_text("".join(points.read_text().splitlines(keepends=True)[:-1]))
+    project.output = project.snakemake(GOAL, check=False)
+    return project
+
+
+@pytest.fixture
+def log(project, monkeypatch):
+    monkeypatch.chdir(project.folder)
+    return newest_log()
+
+
+def test_last_lines_tell_job_input_log_reason_and_remedy(project):
+    assert project.output.returncode != 0
+    text = project.output.stderr
+    told = text[text.index("1 of the jobs failed") :]
+    for part in (
+        "landmarks dataset=balls, subject=ball_patient",
+        "results/volumes/balls/ball_patient/ct.nii.gz",
+        "points.csv",
+        "logs/landmarks/balls/ball_patient.log",
+        "| raymark landmarks: ",
+        "lower_ball",
+        "give the same command again",
+    ):
+        assert part in told
+    assert "job    ingest" not in told
+    assert len(told.splitlines()) < 25
+
+
+def test_after_a_failure_progress_counts_it(log):
+    run = read_run(log)
+    assert run.ended
+    assert run.planned == {"ingest": 1, "landmarks": 1, "total": 2}
+    states = {job.rule: job.state for job in run.jobs.values()}
+    assert states == {"ingest": "done", "landmarks": "failed"}
+    text = progress(run, run.last)
+    table = {line.split()[0]: line.split()[1:] for line in text.splitlines()[:4]}
+    assert table["rule"] == ["jobs", "done", "running", "failed", "left"]
+    assert table["ingest"] == ["1", "1", "0", "0", "0"]
+    assert table["landmarks"] == ["1", "0", "0", "1", "0"]
+    assert table["total"] == ["2", "1", "0", "1", "0"]
+    assert failures(run) in text
+
+
+def test_while_a_job_runs_progress_tells_since_when_and_its_latest_line(log, tmp_path):
+    """The log as it stood before the ingest had ended, its own log growing."""
+    growing = tmp_path / "growing.snakemake.log"
+    growing.write_text(log.read_text().split("Finished jobid")[0])
+    run = read_run(growing)
+    (job,) = run.jobs.values()
+    assert (job.rule, job.state, run.ended) == ("ingest", "running", False)
+    job.log = tmp_path / "ingest.log"
+    job.log.write_text("first line\n10 of 20 slices\n\n")
+    lines = progress(run, job.since + timedelta(minutes=7)).splitlines()
+    assert lines[3].split() == ["total", "2", "0", "1", "0", "1"]
+    since = f"since {job.since:%H:%M:%S} (7 min ago)"
+    assert f"  ingest dataset=balls, subject=ball_patient  {since}" in lines
+    assert "    10 of 20 slices" in lines
+    assert not any("first line" in line for line in lines)
+
+
+def test_a_job_ended_from_outside_is_told_apart(log, tmp_path):
+    run = read_run(log)
+    (job,) = run.in_state("failed")
+    job.log = tmp_path / "killed.log"
+    job.log.write_text("3/100 views, 0.1 per second\n")
+    assert "--set-resources landmarks:mem_mb=" in failures(run)
+    job.log.unlink()
+    assert "--set-resources landmarks:mem_mb=" in failures(run)
+
+
+def test_newest_log_is_of_a_run_with_jobs(log, tmp_path):
+    (tmp_path / "1.snakemake.log").write_text(log.read_text())
+    (tmp_path / "2.snakemake.log").write_text("Nothing to be done.\n")
+    assert newest_log(tmp_path).name == "1.snakemake.log"
+    with pytest.raises(InputError, match="holds no log of a run"):
+        newest_log(tmp_path / "none")
