@@ -13,13 +13,15 @@ from measurement import output_argument, report
 
 from raymark.config import Dataset
 from raymark.ct import Volume
+from raymark.parallel import in_order, thread_count
 from raymark.physics import MATERIALS, densities_from_hu
 from raymark.render import projector_class
 from raymark.rendering import render_shard
 from raymark.subjects import Subject
 from raymark.views import camera_of, detector_of, plan_views
 
-VOXELS, VIEWS, LANDMARKS, ROUNDS = 256, 64, 23, 3
+VOXELS, LANDMARKS, ROUNDS = 256, 23, 3
+VIEWS = Dataset.model_fields["views_per_shard"].default
 DATASET = Dataset.model_validate(
     {
         "name": "benchmark",
@@ -68,8 +70,9 @@ def main() -> None:
     projector = projector_class(DATASET.projector)(densities_from_hu(volume.hu_xyz), volume.affine)
 
     def project_all() -> None:
-        for row in views.itertuples():
-            projector.project(camera_of(row, detector))
+        cameras = (camera_of(row, detector) for row in views.itertuples())
+        for _ in in_order(projector.project, cameras, thread_count()):
+            pass
 
     with tempfile.TemporaryDirectory() as folder:
 
@@ -95,7 +98,7 @@ def main() -> None:
     ]
     shape = f"{DATASET.detector.height_px}×{DATASET.detector.width_px}"
     text = (
-        f"{VIEWS} views over the sphere of a {VOXELS}³ volume, {len(MATERIALS)} materials, {shape} "
+        f"One shard of the default size, {VIEWS} views over the sphere of a {VOXELS}³ volume, {len(MATERIALS)} materials, {shape} "
         f"px, {LANDMARKS} landmarks; median of {ROUNDS} rounds, taken in turn. The bare projector is "
         "ready: only `project` counts. The whole rule starts at HU and ends at a file: densities, "
         "packing, spectrum, projection, detector, noise, landmarks, belief maps, compression."

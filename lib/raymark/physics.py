@@ -7,9 +7,11 @@ heel effect and detector blur are left out.
 
 from dataclasses import dataclass
 from functools import cache
+from math import factorial
 
 import numpy as np
 import xraydb
+from numba import njit
 
 from raymark.config import Physics
 
@@ -42,6 +44,9 @@ METAL_FROM_HU = 3000
 ELECTRON_KEV = 510.99895
 TABLES_END_KEV = 800.0  # the tables of Elam et al. are not valid above
 QUADRATURE_ENERGIES = 8
+PIXELS_IN_CACHE = 1024
+C0, C1, C2, C3, C4, C5, C6, C7 = (np.float32(1 / factorial(n)) for n in range(8))
+LEAST_EXPONENT = np.float32(-87 / 128)
 FLOAT32_TINY = float(np.finfo(np.float32).tiny)
 
 
@@ -120,13 +125,18 @@ def densities_from_hu(hu_xyz: np.ndarray) -> np.ndarray:
     far below any metal: from 3000 HU on a voxel is solid titanium, and denser above titanium's own
     HU. In between straight lines keep the attenuation continuous and rising with HU.
     """
-    table = _density_table()
     density_mxyz = np.empty((len(MATERIALS), *hu_xyz.shape), dtype=np.float32)
-    for x, hu_yz in enumerate(hu_xyz):
-        row = hu_yz.astype(np.intp) - np.iinfo(np.int16).min
-        for material, density in enumerate(table):
-            np.take(density, row, out=density_mxyz[material, x], mode="clip")
+    flat = density_mxyz.reshape(len(MATERIALS), -1)
+    _look_up(hu_xyz.reshape(-1), np.iinfo(np.int16).min, _density_table(), flat)
     return density_mxyz
+
+
+@njit(cache=True)
+def _look_up(hu, least_hu, table, density):
+    """Fill the densities (material, voxel) from a table (material, HU) that begins at `least_hu`."""
+    for material in range(len(table)):
+        for voxel in range(len(hu)):
+            density[material, voxel] = table[material, hu[voxel] - least_hu]
 
 
 @cache
@@ -241,27 +251,59 @@ class EnergyIntegratingDetector:
 
         `line_integrals_myx` is float32 (material, y, x) in g/cm³ · mm, as a projector returns it.
         """
-        signal_yx = np.zeros(line_integrals_myx.shape[1:], dtype=np.float32)
-        variance_yx, passed_yx, term_yx = (np.zeros_like(signal_yx) for _ in range(3))
-        for energy in range(len(self.energies_kev)):
-            passed_yx[:] = 0
-            for material, integrals_yx in enumerate(line_integrals_myx):
-                np.multiply(integrals_yx, -self.attenuation_me[material, energy], out=term_yx)
-                passed_yx += term_yx
-            np.exp(passed_yx, out=passed_yx)
-            signal_yx += np.multiply(passed_yx, self.signal[energy], out=term_yx)
-            variance_yx += np.multiply(passed_yx, self.variance[energy], out=term_yx)
-        return signal_yx, variance_yx
+        shape = line_integrals_myx.shape[1:]
+        signal, variance = np.zeros((2, shape[0] * shape[1]), dtype=np.float32)
+        integrals = np.ascontiguousarray(line_integrals_myx).reshape(len(MATERIALS), -1)
+        _transmit(integrals, self.attenuation_me, self.signal, self.variance, signal, variance)
+        return signal.reshape(shape), variance.reshape(shape)
 
     def log_image(self, line_integrals_myx: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """Return −ln(signal / empty pixel's signal), float16 (y, x); `rng` draws the noise."""
         signal_yx, variance_yx = self.transmission(line_integrals_myx)
         if self.photons_per_px is not None:
+            variance_yx /= np.float32(self.photons_per_px)
             noise_yx = rng.standard_normal(signal_yx.shape, dtype=np.float32)
-            noise_yx *= np.sqrt(variance_yx / np.float32(self.photons_per_px))
+            noise_yx *= np.sqrt(variance_yx, out=variance_yx)
             signal_yx += noise_yx
         np.maximum(signal_yx, self.least_signal, out=signal_yx)
-        return -np.log(signal_yx).astype(np.float16)
+        return np.negative(np.log(signal_yx, out=signal_yx), out=signal_yx).astype(np.float16)
+
+
+@njit(cache=True, nogil=True, fastmath=True)
+def _transmit(integrals, attenuation_me, signal_e, variance_e, signal, variance):
+    """Add signal and variance (pixel,) of every energy behind `integrals` (material, pixel)."""
+    for first in range(0, len(signal), PIXELS_IN_CACHE):
+        block = slice(first, min(first + PIXELS_IN_CACHE, len(signal)))
+        for energy in range(len(signal_e)):
+            _transmit_one(
+                *(integrals[0, block], integrals[1, block], integrals[2, block]),
+                *(attenuation_me[0, energy], attenuation_me[1, energy], attenuation_me[2, energy]),
+                *(signal_e[energy], variance_e[energy], signal[block], variance[block]),
+            )
+
+
+@njit(cache=True, nogil=True, fastmath=True)
+def _transmit_one(soft, bone, metal, of_soft, of_bone, of_metal, weight, spread, signal, variance):
+    """Add one energy; the plain loop without calls becomes vector instructions.
+
+    The exponential is the 128th power of a series: within 1e-5 of it, down to exp(-87), where
+    float32 ends.
+    """
+    part = np.float32(-1 / 128)
+    of_soft, of_bone, of_metal = part * of_soft, part * of_bone, part * of_metal
+    for n in range(len(signal)):
+        x = of_soft * soft[n] + of_bone * bone[n] + of_metal * metal[n]
+        x = LEAST_EXPONENT if x < LEAST_EXPONENT else x
+        power = C0 + x * (C1 + x * (C2 + x * (C3 + x * (C4 + x * (C5 + x * (C6 + x * C7))))))
+        power *= power
+        power *= power
+        power *= power
+        power *= power
+        power *= power
+        power *= power
+        power *= power
+        signal[n] += weight * power
+        variance[n] += spread * power
 
 
 def gauss_quadrature(x: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

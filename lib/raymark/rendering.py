@@ -3,8 +3,6 @@
 import sys
 import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from itertools import zip_longest
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +11,8 @@ import pandas as pd
 from raymark.beliefs import belief_maps
 from raymark.config import Dataset
 from raymark.ct import Volume
-from raymark.geometry import Camera, inside
+from raymark.geometry import inside
+from raymark.parallel import in_order, thread_count
 from raymark.physics import EnergyIntegratingDetector, densities_from_hu, spectrum_of
 from raymark.render import projector_class
 from raymark.seeds import generator
@@ -78,30 +77,14 @@ class Scene:
         self.mirrored = mirror_order(names, flip_pairs)
 
     def render_all(self, views: pd.DataFrame) -> Iterator[dict[str, np.ndarray]]:
-        """Yield what `render` returns for each row of `views`.
-
-        A thread projects the next view while the one before becomes an image and is written.
-        """
-        rows = list(views.itertuples())
-        with ThreadPoolExecutor(1, thread_name_prefix="projector") as thread:
-            projected = thread.submit(self._project, rows[0])
-            for row, following in zip_longest(rows, rows[1:]):
-                camera, line_integrals_myx = projected.result()
-                if following is not None:
-                    projected = thread.submit(self._project, following)
-                yield self._detect(row, camera, line_integrals_myx)
+        """Yield what `render` returns for each row of `views`, several of them at work at a time."""
+        threads = thread_count() if self.projector.side_by_side else 1
+        return in_order(self.render, views.itertuples(), threads)
 
     def render(self, view) -> dict[str, np.ndarray]:
         """Return the arrays of one row of the views table, as `raymark.shards` stores them."""
-        return self._detect(view, *self._project(view))
-
-    def _project(self, view) -> tuple[Camera, np.ndarray]:
         camera = camera_of(view, self.detector)
-        return camera, self.projector.project(camera)
-
-    def _detect(
-        self, view, camera: Camera, line_integrals_myx: np.ndarray
-    ) -> dict[str, np.ndarray]:
+        line_integrals_myx = self.projector.project(camera)
         image = self.detection.log_image(line_integrals_myx, generator("noise", view.seed))
         # A mirrored image shows the left side's anatomy where the right side is expected: the
         # names swap, so that a picture of either kind reads alike.

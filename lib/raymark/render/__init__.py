@@ -7,7 +7,8 @@ Every projector is a class with the same two calls::
 
 `density_mxyz` is float32 (material, x, y, z), any unit u; `voxel_to_world` (4, 4) maps voxel indices
 (centres at integers) to world mm and may be oblique or anisotropic. The result is float32
-(material, row, column) in u·mm. Outside the grid the density is zero.
+(material, row, column) in u·mm. Outside the grid the density is zero. `side_by_side` tells whether
+several threads may call `project` at once; the others have threads, or a device, of their own.
 """
 
 from importlib import import_module
@@ -28,6 +29,8 @@ PROJECTORS = {
 
 class Projector(Protocol):
     """What every projector offers."""
+
+    side_by_side: bool
 
     def __init__(self, density_mxyz: np.ndarray, voxel_to_world: np.ndarray): ...
 

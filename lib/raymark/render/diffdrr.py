@@ -26,6 +26,8 @@ HALF_TURN = np.diag([-1.0, -1.0, 1.0, 1.0])
 class DiffDRR:
     """Project `density_mxyz` with diffdrr's Siddon; see `raymark.render` for the contract."""
 
+    side_by_side = False
+
     def __init__(self, density_mxyz: np.ndarray, voxel_to_world: np.ndarray, device: str = "cpu"):
         self.device = device
         self._voxel_to_world = voxel_to_world

@@ -7,7 +7,7 @@ length from one slice to the next.
 """
 
 import numpy as np
-from numba import njit, prange
+from numba import njit
 
 from raymark.geometry import Camera
 
@@ -21,8 +21,11 @@ class Joseph:
 
     Outside the grid the density is zero, as if the grid went on with voxels of zero: linear
     interpolation brings it from a border voxel's value to zero over one voxel. The ray starts at
-    the source: slices behind it do not count. The result does not depend on the number of threads.
+    the source: slices behind it do not count. One view uses one thread; several threads may project
+    at once.
     """
+
+    side_by_side = True
 
     def __init__(self, density_mxyz: np.ndarray, voxel_to_world: np.ndarray):
         density = np.asarray(density_mxyz, dtype=np.float32)
@@ -44,12 +47,12 @@ class Joseph:
         return image
 
 
-@njit(parallel=True, cache=True, fastmath=FASTMATH, error_model="numpy")
+@njit(cache=True, nogil=True, fastmath=FASTMATH, error_model="numpy")
 def _integrate(voxels, shape, source, pixel_to_ray, pixel_to_camera, image):
     """Fill `image` (material, row, column); `voxels` (material, x·y·z) has a border of zeros."""
     materials, height, width = image.shape
     strides = (shape[1] * shape[2], shape[2], 1)
-    for row in prange(height):
+    for row in range(height):
         for column in range(width):
             ray = _apply(pixel_to_ray, column, row)
             axis, u, v = 0, 1, 2

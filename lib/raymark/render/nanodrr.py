@@ -23,6 +23,8 @@ class NanoDRR:
     default the smallest voxel spacing. The device is CUDA where there is one.
     """
 
+    side_by_side = False
+
     def __init__(
         self,
         density_mxyz: np.ndarray,

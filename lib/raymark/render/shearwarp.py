@@ -26,7 +26,6 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from numba import parallel_chunksize
 
 from raymark.geometry import Camera
 from raymark.render.joseph import Joseph
@@ -48,14 +47,17 @@ class ShearWarp:
     the source is between the first and the last slice or within a voxel of them, or a ray at the
     image's corner moves more than `STEEPEST_SLOPE` voxels sideways from one slice to the next.
 
-    The result does not depend on the number of threads, bit by bit.
+    One view uses one thread; several threads may project at once.
     """
+
+    side_by_side = True
 
     def __init__(self, density_mxyz: np.ndarray, voxel_to_world: np.ndarray):
         self.density_mxyz = np.asarray(density_mxyz, dtype=np.float32)
         self.voxel_to_world = np.asarray(voxel_to_world, dtype=np.float64)
         self._world_to_voxel = np.linalg.inv(self.voxel_to_world)
-        magnitude_m = np.abs(self.density_mxyz).max(axis=(1, 2, 3))
+        voxels_m = self.density_mxyz.reshape(len(self.density_mxyz), -1)
+        magnitude_m = np.maximum(voxels_m.max(axis=1), -voxels_m.min(axis=1))
         self._quantum_m = np.where(magnitude_m > 0, magnitude_m, 1).astype(np.float32) / INT16_MAX
 
     @cached_property
@@ -106,20 +108,19 @@ class ShearWarp:
         if lattice is None:
             return image
         base = np.empty((len(image), *lattice.shape), np.float32)
-        with parallel_chunksize(1):
-            sum_slices(
-                voxels.values,
-                voxels.shape,
-                voxels.strides,
-                voxels.first,
-                voxels.last,
-                source,
-                steps,
-                lattice.corner,
-                lattice.first_run,
-                lattice.last_run,
-                base,
-            )
+        sum_slices(
+            voxels.values,
+            voxels.shape,
+            voxels.strides,
+            voxels.first,
+            voxels.last,
+            source,
+            steps,
+            lattice.corner,
+            lattice.first_run,
+            lattice.last_run,
+            base,
+        )
         j, i = lattice.corner
         ray_to_base = np.array([[-j, slope_to_label, 0], [-i, 0, slope_to_label], [1, 0, 0]])
         warp(base, ray_to_base @ pixel_to_ray, np.linalg.inv(camera.K), self._quantum_m, image)

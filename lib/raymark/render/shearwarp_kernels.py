@@ -6,11 +6,11 @@ them then need little more than sixteen neighbouring voxels, so interpolation al
 sum of shifted reads times weights. And the weights of a slice are computed once for a whole tile of
 rows. Rows of one tile stay in the first-level cache while all slices pass.
 
-Every sum runs in a fixed order inside one tile, so the number of threads changes no bit.
+The kernels use one thread and release the interpreter's lock: views are projected side by side.
 """
 
 import numpy as np
-from numba import njit, prange
+from numba import njit
 
 from raymark.render.lanes import (
     LANES,
@@ -32,26 +32,25 @@ MOST_TAPS = LANES + 4
 MARGIN = 4 * LANES
 
 
-@njit(parallel=True, cache=True)
+@njit(cache=True, nogil=True)
 def sum_slices(
     voxels, shape, strides, first, last, source, steps, corner, first_run, last_run, base
 ):
-    """Fill `base` (material, row, column); tiles of rows are independent."""
-    tiles = len(first_run)
-    for item in prange(shape[0] * tiles):
-        material, tile = item // tiles, item % tiles
-        _sum_tile(
-            voxels[material * strides[0] :],
-            (shape[1], shape[2]),
-            (strides[1], strides[2]),
-            first[material],
-            last[material],
-            source,
-            steps,
-            (corner[0] + tile * TILE_ROWS, corner[1]),
-            (first_run[tile], last_run[tile]),
-            base[material, tile * TILE_ROWS : (tile + 1) * TILE_ROWS],
-        )
+    """Fill `base` (material, row, column), tile of rows by tile of rows."""
+    for material in range(shape[0]):
+        for tile in range(len(first_run)):
+            _sum_tile(
+                voxels[material * strides[0] :],
+                (shape[1], shape[2]),
+                (strides[1], strides[2]),
+                first[material],
+                last[material],
+                source,
+                steps,
+                (corner[0] + tile * TILE_ROWS, corner[1]),
+                (first_run[tile], last_run[tile]),
+                base[material, tile * TILE_ROWS : (tile + 1) * TILE_ROWS],
+            )
 
 
 @njit(cache=True, error_model="numpy")
@@ -168,7 +167,7 @@ def _weigh(u, step, begin, end, weights, offsets):
     return taps
 
 
-@njit(parallel=True, cache=True, fastmath=True, error_model="numpy")
+@njit(cache=True, nogil=True, fastmath=True, error_model="numpy")
 def warp(base, pixel_to_base, pixel_to_camera, quantum_m, image):
     """Fill `image` (material, row, column) from the base image, times mm per slice and quantum.
 
@@ -178,9 +177,9 @@ def warp(base, pixel_to_base, pixel_to_camera, quantum_m, image):
     """
     materials, height, width = image.shape
     rows, columns = base.shape[1:]
-    for y in prange(height):
-        at = np.empty(width, np.int32)
-        part_j, part_i, step_mm = np.empty((3, width), np.float32)
+    at = np.empty(width, np.int32)
+    part_j, part_i, step_mm = np.empty((3, width), np.float32)
+    for y in range(height):
         j_start, i_start, depth_start = pixel_to_base[:, 1] * y + pixel_to_base[:, 2]
         a_start, b_start, _ = pixel_to_camera[:, 1] * y + pixel_to_camera[:, 2]
         for x in range(width):

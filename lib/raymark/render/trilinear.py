@@ -23,6 +23,8 @@ class Trilinear:
     A float64 density makes `project_tensor` sample in double precision.
     """
 
+    side_by_side = False
+
     def __init__(
         self,
         density_mxyz: np.ndarray,
