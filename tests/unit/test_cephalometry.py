@@ -5,6 +5,7 @@ import os
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -14,6 +15,7 @@ from raymark.metrics.cephalometry import (
     MEASURES,
     UNKNOWN,
     classes,
+    compare_classes,
     mean_class_success_rate,
     measures,
     success_classification_rate,
@@ -128,6 +130,25 @@ def test_success_classification_rates_by_hand():
     assert mean_class_success_rate(predicted, truth).value == pytest.approx((3 / 4 + 1 / 2) / 2)
     unknown = np.zeros(6, dtype=int)
     assert success_classification_rate(unknown, truth).value == 0
+
+
+def test_a_table_of_errors_becomes_a_table_of_rates():
+    normal, protruding = head(sna=81, snb=77, overjet=3), head(sna=88, snb=77, overjet=3)
+    rows = []
+    for method, found in {"right": [normal, protruding], "blind": [normal, normal]}.items():
+        for view, truth, pixel_mm in (("a", normal, 0.1), ("b", protruding, 0.2)):
+            points = found["ab".index(view)]
+            for number in np.argsort(LANDMARKS):  # the order of errors tables
+                xy = [*points[number] / pixel_mm, *truth[number] / pixel_mm]
+                rows.append((method, view, LANDMARKS[number], 0, *xy))
+    columns = ["method", "view", "landmark", "instance", "x_px", "y_px", "x_true_px", "y_true_px"]
+    errors = pd.DataFrame(rows, columns=columns)
+    table = compare_classes(errors, pd.Series({"b": 0.2, "a": 0.1}))
+    rates = table.set_index(["method", "measure"])
+    assert (rates["images"] == 2).all()
+    assert (rates.loc["right", ["scr", "mean_class_scr"]] == 1).all(axis=None)
+    for measure, rate in {"sna_deg": 0.5, "anb_deg": 0.5, "snb_deg": 1, "mw_mm": 1}.items():
+        assert rates.loc[("blind", measure), "scr"] == rate
 
 
 @pytest.mark.skipif(

@@ -6,7 +6,9 @@ between S–N and Go–Gn, not one with the Frankfort plane.
 """
 
 import numpy as np
+import pandas as pd
 
+from raymark.metrics.points import PREDICTED, TRUE, points_by_view
 from raymark.metrics.ratio import Ratio
 
 LANDMARKS = (
@@ -87,6 +89,26 @@ def mean_class_success_rate(predicted: np.ndarray, truth: np.ndarray) -> Ratio:
     _, group_n = np.unique(truth, return_inverse=True)
     right = (predicted == truth).astype(float)
     return Ratio(right, np.ones(len(truth)), group_n=group_n)
+
+
+def compare_classes(errors: pd.DataFrame, pixel_mm: pd.Series) -> pd.DataFrame:
+    """Return each method's success classification rate per measure.
+
+    `errors` stacks the tables of errors of several methods on the same views, `pixel_mm` is each
+    view's pitch by its id (column pixel_mm of the list of imported images). Columns: method,
+    measure, images, scr, mean_class_scr, both as shares.
+    """
+    rows = []
+    for method, table in errors.groupby("method", sort=True):
+        views, found_px = points_by_view(table, LANDMARKS, PREDICTED)
+        _, true_px = points_by_view(table, LANDMARKS, TRUE)
+        pitch_mm = pixel_mm.loc[views].to_numpy()[:, None, None]
+        found, truth = classes(measures(found_px * pitch_mm)), classes(measures(true_px * pitch_mm))
+        for measure, own, right in zip(MEASURES, found.T, truth.T, strict=True):
+            scr = success_classification_rate(own, right).value
+            mean = mean_class_success_rate(own, right).value
+            rows.append((method, measure, len(views), scr, mean))
+    return pd.DataFrame(rows, columns=["method", "measure", "images", "scr", "mean_class_scr"])
 
 
 def _length(vector: np.ndarray) -> np.ndarray:

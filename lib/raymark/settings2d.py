@@ -1,0 +1,131 @@
+"""The settings of an import of annotated 2D images (config/import/*.yaml)."""
+
+import re
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, field_validator
+
+from raymark.annotations2d import Layout
+from raymark.config import Beliefs, Name, Section, checked, read_yaml
+
+Landmark = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_]*$")]
+
+
+class PixelPitch(Section):
+    """Millimetres by the pitch of the pixels."""
+
+    kind: Literal["pixel"]
+    pixel_mm: float | None = Field(
+        None, gt=0, description="pitch of the files' own pixels; null takes what each file says"
+    )
+
+
+class KnownDistance(Section):
+    """Millimetres by a length that is known, or taken to be the same, in every image."""
+
+    kind: Literal["distance"]
+    mm: float = Field(gt=0, description="the length")
+    between: tuple[list[Landmark], list[Landmark]] = Field(
+        description="two groups of landmarks; the length joins their middles"
+    )
+
+
+class Folds(Section):
+    """Cross-validation: patients are dealt into folds by a fixed shuffle."""
+
+    kind: Literal["folds"]
+    folds: int = Field(5, ge=3, description="number of folds")
+    fold: int = Field(
+        0, ge=0, description="this one is `test`, the next one `validation`, the others `train`"
+    )
+
+
+class SplitTable(Section):
+    """A table that says for every image where it belongs."""
+
+    kind: Literal["table"]
+    file: str = Field(
+        description="CSV with the columns image and view_set: train, validation, or any other name "
+        "for a set to evaluate on; an empty cell leaves the image out"
+    )
+
+
+class Official2015(Section):
+    """The challenge's own split: images 1 to 150 train, 151 to 300 test1, 301 to 400 test2."""
+
+    kind: Literal["official-2015"]
+    validation: int = Field(
+        15,
+        gt=0,
+        lt=150,
+        description="so many training images, by a fixed shuffle, are `validation`",
+    )
+
+
+class Whole(Section):
+    """All images in one set, e.g. a test set that comes apart."""
+
+    kind: Literal["whole"]
+    view_set: Name = Field("test", description="the set's name")
+
+
+class Import2d(Section):
+    """One data set of annotated 2D images."""
+
+    name: Name = Field(description="the file's own name; the data set is called so")
+    title: str = Field(description="how tables and figures call it")
+    images: str = Field(description="folder with the image files, at any depth below it")
+    annotations: Layout = Field(description="where the landmarks are, and in which layout")
+    landmarks: list[Landmark] | None = Field(
+        None,
+        description="names in the layout's order; null takes the layout's own, e.g. "
+        "t1_superior_right (sides are the patient's)",
+    )
+    flip_pairs: list[tuple[Landmark, Landmark]] | None = Field(
+        None,
+        description="names that swap in a mirrored image; null pairs left with right by the names",
+    )
+    patient_pattern: str | None = Field(
+        None,
+        description="regular expression whose first group, found in the file's name, is the "
+        "patient; null: a column of the annotations says it, else every image is a patient",
+    )
+    height_px: int = Field(512, gt=7, description="images are scaled to this height")
+    width_px: int = Field(512, gt=7, description="then cropped or padded about their middle")
+    scale: PixelPitch | KnownDistance = Field(
+        PixelPitch(kind="pixel"), discriminator="kind", description="what makes px millimetres"
+    )
+    split: Folds | SplitTable | Official2015 | Whole = Field(
+        Folds(kind="folds"), discriminator="kind", description="which image is for what"
+    )
+    primary_deg: float = Field(
+        0.0, description="from where the images are taken, nominally: 0 is AP, 90 lateral"
+    )
+    secondary_deg: float = Field(0.0, description="caudal (negative) to cranial")
+    beliefs: Beliefs = Field(Beliefs(), description="belief maps stored beside the images")
+    images_per_shard: int = Field(100, gt=0, le=100, description="images in one file")
+
+    @field_validator("patient_pattern")
+    @classmethod
+    def _pattern_has_a_group(cls, pattern: str | None) -> str | None:
+        try:
+            groups = re.compile(pattern or "()").groups
+        except re.error as error:
+            raise ValueError(f"is no regular expression: {error}") from None
+        if not groups:
+            raise ValueError("needs a group, in parentheses, around the patient")
+        return pattern
+
+    @field_validator("landmarks")
+    @classmethod
+    def _names_are_unique(cls, names: list[str] | None) -> list[str] | None:
+        for name in names or []:
+            if names.count(name) > 1:
+                raise ValueError(f"the landmark {name!r} is listed twice")
+        return names
+
+
+def read_import(path: str | Path) -> Import2d:
+    """Read the settings of an import; InputError names the file, the key and what is allowed."""
+    return checked(Import2d, read_yaml(path), path)

@@ -1,0 +1,447 @@
+"""Imported images: landmarks stay on what they mark, splits keep patients apart, mistakes are named."""
+
+import csv
+import os
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+from PIL import Image
+
+from raymark import layout
+from raymark.cli import main
+from raymark.errors import InputError
+from raymark.evaluation import evaluate, evaluate_mean_position, read_errors
+from raymark.geometry import project
+from raymark.import2d import import_2d, resampled
+from raymark.imported import read_imported
+from raymark.metrics.cephalometry import LANDMARKS as CEPHALOMETRIC
+from raymark.metrics.cobb import corner_names
+from raymark.prediction import predict
+from raymark.settings2d import Import2d, read_import
+from raymark.shards import Shards, check_shard
+from raymark.training import train
+from raymark.views import SCHEMA, read_views
+from tests.unit.training_examples import method
+
+ROOT = Path(__file__).parents[2]
+NAMES = ["left_blob", "right_blob", "tip"]
+
+
+def blobs(points_px, shape_yx, width_px=3.0) -> np.ndarray:
+    """An 8-bit image with a bright Gaussian blob at every point (x, y)."""
+    y, x = np.mgrid[: shape_yx[0], : shape_yx[1]]
+    away = [(x - p[0]) ** 2 + (y - p[1]) ** 2 for p in points_px]
+    return np.uint8(20 + 200 * np.exp(-np.min(away, axis=0) / (2 * width_px**2)))
+
+
+@pytest.fixture
+def project_folder(tmp_path, monkeypatch):
+    """Twelve images of six patients, of several sizes, in a spreadsheet's layout."""
+    monkeypatch.chdir(tmp_path)
+    rng = np.random.default_rng(0)
+    (tmp_path / "images" / "deeper").mkdir(parents=True)
+    rows = []
+    for number in range(12):
+        height, width = 120 + 4 * number, 60 + 3 * number
+        folder = "deeper" if number % 2 else "."
+        points = rng.uniform([8, 8], [width - 9, height - 9], (3, 2)).round(2)
+        Image.fromarray(blobs(points, (height, width))).save(f"images/{folder}/x{number:02d}.png")
+        for name, (x, y) in zip(NAMES, points, strict=True):
+            rows.append([f"x{number:02d}.png", name, x, y, f"p{number // 2}"])
+    write_table("points.csv", ["image", "landmark", "x_px", "y_px", "patient"], rows)
+    return tmp_path
+
+
+def write_table(path, header, rows):
+    with open(path, "w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows([header, *rows])
+
+
+def read_rows(path):
+    with open(path, encoding="utf-8") as file:
+        return list(csv.reader(file))
+
+
+def settings(**changes) -> Import2d:
+    values = {
+        "name": "made",
+        "title": "Made",
+        "images": "images",
+        "annotations": {"layout": "csv", "file": "points.csv"},
+        "height_px": 80,
+        "width_px": 64,
+        "scale": {"kind": "pixel", "pixel_mm": 0.2},
+        "split": {"kind": "folds", "folds": 3},
+        "beliefs": {"stride": 4, "sigma_px": 3},
+        "images_per_shard": 3,
+    }
+    return Import2d.model_validate(values | changes)
+
+
+def shards_of(view_set="train"):
+    return Shards(read_imported("made").view_sets[view_set].shards)
+
+
+def peak_near(image_yx, point, reach=4):
+    """The centre of brightness about a point (x, y), in px."""
+    x0, y0 = np.round(point).astype(int) - reach
+    window = image_yx[y0 : y0 + 2 * reach + 1, x0 : x0 + 2 * reach + 1].astype(float)
+    window = np.clip(window - 0.5 * window.max(), 0, None)
+    y, x = np.mgrid[: window.shape[0], : window.shape[1]]
+    return np.array([(window * x).sum(), (window * y).sum()]) / window.sum() + [x0, y0]
+
+
+@pytest.mark.parametrize("target_yx", [(80, 64), (120, 30), (301, 203)])
+def test_landmarks_lie_on_what_they_mark(target_yx):
+    """Smaller, cropped and enlarged: a blob's centre goes where its coordinates go."""
+    shape_yx, point = (150, 95), np.array([47.3, 101.6])
+    scale = target_yx[0] / shape_yx[0]
+    shift = (np.array(target_yx[::-1]) - 1) / 2 - scale * (np.array(shape_yx[::-1]) - 1) / 2
+    image = resampled(blobs([point], shape_yx), scale, shift, target_yx)
+    assert image.shape == target_yx
+    reach = round(6 * scale) + 1
+    np.testing.assert_allclose(
+        peak_near(image, point * scale + shift, reach), point * scale + shift, atol=0.06
+    )
+
+
+def test_padding_is_dark_and_the_image_s_own_range_is_kept():
+    image = np.full((50, 20), 90.0)
+    image[:25] = 40
+    found = resampled(image, 2.0, np.array([30.5, 0.5]), (100, 100))
+    assert (found[:, :30] == 0).all()
+    assert (found[:, 70:] == 0).all()
+    assert (found[:48, 30:70] == 0).all()
+    assert (found[52:, 30:70] == 1).all()
+
+
+def test_an_import_is_shards_views_and_a_list_of_images(project_folder):
+    table = import_2d(settings(), "made.yaml")
+    views = read_views(layout.VIEWS.format(dataset="made"))
+    assert views.columns.tolist() == SCHEMA.names
+    assert sorted(views["view_set"].unique()) == ["test", "train", "validation"]
+    assert views.groupby("patient")["split"].nunique().max() == 1
+    points = {(r[0], r[1]): (float(r[2]), float(r[3])) for r in read_rows("points.csv")[1:]}
+    for view_set, imported in read_imported("made").view_sets.items():
+        assert imported.role == {"test": "evaluate"}.get(view_set, view_set)
+        for path in imported.shards:
+            check_shard(path)
+        shards = Shards(imported.shards)
+        assert shards.landmarks == NAMES
+        assert shards.flip_pairs == [("left_blob", "right_blob")]
+        assert max(len(a["view"]) for a in shards.attributes) <= 3
+        arrays = shards.read(np.arange(len(shards)))
+        files = [file for a in shards.attributes for file in a["file"]]
+        listed = table.set_index("view").loc[shards.views]
+        assert [Path(file).name for file in listed["file"]] == files
+        assert listed["patient"].tolist() == shards.subjects
+        for index, row in enumerate(listed.itertuples()):
+            for name, found, seen in zip(
+                NAMES, arrays["landmarks"][index], arrays["visible"][index], strict=True
+            ):
+                expected = np.array(points[files[index], name]) * row.scale
+                expected += [row.shift_x_px, row.shift_y_px]
+                np.testing.assert_allclose(found, expected, atol=1e-4)
+                assert seen
+            peak = peak_near(arrays["image"][index], arrays["landmarks"][index, 2], 2)
+            np.testing.assert_allclose(peak, arrays["landmarks"][index, 2], atol=1.0)
+
+
+def test_millimetres_and_the_stand_in_geometry(project_folder):
+    table = import_2d(settings(), "made.yaml").set_index("view")
+    views = read_views(layout.VIEWS.format(dataset="made")).set_index("view")
+    shards = shards_of()
+    assert shards.pixel_mm == pytest.approx(table["pixel_mm"].median())
+    arrays = shards.read(np.arange(len(shards)))
+    for index, view in enumerate(shards.views):
+        pixel_mm = 0.2 / table.loc[view, "scale"]
+        assert table.loc[view, "pixel_mm"] == pytest.approx(pixel_mm)
+        row = views.loc[view]
+        scaled = shards.pixel_mm * row.source_to_isocentre_mm / row.source_to_detector_mm
+        assert scaled == pytest.approx(pixel_mm)
+        # 10 mm to the patient's left is on the image's right, that many px from the middle.
+        seen = project(
+            arrays["K"][index], arrays["world_to_camera"][index], [[0, 0, 0], [-10, 0, 0]]
+        )
+        np.testing.assert_allclose(seen[0], [31.5, 39.5], atol=1e-6)
+        left = 10 if seen[1, 0] > seen[0, 0] else -10
+        np.testing.assert_allclose(seen[1] - seen[0], [left / pixel_mm, 0], atol=1e-3)
+    assert np.isnan(arrays["landmarks_world"]).all()
+
+
+def test_a_known_distance_gives_the_millimetres(project_folder):
+    scale = {"kind": "distance", "mm": 50, "between": (["left_blob"], ["right_blob", "tip"])}
+    table = import_2d(settings(scale=scale), "made.yaml").set_index("view")
+    shards = shards_of()
+    for view, points in zip(shards.views, shards.small["landmarks"], strict=True):
+        length_px = np.linalg.norm(points[0] - points[1:].mean(axis=0))
+        assert length_px * table.loc[view, "pixel_mm"] == pytest.approx(50, rel=1e-5)
+
+
+def test_equal_input_gives_equal_bytes(project_folder):
+    def written():
+        import_2d(settings(), "made.yaml")
+        return {path: path.read_bytes() for path in Path("results").rglob("*") if path.is_file()}
+
+    first = written()
+    assert len(first) >= 5
+    assert written() == first
+
+
+def test_what_is_cropped_off_is_not_visible(project_folder):
+    import_2d(settings(width_px=16), "made.yaml")
+    arrays = shards_of().small
+    outside = (arrays["landmarks"][..., 0] < -0.5) | (arrays["landmarks"][..., 0] > 15.5)
+    assert outside.any()
+    np.testing.assert_array_equal(arrays["visible"], ~outside)
+
+
+def test_training_prediction_and_evaluation_run_unchanged(project_folder):
+    import_2d(settings(), "made.yaml")
+    imported = read_imported("made")
+    views = layout.VIEWS.format(dataset="made")
+    model = train(method("unet", epochs=1), shards_of(), shards_of("validation"), "model", 0)
+    predict(model, shards_of("test"), "predictions.parquet", "made", "test")
+    evaluate("predictions.parquet", imported.view_sets["test"].shards, views, imported, "e.parquet")
+    evaluate_mean_position(
+        imported.view_sets["train"].shards,
+        imported.view_sets["test"].shards,
+        views,
+        imported,
+        "mean.parquet",
+    )
+    errors = read_errors(["e.parquet", "mean.parquet"])
+    assert len(errors) == 2 * 3 * len(shards_of("test"))
+    assert not errors["seen_in_training"].any()
+    table = pd.read_csv(layout.IMPORTED_IMAGES.format(dataset="made")).set_index("view")
+    own_mm = errors["error_px"] * table.loc[errors["view"], "pixel_mm"].to_numpy()
+    np.testing.assert_allclose(errors["error_isocentre_mm"], own_mm, rtol=1e-9)
+
+
+def test_every_fold_is_tested_once(project_folder):
+    tested = []
+    for fold in range(3):
+        split = {"kind": "folds", "folds": 3, "fold": fold}
+        table = import_2d(settings(split=split), "made.yaml")
+        tested += table[table["view_set"] == "test"]["file"].tolist()
+    assert len(tested) == len(set(tested)) == 12
+
+
+def test_a_table_of_splits_names_sets_and_leaves_images_out(project_folder):
+    sets = ["train"] * 4 + ["validation"] * 2 + ["hospital_b"] * 4 + ["", ""]
+    rows = [[f"x{n:02d}.png", view_set] for n, view_set in enumerate(sets)]
+    write_table("split.csv", ["image", "view_set"], rows)
+    import_2d(settings(split={"kind": "table", "file": "split.csv"}), "made.yaml")
+    found = read_imported("made").view_sets
+    assert {name: view_set.role for name, view_set in found.items()} == {
+        "hospital_b": "evaluate",
+        "train": "train",
+        "validation": "validation",
+    }
+    assert len(shards_of("hospital_b")) == 4
+
+
+def test_the_public_spine_layout(project_folder):
+    Path("spine").mkdir()
+    rng = np.random.default_rng(1)
+    files = [f"sunhl-1th-02-Jan-2017-{n // 2} {'AB'[n % 2]} AP.png" for n in range(8)]
+    fractions = rng.uniform(0.1, 0.9, (8, 136)).round(5)
+    for file in files:
+        Image.fromarray(blobs([(5, 5)], (200, 80))).save(f"spine/{file}")
+    Path("filenames.csv").write_text("".join(f"{file}\n" for file in files))
+    np.savetxt("landmarks.csv", fractions, fmt="%.5f", delimiter=",")
+    example = read_import(ROOT / "config/import/spine_ap.yaml")
+    layout_of = {"layout": "spine-ap", "landmarks": "landmarks.csv", "filenames": "filenames.csv"}
+    changed = {"name": "made", "images": "spine", "annotations": layout_of, "height_px": 100}
+    changed |= {"split": {"kind": "whole"}}
+    import_2d(Import2d.model_validate(example.model_dump() | changed), "made.yaml")
+    shards = shards_of("test")
+    assert shards.landmarks == corner_names()
+    assert ("t1_superior_left", "t1_superior_right") in shards.flip_pairs
+    assert len(shards.flip_pairs) == 34
+    assert shards.subjects == [str(n // 2) for n in range(8)]
+    # A share of 1 is the image's far border: half the height, 40 of 300 px wide in the middle.
+    expected = np.stack([fractions[:, :68] * 40 + 130, fractions[:, 68:] * 100], -1) - 0.5
+    np.testing.assert_allclose(shards.small["landmarks"], expected, atol=1e-3)
+
+
+def test_the_challenge_s_layout_averages_its_readers(project_folder):
+    points = np.random.default_rng(2).uniform(10, 90, (2, 19, 2)).round()
+    for folder in ("RawImage/TrainingData", "RawImage/Test1Data", "senior", "junior"):
+        Path(folder).mkdir(parents=True)
+    for number in range(1, 401):
+        where = "TrainingData" if number <= 150 else "Test1Data"
+        image = Image.fromarray(blobs([(20, 20)], (100, 100)))
+        image.save(f"RawImage/{where}/{number:03d}.bmp")
+        for reader, marked in zip(("senior", "junior"), points, strict=True):
+            lines = [f"{x:.0f},{y:.0f}" for x, y in marked] + ["1"] * 8
+            Path(reader, f"{number:03d}.txt").write_text("\n".join(lines))
+    example = read_import(ROOT / "config/import/cephalometric_2015.yaml").model_dump()
+    readers = {"layout": "cephalometric-2015", "readers": ["senior", "junior"]}
+    changed = {"name": "made", "images": "RawImage", "annotations": readers}
+    changed |= {"height_px": 100, "width_px": 100}
+    table = import_2d(Import2d.model_validate(example | changed), "made.yaml")
+    counts = table["view_set"].value_counts().to_dict()
+    assert counts == {"train": 135, "validation": 15, "test1": 150, "test2": 100}
+    shards = shards_of("test2")
+    assert shards.landmarks == list(CEPHALOMETRIC)
+    assert shards.flip_pairs == []
+    assert shards.pixel_mm == pytest.approx(0.1)
+    np.testing.assert_allclose(shards.small["landmarks"][0], points.mean(axis=0), atol=1e-4)
+
+
+def edit(path, old, new):
+    Path(path).write_text(Path(path).read_text().replace(old, new, 1))
+
+
+def first_point(value):
+    """Overwrite the first x in the table of points."""
+    rows = read_rows("points.csv")
+    rows[1][2] = value
+    write_table("points.csv", rows[0], rows[1:])
+
+
+def repeat_first_line():
+    rows = read_rows("points.csv")
+    write_table("points.csv", rows[0], [*rows[1:], rows[1]])
+
+
+MISTAKES = {
+    "missing image": (lambda: Path("images/x02.png").unlink(), ["points.csv, line 8", "'x02.png'"]),
+    "unreadable image": (
+        lambda: Path("images/x02.png").write_bytes(b"no image"),
+        ["images/x02.png"],
+    ),
+    "image there twice": (
+        lambda: Path("images/deeper/x02.png").write_bytes(Path("images/x02.png").read_bytes()),
+        ["'x02.png' could be any of", "path below the folder"],
+    ),
+    "no number": (lambda: first_point("nan"), ["points.csv, line 2, column x_px", "'nan'"]),
+    "far outside": (lambda: first_point("900"), ["'left_blob'", "900.0", "60 × 120 px"]),
+    "twice": (
+        repeat_first_line,
+        ["points.csv, line 38", "'left_blob' of 'x00.png' is there twice"],
+    ),
+    "no column": (lambda: edit("points.csv", "y_px", "y_mm"), ["line 1", "no column 'y_px'"]),
+    "too few columns": (
+        lambda: edit("points.csv", ",p0", ""),
+        ["line 2", "4 columns instead of 5"],
+    ),
+    "unknown landmark": (
+        lambda: edit("points.csv", "x03.png,tip", "x03.png,tup"),
+        ["'x0", "'tup'"],
+    ),
+    "no annotations": (lambda: Path("points.csv").unlink(), ["points.csv: cannot be read"]),
+    "two patients": (
+        lambda: edit("points.csv", "p0", "p5"),
+        ["column patient", "'p0', before 'p5'"],
+    ),
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_mistakes_in_the_data_are_named_and_nothing_is_written(project_folder, mistake):
+    make, parts = MISTAKES[mistake]
+    make()
+    with pytest.raises(InputError) as error:
+        import_2d(settings(), "made.yaml")
+    for part in parts:
+        assert part in str(error.value)
+    assert not Path("results").exists()
+
+
+@pytest.mark.parametrize(
+    ("changes", "parts"),
+    [
+        ({"scale": {"kind": "pixel"}}, ["made.yaml, scale.pixel_mm", "does not tell its pitch"]),
+        (
+            {"scale": {"kind": "distance", "mm": 5, "between": (["tip"], ["top"])}},
+            ["made.yaml, scale.between", "'top' is not a landmark", "left_blob"],
+        ),
+        ({"flip_pairs": [("tip", "top")]}, ["made.yaml, flip_pairs", "'top'"]),
+        ({"split": {"kind": "folds", "folds": 7}}, ["6 patients cannot make 7 folds"]),
+        ({"split": {"kind": "folds", "fold": 5}}, ["no fold 5 of 5", "0 to 4"]),
+        ({"split": {"kind": "official-2015"}}, ["'x00.png' is not numbered from 1 to 400"]),
+        ({"split": {"kind": "table", "file": "none.csv"}}, ["none.csv: cannot be read"]),
+        ({"images": "nowhere"}, ["nowhere: is not a folder"]),
+        ({"landmarks": ["tip"]}, ["has an unknown 'left_blob'"]),
+    ],
+)
+def test_mistakes_in_the_settings_are_named(project_folder, changes, parts):
+    with pytest.raises(InputError) as error:
+        import_2d(settings(**changes), "made.yaml")
+    for part in parts:
+        assert part in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("rows", "parts"),
+    [
+        (["train"] * 11 + ["test"], ["patient 'p5'", "'x10.png'", "'x11.png'", "one split"]),
+        (["train"] * 11, ["split.csv: has no line for 'x11.png'", "leaves it out"]),
+        (["train"] * 13, ["line 14", "'x12.png' is not annotated"]),
+        (["Train"] * 12, ["line 2, column view_set", "'Train' is not a name"]),
+        ([""] * 12, ["leaves every image out"]),
+    ],
+)
+def test_mistakes_in_a_table_of_splits_are_named(project_folder, rows, parts):
+    write_table(
+        "split.csv", ["image", "view_set"], [[f"x{n:02d}.png", r] for n, r in enumerate(rows)]
+    )
+    with pytest.raises(InputError) as error:
+        import_2d(settings(split={"kind": "table", "file": "split.csv"}), "made.yaml")
+    for part in parts:
+        assert part in str(error.value)
+
+
+def test_a_file_name_without_a_patient_is_named(project_folder):
+    rows = [row[:4] for row in read_rows("points.csv")]
+    write_table("points.csv", rows[0], rows[1:])
+    import_2d(settings(patient_pattern=r"x(\d)"), "made.yaml")
+    with pytest.raises(InputError, match=r"x00.png: patient_pattern .* finds no patient"):
+        import_2d(settings(patient_pattern=r"x(9)"), "made.yaml")
+
+
+@pytest.mark.parametrize(
+    "path", sorted((ROOT / "config/import").glob("*.yaml")), ids=lambda p: p.stem
+)
+def test_the_examples_are_valid_and_named_like_their_files(path):
+    assert read_import(path).name == path.stem
+
+
+def test_every_key_is_described():
+    schema = Import2d.model_json_schema()
+    sections = [schema, *schema["$defs"].values()]
+    for section in sections:
+        for key, field in section.get("properties", {}).items():
+            assert "description" in field or key in ("kind", "layout"), f"{section['title']}.{key}"
+
+
+def test_the_command_line_imports_and_then_trains_by_name(project_folder, capsys):
+    values = settings().model_dump(mode="json")
+    Path("made.yaml").write_text(yaml.safe_dump(values))
+    assert main(["import-2d", "made.yaml"]) == 0
+    assert "train: 4 images of 2 patients" in capsys.readouterr().out
+    Path("made.yaml").write_text(yaml.safe_dump(values | {"hight_px": 3}))
+    assert main(["import-2d", "made.yaml"]) == 1
+    assert "hight_px" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(
+    "RAYMARK_SPINE_AP" not in os.environ,
+    reason="set RAYMARK_SPINE_AP to the folder of the public AP spine data",
+)
+def test_the_public_spine_data_imports(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    folder = os.environ["RAYMARK_SPINE_AP"]
+    files = {name: f"{folder}/{name}.csv" for name in ("landmarks", "filenames")}
+    example = read_import(ROOT / "config/import/spine_ap.yaml").model_dump()
+    changed = {"images": f"{folder}/images", "annotations": {"layout": "spine-ap", **files}}
+    import_2d(Import2d.model_validate(example | changed | {"height_px": 128, "width_px": 75}), "")
+    imported = read_imported("spine_ap")
+    shards = Shards([path for view_set in imported.view_sets.values() for path in view_set.shards])
+    assert len(shards) == 481
+    assert shards.small["visible"].mean() > 0.999
