@@ -172,7 +172,8 @@ def timed(project, views: list, seconds: float, threads: int) -> tuple[float, li
     cameras, rounds, end = [camera_of(view) for view in views], [], time.perf_counter() + seconds
     while not rounds or time.perf_counter() < end:
         start = time.perf_counter()
-        images = [image[0] for image in in_order(project, cameras, threads)]
+        projected = in_order(project, cameras, threads) if threads > 1 else map(project, cameras)
+        images = [image[0] for image in projected]
         rounds.append(time.perf_counter() - start)
     return len(views) / float(np.median(rounds)), images
 
