@@ -3,8 +3,25 @@
 import numpy as np
 
 from raymark.config import Method, Training
+from raymark.geometry import Detector, carm_camera
 
 TINY = {
+    "appearance_context": {
+        "depth": 2,
+        "channels": 8,
+        "attention_reduction": 2,
+        "context_map": [16, 16],
+        "context_channels": 8,
+        "sigma_px": 3,
+    },
+    "scn": {  # without penalty on its weights, which would give each of them a gradient of its own
+        "levels": 3,
+        "channels": 12,
+        "dropout": 0,
+        "configuration_stride": 8,
+        "configuration_kernel": 5,
+        "weight_penalty": 0,
+    },
     "cpm": {
         "stages": 2,
         "sigma_px": 8,
@@ -16,14 +33,38 @@ TINY = {
         "refinement_kernel": 3,
         "normalisation": "group",
     },
+    "deeplabv3": {
+        "sigma_px": 4,
+        "blocks": [1, 1, 1],
+        "atrous": [2],
+        "rates": [1, 2],
+        "width": 8,
+        "pooled": 16,
+    },
+    "dsnt": {"blocks": [1, 1, 1, 1], "width": 8},
+    "landmarknet": {
+        "level_sigma_cells": 1,
+        "blocks": [1, 1, 1, 1],
+        "width": 8,
+        "pyramid": 16,
+        "detection": 8,
+    },
+    "prm": {"stacks": 2, "depth": 2, "features": 16, "narrowing": 4, "levels": 2},
     "unet": {"depth": 3, "channels": 8, "radius_px": 3},
+    "unet_pel": {"depth": 3, "channels": 8, "radius_px": 3, "pose": {"least_landmarks": 3}},
 }
 # Training settings with which a tiny network learns eight images, where the usual ones do not serve.
-LEARNING: dict[str, dict] = {}
+LEARNING: dict[str, dict] = {
+    "appearance_context": {"epochs": 25},
+    "scn": {"epochs": 40},
+}
 
 
 class Blobs:
-    """Views in memory: images (view, y, x) with a Gaussian blob at each of three landmarks."""
+    """Views in memory: images (view, y, x) with a Gaussian blob at each of three landmarks.
+
+    Each view has a C-arm camera of its own, under which its landmarks in space are seen there.
+    """
 
     pixel_mm = 2.0
     widths_px, heights = (2.0, 5.0, 3.0), (1.0, 0.7, -1.0)
@@ -42,9 +83,7 @@ class Blobs:
             "image": np.array(image, dtype=np.float16),
             "landmarks": points.astype(np.float32),
             "visible": np.ones((count, 3), bool),
-            "K": np.tile(np.eye(3), (count, 1, 1)),
-            "world_to_camera": np.tile(np.eye(4), (count, 1, 1)),
-            "landmarks_world": np.zeros((count, 3, 3), np.float32),
+            **_geometry(points, shape_yx, self.pixel_mm, seed),
         }
         self.views = [f"set-patient-{index:06d}" for index in range(count)]
         self.subjects = ["patient"] * count
@@ -55,6 +94,27 @@ class Blobs:
 
     def read(self, indices: np.ndarray) -> dict[str, np.ndarray]:
         return {name: array[indices] for name, array in self.arrays.items()}
+
+
+def _geometry(points_px, shape_yx, pixel_mm, seed) -> dict[str, np.ndarray]:
+    """Cameras, and 3D landmarks at depths of 710 to 790 mm, that project onto `points_px`."""
+    random = np.random.default_rng([seed, 1])
+    K, world_to_camera = np.zeros((len(points_px), 3, 3)), np.zeros((len(points_px), 4, 4))
+    world = np.zeros((*points_px.shape[:2], 3), np.float32)
+    for view, points in enumerate(points_px):
+        primary_deg, secondary_deg = random.uniform(-30, 30, 2)
+        camera = carm_camera(
+            Detector(*shape_yx, pixel_mm),
+            primary_deg=primary_deg,
+            secondary_deg=secondary_deg,
+            isocentre_world_mm=np.array([5.0, -10.0, 20.0]),
+            source_to_isocentre_mm=750,
+            source_to_detector_mm=1000,
+        )
+        rays = np.c_[points, np.ones(len(points))] @ camera.pixel_to_ray.T
+        world[view] = camera.source_world_mm + random.uniform(710, 790, (len(points), 1)) * rays
+        K[view], world_to_camera[view] = camera.K, camera.world_to_camera
+    return {"K": K, "world_to_camera": world_to_camera, "landmarks_world": world}
 
 
 def method(module: str = "cpm", **training) -> Method:
