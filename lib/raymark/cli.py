@@ -21,9 +21,12 @@ STEPS = {
     "views": ("plan every view of a data set and check its splits", ["dataset"]),
     "render": ("render one shard of views", ["dataset", "view_set", "subject", "shard"]),
     "train": ("train a method; resumes if it was interrupted", ["dataset", "method", "seed"]),
-    "predict": ("predict a view set's landmarks", ["dataset", "method", "seed", "view_set"]),
+    "predict-views": ("predict a view set's landmarks", ["dataset", "method", "seed", "view_set"]),
     "evaluate": ("compare predictions with truth", ["dataset", "method", "seed", "view_set"]),
     "mean-position": ("evaluate the baseline that looks at no image", ["dataset", "view_set"]),
+    "correspondence-train": ("train the network that matches CT slices", []),
+    "correspondence-match": ("match the test slices with their transformed copies", ["matcher"]),
+    "correspondence-report": ("write the table and figures of the matches", []),
     "table": ("write a table as CSV, Markdown, LaTeX and HTML", ["table"]),
     "figure": ("draw a figure as SVG and PNG", ["figure"]),
 }
@@ -35,6 +38,7 @@ HELP = {
     "shard": "number of the shard within view set and subject",
     "method": "name of a method of the configuration",
     "seed": "seed of the training",
+    "matcher": "network or sift",
     "table": "name of a table (see docs/reading-the-tables.md)",
     "figure": "name of a figure, e.g. overlays-pelvis-cpm",
 }
@@ -90,17 +94,32 @@ def _add_tools(commands) -> None:
         description="Write the JSON schemas and config/README.md below the project's folder.",
     )
     schemas.add_argument("root", nargs="?", default=".", help="the project's folder")
-    detect = commands.add_parser(
-        "detect",
-        help="find landmarks in an X-ray image of your own",
-        description="Find landmarks in a DICOM, PNG, TIFF, NIfTI or MHA image, bone bright. Writes "
-        "them as CSV and draws them on the image. Where the file does not tell the pixel size, "
-        "the image is taken to show the same field of view as the training images.",
+    _add_predict(commands)
+    _add_match_cts(commands)
+    export = commands.add_parser(
+        "export",
+        help="write a trained model as ONNX",
+        description="Write network, standardisation and decoder as one ONNX file: grey image at the "
+        "model's pixel size in, points in px and confidence out; the metadata name the landmarks.",
     )
-    detect.add_argument("model_path", metavar="model", help="a model.safetensors")
-    detect.add_argument("image_path", metavar="image", help="the X-ray")
-    detect.add_argument("--out", dest="out_path", default="points.csv", help="default: %(default)s")
-    detect.add_argument("--pixel-mm", type=float, help="pixel pitch at the detector")
+    export.add_argument("model_path", metavar="model", help="a model.safetensors")
+    export.add_argument("out_path", metavar="out", help="the file to write, e.g. model.onnx")
+    import_2d = commands.add_parser(
+        "import-2d",
+        help="turn annotated 2D X-rays into shards to train and evaluate on",
+        description="Read the images and annotations that a file names (config/import/*.yaml) and "
+        "write them as shards, a table of views and a list of images below results/.",
+    )
+    import_2d.add_argument("import_path", metavar="import", help="a YAML file, see config/import")
+    check = commands.add_parser(
+        "check",
+        help="read every byte of all shards and tell which are damaged",
+        description="Verify the checksums of every shard. Exit status 1 if one is damaged.",
+    )
+    check.add_argument("folder", nargs="?", default="results/shards", help="(%(default)s)")
+    check.add_argument(
+        "--delete", action="store_true", help="delete the damaged: the workflow makes them anew"
+    )
     progress = commands.add_parser(
         "progress",
         help="tell what a run has done, is doing and has left",
@@ -108,5 +127,44 @@ def _add_tools(commands) -> None:
         "here or on a cluster; run it in the folder the workflow was started in.",
     )
     progress.add_argument("log", nargs="?", help="a log of Snakemake (default: the newest run's)")
-    for command in (schemas, detect, progress):
+    for command in (schemas, export, import_2d, check, progress):
         command.set_defaults(threads=None)
+
+
+def _add_predict(commands) -> None:
+    predict = commands.add_parser(
+        "predict",
+        help="find landmarks in X-ray images of your own",
+        description="Find landmarks in DICOM, PNG, TIFF, JPEG, NIfTI or MetaImage files, bone "
+        "bright. Writes each image's points as CSV and for 3D Slicer, and a picture of them. An "
+        "image is brought to the pixel size of the training images; where its file does not tell "
+        "its own, it is taken to show as much as they do. See docs/your-own-xrays.md.",
+    )
+    predict.add_argument("--model", dest="model_path", required=True, help="a model.safetensors")
+    predict.add_argument("image_paths", metavar="image", nargs="+", help="an X-ray")
+    predict.add_argument(
+        "--out", dest="out_dir", default="predicted", help="folder to write to (%(default)s)"
+    )
+    predict.add_argument(
+        "--pixel-mm", type=float, help="pixel size at the detector, of all these images"
+    )
+    predict.set_defaults(threads=None)
+
+
+def _add_match_cts(commands) -> None:
+    match_cts = commands.add_parser(
+        "match-cts",
+        help="find corresponding landmarks in two CTs of one patient",
+        description="Align the second CT to the first by an affine map, then match axial slices. "
+        "Writes matches.csv (pixels of 1 mm, and world RAS mm in each CT) and a picture.",
+    )
+    match_cts.add_argument("--model", dest="model_path", required=True, help="model.safetensors")
+    match_cts.add_argument("first_path", metavar="first", help="a CT: DICOM, NIfTI, NRRD, MHA")
+    match_cts.add_argument("second_path", metavar="second", help="another CT of the same patient")
+    match_cts.add_argument(
+        "--out", dest="out_dir", default="matched", help="folder to write to (%(default)s)"
+    )
+    match_cts.add_argument(
+        "--slices", dest="slice_count", type=int, help="how many, evenly spread (default: all)"
+    )
+    match_cts.set_defaults(threads=None)

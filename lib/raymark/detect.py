@@ -1,56 +1,97 @@
-"""One trained model on one X-ray that the workflow never saw."""
+"""One trained model on X-rays that the workflow never saw: points as CSV and for Slicer, a picture."""
 
+import json
+import sys
+from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import torch
-from skimage.transform import resize
+import torch.nn.functional as F
 
 from raymark.beliefs import cell_to_px
+from raymark.errors import InputError
 from raymark.files import atomic
-from raymark.images import Xray, read_xray
-from raymark.methods.base import standardised
+from raymark.images import Xray, read_xray, stem_of
+from raymark.methods.base import LandmarkNetwork, standardised
 from raymark.models import Model, load_model
+from raymark.overlay import draw_overlay
+
+SMALLEST_PX = 16
+FIELD_OF_VIEW = 8.0  # how much more, or less, than the training images an image may show
+MARKUPS_SCHEMA = (
+    "https://raw.githubusercontent.com/slicer/slicer/master/Modules/Loadable/Markups/"
+    "Resources/Schema/markups-schema-v1.0.3.json#"
+)
 
 
-def detect(model_path: str, image_path: str, out_path: str, pixel_mm: float | None = None) -> None:
-    """Write the landmarks found in an image as CSV, and a picture of them beside it (.png).
+def predict_images(
+    model_path: str | Path,
+    image_paths: list[str],
+    out_dir: str | Path,
+    pixel_mm: float | None = None,
+) -> None:
+    """Write each image's landmarks to `out_dir` and say what was found.
 
-    Columns: landmark, x_px, y_px in the image's own pixels, confidence, detected. `pixel_mm`
-    overrides the pitch in the file.
+    Per image: ``<name>_points.csv`` (columns of `find_landmarks`), ``<name>_points.mrk.json`` for
+    Slicer, ``<name>_overlay.png``. `pixel_mm` overrides the pitch in the files. One of several images
+    that cannot be used does not keep the others from being done; InputError at the end counts them.
     """
-    xray = read_xray(image_path)
-    if pixel_mm is not None:
-        xray = Xray(xray.image_yx, pixel_mm)
+    if pixel_mm is not None and not pixel_mm > 0:
+        raise InputError("--pixel-mm", f"{pixel_mm:g} is no size", "Give it in mm, e.g. 0.143")
+    names = _names(image_paths)
     network, model = load_model(model_path)
-    table = find_landmarks(network, model, xray)
-    with atomic(out_path) as partial:
-        table.to_csv(partial, index=False, float_format="%.3f")
-    _draw(xray, table, Path(out_path).with_suffix(".png"), model)
-
-
-def find_landmarks(network: torch.nn.Module, model: Model, xray: Xray) -> pd.DataFrame:
-    """Return the landmarks of one X-ray, brought to the pitch the model was trained at."""
-    factor = _scale(model, xray)
-    shape = tuple(max(round(size * factor), 16) for size in xray.image_yx.shape)
-    image = resize(xray.image_yx, shape, order=1, anti_aliasing=factor < 1, preserve_range=True)
-    batch = standardised(torch.from_numpy(image.astype(np.float32))[None, None])
-    with torch.inference_mode():
-        points, confidence = network.decode(network(batch))
-    # resize() maps borders onto borders: cells of 1/factor px each, as belief cells do.
-    x_px, y_px = (
-        cell_to_px(
-            points[0, :, axis].double().numpy(), xray.image_yx.shape[1 - axis] / shape[1 - axis]
+    refused = 0
+    for image_path, name in zip(image_paths, names, strict=True):
+        try:
+            xray = read_xray(image_path)
+            xray = replace(xray, pixel_mm=pixel_mm or xray.pixel_mm)
+            _check_field_of_view(image_path, model, xray)
+        except InputError as error:
+            if len(image_paths) == 1:
+                raise
+            print(error, file=sys.stderr)
+            refused += 1
+            continue
+        table = find_landmarks(network, model, xray)
+        _write(Path(out_dir) / name, xray, table, model)
+        print(_told(image_path, Path(out_dir) / name, table, model, xray))
+    if refused:
+        raise InputError(
+            f"{refused} of {len(image_paths)} images", "could not be used", "See above"
         )
-        for axis in (0, 1)
-    )
+
+
+@torch.inference_mode()
+def find_landmarks(network: LandmarkNetwork, model: Model, xray: Xray) -> pd.DataFrame:
+    """Return the landmarks of one X-ray, brought to the pitch the model was trained at.
+
+    Columns: landmark; x_px, y_px in the image's own pixels; x_mm, y_mm from the centre of its first
+    pixel, NaN where the pitch is unknown; confidence; detected.
+    """
+    factor = _scale(model, xray)
+    image = torch.from_numpy(np.ascontiguousarray(xray.image_yx, np.float32))[None, None]
+    shape_yx = tuple(max(round(size * factor), SMALLEST_PX) for size in image.shape[-2:])
+    # Borders onto borders: cells of 1/factor px each, as the cells of belief maps are.
+    image = F.interpolate(image, shape_yx, mode="bilinear", antialias=True, align_corners=False)
+    points, confidence = network.decode(network(standardised(image)))
+    height, width = xray.image_yx.shape
+    points = points[0].double().numpy()
     confidence = confidence[0].double().numpy()
+    x_px, y_px = (
+        cell_to_px(points[:, axis], size / cells)
+        for axis, size, cells in ((0, width, shape_yx[1]), (1, height, shape_yx[0]))
+    )
+    pixel_mm = xray.pixel_mm or np.nan
     return pd.DataFrame(
         {
             "landmark": model.landmarks,
             "x_px": x_px,
             "y_px": y_px,
+            "x_mm": x_px * pixel_mm,
+            "y_mm": y_px * pixel_mm,
             "confidence": confidence,
             "detected": confidence >= model.detection_threshold,
         }
@@ -64,26 +105,74 @@ def _scale(model: Model, xray: Xray) -> float:
     return model.image_height_px / xray.image_yx.shape[0]
 
 
-def _draw(xray: Xray, table: pd.DataFrame, path: Path, model: Model) -> None:
-    from matplotlib.figure import Figure
-
-    low, high = np.percentile(xray.image_yx, [1, 99])
-    height, width = xray.image_yx.shape
-    figure = Figure(figsize=(6, 6 * height / width), dpi=150)
-    axes = figure.add_axes((0, 0, 1, 1))
-    axes.imshow(xray.image_yx, cmap="gray", vmin=low, vmax=high)
-    found = table[table.detected]
-    axes.scatter(found.x_px, found.y_px, s=14, color="#E69F00", edgecolor="black", linewidth=0.5)
-    for row in found.itertuples():
-        axes.annotate(
-            row.landmark.replace("_", " "),
-            (row.x_px, row.y_px),
-            xytext=(4, 3),
-            textcoords="offset points",
-            color="white",
-            fontsize=5,
+def _check_field_of_view(path: str, model: Model, xray: Xray) -> None:
+    """Refuse a pixel size that cannot be meant: a wrong unit, or another part of the body."""
+    shown = xray.image_yx.shape[0] * _scale(model, xray) / model.image_height_px
+    if not 1 / FIELD_OF_VIEW <= shown <= FIELD_OF_VIEW:
+        raise InputError(
+            path,
+            f"would show {shown:.2g} times the height of the training images at "
+            f"{xray.pixel_mm:g} mm a pixel",
+            "Check the pixel size; --pixel-mm tells it",
         )
-    axes.set(xlim=(-0.5, width - 0.5), ylim=(height - 0.5, -0.5))
-    axes.axis("off")
-    with atomic(path) as partial:
-        figure.savefig(partial, metadata={"Software": None})
+
+
+def _names(image_paths: list[str]) -> list[str]:
+    """Name each image's results after it; two must not overwrite each other's."""
+    names = [stem_of(path) for path in image_paths]
+    for name, count in Counter(names).items():
+        if count > 1:
+            raise InputError(
+                f"{count} images named {name!r}",
+                "would overwrite each other's results",
+                "Predict them one by one, each into its own --out folder",
+            )
+    return names
+
+
+def _write(stem: Path, xray: Xray, table: pd.DataFrame, model: Model) -> None:
+    with atomic(f"{stem}_points.csv") as partial:
+        table.to_csv(partial, index=False, float_format="%.3f", lineterminator="\n")
+    with atomic(f"{stem}_points.mrk.json") as partial:
+        partial.write_text(json.dumps(markups(table), indent=1), encoding="utf-8")
+    draw_overlay(f"{stem}_overlay.png", xray, table, title=f"{stem.name}   {model.method}")
+
+
+def markups(table: pd.DataFrame) -> dict:
+    """Return a Slicer point list of a table of `find_landmarks`.
+
+    The points lie in the image's plane, z = 0, LPS with x right and y down as Slicer places an image
+    that has no position of its own. Where the pitch is unknown 1 px is 1 mm, as for Slicer too. What
+    was not detected is there unplaced.
+    """
+    in_mm = table.x_mm.notna().all()
+    unit = "mm from the first pixel's centre" if in_mm else "pixel size unknown: 1 px is 1 mm here"
+    x, y = (table.x_mm, table.y_mm) if in_mm else (table.x_px, table.y_px)
+    points = [
+        {
+            "id": str(index + 1),
+            "label": row.landmark,
+            "description": f"confidence {row.confidence:.3f}; {unit}",
+            "position": [round(x[index], 4), round(y[index], 4), 0.0],
+            "positionStatus": "defined" if row.detected else "undefined",
+        }
+        for index, row in enumerate(table.itertuples())
+    ]
+    markup = {
+        "type": "Fiducial",
+        "coordinateSystem": "LPS",
+        "coordinateUnits": "mm",
+        "controlPoints": points,
+    }
+    return {"@schema": MARKUPS_SCHEMA, "markups": [markup]}
+
+
+def _told(path: str, stem: Path, table: pd.DataFrame, model: Model, xray: Xray) -> str:
+    """Say what was found in an image, on which assumption, and where it is."""
+    lines = [f"{path}: {table.detected.sum()} of {len(table)} landmarks found"]
+    if xray.pixel_mm is None and model.pixel_mm:
+        lines.append(
+            "  pixel size unknown: taken to show as much as a training image does, "
+            f"{model.image_height_px * model.pixel_mm:.0f} mm in height (--pixel-mm tells it)"
+        )
+    return "\n".join([*lines, f"  {stem}_points.csv, _points.mrk.json, _overlay.png"])

@@ -13,6 +13,7 @@ from raymark import layout
 from raymark.config import Dataset, Method, Project, read_project
 from raymark.errors import InputError
 from raymark.files import sha256_of
+from raymark.imported import Imported, read_imported
 from raymark.subjects import Subject, parent_of, read_subjects
 
 
@@ -154,16 +155,19 @@ def train(config: str, dataset: str, method: str, seed: int) -> None:
     from raymark.training import train
 
     project = read_project(config)
+    settings = _with_its_threads(project, method)
+    first = settings.start_from
     train(
-        _with_its_threads(project, method),
+        settings,
         Shards(_shards_with_role(project, dataset, "train")),
         Shards(_shards_with_role(project, dataset, "validation")),
         layout.MODEL_FOLDER.format(dataset=dataset, method=method, seed=seed),
         seed,
+        start_from=first and layout.MODEL.format(dataset=dataset, method=first, seed=seed),
     )
 
 
-def predict(config: str, dataset: str, method: str, seed: int, view_set: str) -> None:
+def predict_views(config: str, dataset: str, method: str, seed: int, view_set: str) -> None:
     from raymark.prediction import predict
     from raymark.shards import Shards
 
@@ -188,7 +192,7 @@ def evaluate(config: str, dataset: str, method: str, seed: int, view_set: str) -
         layout.PREDICTIONS.format(**place),
         _shards(project, dataset, view_set),
         layout.VIEWS.format(dataset=dataset),
-        _dataset(project, dataset),
+        _images(project, dataset),
         layout.ERRORS.format(**place),
     )
 
@@ -201,8 +205,38 @@ def mean_position(config: str, dataset: str, view_set: str) -> None:
         _shards_with_role(project, dataset, "train"),
         _shards(project, dataset, view_set),
         layout.VIEWS.format(dataset=dataset),
-        _dataset(project, dataset),
+        _images(project, dataset),
         layout.MEAN_POSITION.format(dataset=dataset, view_set=view_set),
+    )
+
+
+def correspondence_train(config: str) -> None:
+    from raymark.correspondence.jobs import train_network
+
+    train_network(read_project(config))
+
+
+def correspondence_match(config: str, matcher: str) -> None:
+    from raymark.correspondence.jobs import MATCHERS, match_test_slices
+
+    _named(MATCHERS, matcher, "matcher")
+    match_test_slices(read_project(config), matcher)
+
+
+def correspondence_report(config: str) -> None:
+    from raymark.correspondence.jobs import write_report
+
+    write_report(read_project(config))
+
+
+def match_cts(
+    model_path: str, first_path: str, second_path: str, out_dir: str, slice_count: int | None
+) -> None:
+    from raymark.correspondence.follow_up import match_follow_up
+
+    matches = match_follow_up(model_path, first_path, second_path, out_dir, slice_count)
+    print(
+        f"{len(matches)} matches on {matches['slice_mm'].nunique()} slices: {out_dir}/matches.csv"
     )
 
 
@@ -227,10 +261,16 @@ def schemas(root: str) -> None:
     write_reference(root)
 
 
-def detect(model_path: str, image_path: str, out_path: str, pixel_mm: float | None) -> None:
-    from raymark.detect import detect
+def predict(model_path: str, image_paths: list[str], out_dir: str, pixel_mm: float | None) -> None:
+    from raymark.detect import predict_images
 
-    detect(model_path, image_path, out_path, pixel_mm)
+    predict_images(model_path, image_paths, out_dir, pixel_mm)
+
+
+def export(model_path: str, out_path: str) -> None:
+    from raymark.export import export_onnx
+
+    print(f"{out_path}: takes {export_onnx(model_path, out_path)}")
 
 
 def progress(log: str | None) -> None:
@@ -239,6 +279,34 @@ def progress(log: str | None) -> None:
     from raymark.progress import newest_log, progress, read_run
 
     print(progress(read_run(log or newest_log()), datetime.now()))
+
+
+def check(folder: str, delete: bool) -> None:
+    from raymark.shards import check_shard
+
+    paths, damaged = sorted(Path(folder).rglob("*.zarr.zip")), []
+    for path in paths:
+        try:
+            check_shard(path)
+        except InputError as error:
+            damaged.append(path)
+            print(error)
+            if delete:
+                path.unlink()
+    print(f"{len(paths)} shards, {len(damaged)} damaged{' and deleted' * (delete and bool(damaged))}")
+    if damaged and not delete:
+        raise InputError(damaged[0], "is damaged", "Delete the damaged: raymark check --delete")
+
+
+def import_2d(import_path: str) -> None:
+    from raymark.import2d import import_2d, odd_scales
+    from raymark.settings2d import read_import
+
+    images = import_2d(read_import(import_path), import_path)
+    for view_set, rows in images.groupby("view_set", sort=True):
+        print(f"{view_set}: {len(rows)} images of {rows['patient'].nunique()} patients")
+    for row in odd_scales(images).itertuples():
+        print(f"{row.file}: {row.pixel_mm:.3g} mm per pixel, far from the others': check its points")
 
 
 def _named(table: dict, name: str, kind: str):
@@ -285,12 +353,20 @@ def _with_its_threads(project: Project, name: str) -> Method:
     return method
 
 
+def _images(project: Project, name: str) -> Dataset | Imported:
+    """Return a data set of the configuration, or else one that `raymark import-2d` wrote."""
+    configured = project.datasets.get(name)
+    return configured or read_imported(name) or _dataset(project, name)
+
+
 def _shards(project: Project, dataset: str, view_set: str) -> list[str]:
     """Return the paths of a view set's shards."""
     from raymark.views import shards_of_view_set
 
-    settings = _dataset(project, dataset)
-    _named(settings.view_sets, view_set, "view set")
+    settings = _images(project, dataset)
+    shown = _named(settings.view_sets, view_set, "view set")
+    if not isinstance(settings, Dataset):
+        return shown.shards
     place = {"dataset": dataset, "view_set": view_set}
     sheet = read_subjects(project.config.subjects)
     return [
@@ -300,7 +376,7 @@ def _shards(project: Project, dataset: str, view_set: str) -> list[str]:
 
 
 def _shards_with_role(project: Project, dataset: str, role: str) -> list[str]:
-    view_sets = _dataset(project, dataset).view_sets
+    view_sets = _images(project, dataset).view_sets
     names = [name for name, view_set in view_sets.items() if view_set.role == role]
     return [path for name in names for path in _shards(project, dataset, name)]
 

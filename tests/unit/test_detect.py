@@ -1,19 +1,21 @@
-"""Detection on images of a user's own: every format, and points in the image's own pixels."""
+"""Prediction on images of a user's own: points in the image's own pixels, and files for people."""
+
+import json
 
 import numpy as np
 import pandas as pd
-import pydicom
 import pytest
-import SimpleITK as sitk
 import torch
-from pydicom.dataset import FileDataset, FileMetaDataset
-from skimage.io import imsave
+from PIL import Image
 
-from raymark.detect import detect, find_landmarks
+from raymark import cli
+from raymark.detect import find_landmarks, markups, predict_images
 from raymark.errors import InputError
-from raymark.images import Xray, read_xray
+from raymark.images import Xray
 from raymark.methods.base import build
 from raymark.models import Model, write_model
+from raymark.overlay import draw_overlay, spread
+from raymark.slicer import read_markups
 
 IMAGE = np.add.outer(np.arange(60) * 2, np.arange(80)).astype(np.uint16)
 
@@ -40,7 +42,7 @@ def model(**changes) -> Model:
         "image_height_px": 60,
         "image_width_px": 80,
         "pixel_mm": 2.0,
-        "detection_threshold": 0.4,
+        "detection_threshold": 0.0,
         "seed": 0,
         "epochs": 1,
         "best_epoch": 1,
@@ -48,6 +50,32 @@ def model(**changes) -> Model:
         "provenance": "x",
     }
     return Model(**values | changes)
+
+
+@pytest.fixture
+def model_path(tmp_path):
+    network = build("unet", model().network, 2, seed=0, source="test")
+    write_model(tmp_path / "model.safetensors", model(), network.state_dict())
+    return str(tmp_path / "model.safetensors")
+
+
+@pytest.fixture
+def image_path(tmp_path):
+    Image.fromarray(IMAGE).save(tmp_path / "a.png")
+    return str(tmp_path / "a.png")
+
+
+def points(**changes) -> pd.DataFrame:
+    values = {
+        "landmark": ["left_x", "right_x", "far"],
+        "x_px": [10.0, 20.5, 3.0],
+        "y_px": [5.0, 6.0, 7.0],
+        "x_mm": [5.0, 10.25, 1.5],
+        "y_mm": [2.5, 3.0, 3.5],
+        "confidence": [0.9, 0.8, 0.1],
+        "detected": [True, True, False],
+    }
+    return pd.DataFrame(values | changes)
 
 
 @pytest.mark.parametrize("pixel_mm", [0.5, 1.0, 2.0, 4.0, None])
@@ -59,67 +87,93 @@ def test_points_come_back_in_the_images_own_pixels(pixel_mm):
     coarse = max(2.0 / pixel_mm if pixel_mm else 4.0, 1.0)
     assert abs(table.x_px[0] - 203.5) <= max(coarse / 2, 4)
     assert abs(table.y_px[0] - 103.5) <= max(coarse / 2, 4)
+    if pixel_mm:
+        assert table.x_mm[0] == table.x_px[0] * pixel_mm
+    else:
+        assert table[["x_mm", "y_mm"]].isna().all(axis=None)
 
 
-def write_dicom(path, photometric: str) -> None:
-    meta = FileMetaDataset()
-    meta.TransferSyntaxUID = pydicom.uid.ExplicitVRLittleEndian
-    meta.MediaStorageSOPClassUID = "1.2.840.10008.5.1.4.1.1.1.1"
-    meta.MediaStorageSOPInstanceUID = "1.2.3"
-    dataset = FileDataset(str(path), {}, file_meta=meta, preamble=b"\0" * 128)
-    dataset.Rows, dataset.Columns = IMAGE.shape
-    dataset.BitsAllocated = dataset.BitsStored = 16
-    dataset.HighBit, dataset.PixelRepresentation, dataset.SamplesPerPixel = 15, 0, 1
-    dataset.PhotometricInterpretation = photometric
-    dataset.ImagerPixelSpacing = [0.25, 0.25]
-    dataset.PixelData = IMAGE.tobytes()
-    dataset.save_as(path)
+def test_an_image_at_the_models_own_pitch_is_seen_unchanged():
+    image = np.random.default_rng(0).uniform(size=(50, 70)).astype(np.float32)
+    y, x = np.unravel_index(image.argmax(), image.shape)
+    table = find_landmarks(Brightest(), model(landmarks=["x"]), Xray(image, 2.0))
+    assert (table.x_px[0], table.y_px[0]) == (x, y)
 
 
-def test_every_format_gives_the_same_image(tmp_path):
-    imsave(tmp_path / "a.png", IMAGE, check_contrast=False)
-    imsave(tmp_path / "a.tif", IMAGE, check_contrast=False)
-    image = sitk.GetImageFromArray(IMAGE)
-    image.SetSpacing((0.25, 0.25))
-    for name in ("a.mha", "a.nii", "a.nii.gz"):
-        sitk.WriteImage(image, str(tmp_path / name))
-    write_dicom(tmp_path / "a.dcm", "MONOCHROME2")
-    for name in ("a.png", "a.tif", "a.mha", "a.nii", "a.nii.gz", "a.dcm"):
-        xray = read_xray(tmp_path / name)
-        np.testing.assert_array_equal(xray.image_yx, IMAGE)
-        assert xray.pixel_mm == (None if name in ("a.png", "a.tif") else 0.25)
-
-
-def test_dark_on_bright_dicom_is_inverted(tmp_path):
-    write_dicom(tmp_path / "a.dcm", "MONOCHROME1")
-    np.testing.assert_array_equal(read_xray(tmp_path / "a.dcm").image_yx, IMAGE.max() - IMAGE)
-
-
-@pytest.mark.parametrize(
-    ("name", "content"),
-    [("a.png", b"no"), ("a.dcm", b"no"), ("a.nii", b"no"), ("a.txt", b"no"), ("b.png", None)],
-)
-def test_what_is_no_image_is_refused_by_name(tmp_path, name, content):
-    if content:
-        (tmp_path / name).write_bytes(content)
-    with pytest.raises(InputError, match=name):
-        read_xray(tmp_path / name)
-
-
-def test_a_volume_is_refused(tmp_path):
-    sitk.WriteImage(sitk.GetImageFromArray(np.zeros((20, 30, 30), np.int16)), tmp_path / "a.nii")
-    with pytest.raises(InputError, match="not one grey image"):
-        read_xray(tmp_path / "a.nii")
-
-
-def test_detect_writes_points_and_a_picture(tmp_path):
-    imsave(tmp_path / "a.png", IMAGE, check_contrast=False)
-    network = build("unet", model().network, 2, seed=0, source="test")
-    write_model(tmp_path / "model.safetensors", model(), network.state_dict())
-    out = tmp_path / "points.csv"
-    detect(str(tmp_path / "model.safetensors"), str(tmp_path / "a.png"), str(out))
-    table = pd.read_csv(out)
+def test_predict_writes_points_markups_and_a_picture(tmp_path, capsys, model_path, image_path):
+    out = tmp_path / "out"
+    assert cli.main(["predict", "--model", model_path, image_path, "--out", str(out)]) == 0
+    table = pd.read_csv(out / "a_points.csv")
     assert table.landmark.tolist() == ["left_x", "right_x"]
     assert table.x_px.between(-0.5, 79.5).all()
     assert table.y_px.between(-0.5, 59.5).all()
-    assert (tmp_path / "points.png").stat().st_size > 1000
+    assert [name for name, _ in read_markups(out / "a_points.mrk.json")] == ["left_x", "right_x"]
+    with Image.open(out / "a_overlay.png") as picture:
+        assert picture.width > picture.height > 300
+    told = capsys.readouterr().out
+    assert "2 of 2 landmarks" in told
+    assert "120 mm in height" in told  # of the training images, as the PNG states no pixel size
+    assert len(list(out.iterdir())) == 3
+
+
+def test_pixel_size_is_told_or_refused(tmp_path, model_path, image_path):
+    predict_images(model_path, [image_path], tmp_path / "out", pixel_mm=0.5)
+    table = pd.read_csv(tmp_path / "out/a_points.csv")
+    assert table.x_mm.to_numpy() == pytest.approx(table.x_px.to_numpy() * 0.5, abs=1e-3)
+    for wrong, problem in ((-1.0, "no size"), (200.0, "1e\\+02 times"), (0.002, "0.001 times")):
+        with pytest.raises(InputError, match=problem):
+            predict_images(model_path, [image_path], tmp_path / "out", pixel_mm=wrong)
+
+
+def test_one_bad_image_does_not_keep_the_others(tmp_path, capsys, model_path, image_path):
+    (tmp_path / "bad.png").write_bytes(b"no")
+    images = [str(tmp_path / "bad.png"), image_path]
+    options = ["--model", model_path, "--out", str(tmp_path / "out")]
+    assert cli.main(["predict", *images, *options]) == 1
+    assert (tmp_path / "out/a_points.csv").exists()
+    errors = capsys.readouterr().err.splitlines()
+    assert len(errors) == 2
+    assert "bad.png" in errors[0]
+    assert "1 of 2 images" in errors[1]
+
+
+def test_images_of_one_name_are_refused_before_anything_is_written(tmp_path, model_path):
+    with pytest.raises(InputError, match="2 images named 'a'"):
+        predict_images(model_path, ["x/a.png", "y/a.dcm"], tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_slicer_reads_mm_in_lps_and_leaves_out_what_was_not_detected(tmp_path):
+    """Our own reader turns LPS into RAS: x and y change sign."""
+    (tmp_path / "p.mrk.json").write_text(json.dumps(markups(points())))
+    assert read_markups(tmp_path / "p.mrk.json") == [
+        ("left_x", (-5.0, -2.5, 0.0)),
+        ("right_x", (-10.25, -3.0, 0.0)),
+    ]
+
+
+def test_slicer_is_told_when_the_pixel_size_is_unknown(tmp_path):
+    markup = markups(points(x_mm=[np.nan] * 3, y_mm=[np.nan] * 3))["markups"][0]
+    assert [p["position"] for p in markup["controlPoints"]][:2] == [[10, 5, 0], [20.5, 6, 0]]
+    assert all("1 px is 1 mm" in point["description"] for point in markup["controlPoints"])
+    assert markup["coordinateSystem"] == "LPS"
+
+
+@pytest.mark.parametrize("detected", [True, False])
+def test_the_overlay_shows_what_was_found_and_nothing_else(tmp_path, detected):
+    xray = Xray(IMAGE.astype(np.float32), None)
+    draw_overlay(tmp_path / "a.png", xray, points(detected=[detected] * 3), "a")
+    draw_overlay(tmp_path / "b.png", xray, points(detected=[detected] * 3), "a")
+    assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
+    with Image.open(tmp_path / "a.png") as picture:
+        orange = (np.abs(np.asarray(picture)[..., :3] - np.array([230, 159, 0])).max(-1) < 8).sum()
+    assert (orange > 20) == detected
+
+
+@pytest.mark.parametrize("places", [[], [50], [10, 11, 12], [0, 0, 99, 99], [99] * 10, [0] * 10])
+def test_names_lie_apart_inside_and_near_their_places(places):
+    found = spread(pd.Series(places, dtype=float), 10.0, 99.0)
+    assert (np.diff(found) >= 10 - 1e-9).all()
+    assert ((found >= 0) & (found <= 99)).all()
+    if len(places) == 1:
+        assert found.tolist() == places

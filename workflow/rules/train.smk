@@ -5,6 +5,7 @@ rule train:
     input:
         train=training_shards("train"),
         validation=training_shards("validation"),
+        first=first_model,
     output:
         model=layout.MODEL,
         losses=layout.LOSSES,
@@ -47,5 +48,5 @@ rule predict:
             f"raymark.methods.{PROJECT.methods[wildcards.method].module}",
         ),
     shell:
-        "python -m raymark predict {wildcards.dataset} {wildcards.method} {wildcards.seed}"
-        " {wildcards.view_set} > {log} 2>&1"
+        "python -m raymark predict-views {wildcards.dataset} {wildcards.method}"
+        " {wildcards.seed} {wildcards.view_set} > {log} 2>&1"

@@ -14,6 +14,7 @@ TABLES = {
     "landmarks": "error and detection of each landmark, per method",
     "detection": "errors of detected landmarks and accuracy per view (Bier 2018)",
     "rmse": "RMSE per landmark beside the published cells (registration-loss paper)",
+    "decoder_bias": "each decoder's error on Gaussians at known places, per output stride",
 }
 PUBLISHES = {"detection": "mre_px", "rmse": "rmse_px"}
 
@@ -29,6 +30,10 @@ def table_names(project: Project) -> list[str]:
 
 def make_table(name: str, project: Project) -> Table:
     """Make a table from what the workflow wrote below the working folder."""
+    if name == "decoder_bias":
+        from raymark.tables.decoders import decoder_bias  # the only table that needs torch
+
+        return decoder_bias()
     from raymark.tables import accuracy, data, landmarks
     from raymark.tables.results import read_results
 
