@@ -30,7 +30,8 @@ class Model(Section):
     seed: int
     epochs: int = Field(description="epochs trained")
     best_epoch: int | None = Field(description="epoch of these weights; null: untrained weights")
-    diverged: bool = Field(description="training ended because the loss was no longer finite")
+    diverged: bool = Field(description="training failed, by the rule of `Run.epoch`")
+    diverged_because: str | None = Field(None, description="what of the rule applied")
     provenance: str = Field(description="digest of the configuration, the code and the data")
 
 
@@ -44,8 +45,7 @@ def load_model(path: str | Path) -> tuple[LandmarkNetwork, Model]:
 
     Raises InputError if the file is missing, damaged or not a model of ours.
     """
-    record, weights = read_tensors(path)
-    model = checked(Model, record, path)
+    model, weights = _read_model(path)
     network = build(model.module, model.network, len(model.landmarks), seed=0, source=path)
     try:
         network.load_state_dict(weights)
@@ -53,6 +53,27 @@ def load_model(path: str | Path) -> tuple[LandmarkNetwork, Model]:
         problem = f"does not fit the method {model.method!r} ({str(error).splitlines()[0]})"
         raise InputError(path, problem, "Train it again with this version") from None
     return network.eval(), model
+
+
+def take_over(network: LandmarkNetwork, path: str | Path, landmarks: list[str]) -> None:
+    """Give `network`, which is for `landmarks`, the weights of the model at `path`.
+
+    Raises InputError if that model has other landmarks or its network other layers.
+    """
+    model, weights = _read_model(path)
+    if model.landmarks != landmarks:
+        problem = f"is for the landmarks {', '.join(model.landmarks)}, not {', '.join(landmarks)}"
+        raise InputError(path, problem, "Train it again on this data set")
+    try:
+        network.load_state_dict(weights)
+    except RuntimeError:
+        problem = f"the network of {model.method!r} has other layers than the one to start"
+        raise InputError(path, problem, "Give both methods the same network keys") from None
+
+
+def _read_model(path: str | Path) -> tuple[Model, dict[str, Tensor]]:
+    record, weights = read_tensors(path)
+    return checked(Model, record, path), weights
 
 
 def write_tensors(path: str | Path, tensors: dict[str, Tensor], record: dict) -> None:

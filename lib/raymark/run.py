@@ -16,7 +16,7 @@ from raymark.augmentation import augmented, draw
 from raymark.config import Augmentation, Method, Training
 from raymark.loading import Samples, batches
 from raymark.methods.base import Batch, LandmarkNetwork, build, standardised
-from raymark.models import copied, read_tensors, write_tensors
+from raymark.models import copied, read_tensors, take_over, write_tensors
 from raymark.seeds import generator, seed_of
 
 EVALUATION_BATCH = 16
@@ -33,6 +33,10 @@ class Progress:
     @property
     def diverged(self) -> bool:
         return bool(self.history) and self.history[-1]["diverged"]
+
+    @property
+    def diverged_because(self) -> str | None:
+        return self.history[-1]["diverged_because"] if self.history else None
 
     def finished(self, config: Training) -> bool:
         """Tell whether to stop: all epochs done, diverged, or no better for `patience` epochs."""
@@ -67,19 +71,43 @@ class Run:
         self.wrapped, self.stepper = fabric.setup(self.network, self.optimizer)
         self.progress = Progress(copied(self.network.state_dict()))
 
+    def start_from(self, path: Path, landmarks: list[str]) -> None:
+        """Take the weights of another model instead of random ones."""
+        take_over(self.network, path, landmarks)
+        self.progress = Progress(copied(self.network.state_dict()))
+
     def epoch(self, training: Samples, validation: Samples, console: Console) -> dict:
-        """Train and validate once over all views; return the row of losses, also kept."""
+        """Train and validate once over all views; return the row of losses, also kept.
+
+        The run diverged if a loss or the RMSE is not finite, or if, at its end, no epoch's RMSE was
+        below the stated share of the image's diagonal. The row says so, and why.
+        """
         number = len(self.progress.history) + 1
         start = time.perf_counter()
         row = {"epoch": number, **self._train(training, number, console)}
-        row["diverged"] = not math.isfinite(row["train_loss"])
         row |= {"validation_loss": math.nan, "validation_rmse_px": math.nan}
-        if not row["diverged"]:
+        if math.isfinite(row["train_loss"]):
             row |= self._validate(validation)
-            row["diverged"] = not math.isfinite(row["validation_loss"])
         row["seconds"] = time.perf_counter() - start
+        reason = _not_finite(row)
+        row |= {"diverged": reason is not None, "diverged_because": reason}
         self.progress.add(row, self.network)
+        if reason is None and self.progress.finished(self.config):
+            reason = self._never_near(validation)
+            row |= {"diverged": reason is not None, "diverged_because": reason}
         return row
+
+    def _never_near(self, validation: Samples) -> str | None:
+        """Say that no epoch came near enough to the landmarks; None if one did."""
+        diagonal_px = math.hypot(*validation.read(np.array([0]))["image"].shape[-2:])
+        limit_px = self.config.diverged_above_share * diagonal_px
+        least_px = min(row["validation_rmse_px"] for row in self.progress.history)
+        if least_px < limit_px:
+            return None
+        return (
+            f"validation RMSE never below {limit_px:.1f} px, {self.config.diverged_above_share:g} of "
+            f"the image's diagonal; the least was {least_px:.1f} px"
+        )
 
     def _train(self, samples: Samples, epoch: int, console: Console) -> dict:
         """Run the steps of one epoch; stop at the first loss that is not finite."""
@@ -212,6 +240,14 @@ def learning_rate(config: Training, step: int, steps: int) -> float:
     if config.schedule == "constant":
         return config.learning_rate
     return config.learning_rate * 0.5 * (1 + math.cos(math.pi * step / steps))
+
+
+def _not_finite(row: dict) -> str | None:
+    """Name the first of an epoch's figures that is not finite."""
+    for name in ("train_loss", "validation_loss", "validation_rmse_px"):
+        if not math.isfinite(row[name]):
+            return f"{name} is not finite"
+    return None
 
 
 def _below(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:

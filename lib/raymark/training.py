@@ -20,7 +20,7 @@ from rich.console import Console
 
 from raymark.config import Method
 from raymark.errors import InputError
-from raymark.files import atomic
+from raymark.files import atomic, sha256_of
 from raymark.loading import Samples
 from raymark.models import Model, write_model
 from raymark.provenance import code_digest, text_digest
@@ -34,15 +34,20 @@ def train(
     out_dir: str | Path,
     seed: int,
     devices: int | str = "auto",
+    start_from: str | Path | None = None,
 ) -> Path:
     """Train `method` and return the path of its model file; `losses.csv` lies beside it.
 
     `devices` is a number of GPUs (of processes, on a machine without) or "auto"; each takes its part
-    of every batch. A run that was interrupted goes on after its last whole epoch,
-    unless configuration, code, data or seed have changed since. A loss that is not finite ends the
-    training; that is a result, recorded as `diverged`, and the model then holds the best weights
-    before it.
+    of every batch. `start_from` is the model file of the method that the configuration's own
+    `start_from` names. A run that was interrupted goes on after its last whole epoch, unless
+    configuration, code, data, seed or first model have changed since. A loss that is not finite ends
+    the training; that is a result, recorded as `diverged` with its reason, as is an RMSE that stayed
+    above `diverged_above_share`. The model then holds the best weights there were.
     """
+    if (method.start_from is None) != (start_from is None):
+        problem = f"start_from is {method.start_from!r}, and the model given is {start_from}"
+        raise InputError(f"method {method.name}", problem, "Give the one where you give the other")
     if not len(training) or not len(validation):
         problem = f"{len(training)} views to train on, {len(validation)} to validate on"
         raise InputError(f"method {method.name}", problem, "Give the data set view sets of both")
@@ -55,7 +60,7 @@ def train(
         precision=method.training.precision,
         plugins=LightningEnvironment(),  # the batch system that started us is not asked
     )
-    fabric.launch(_train, method, training, validation, Path(out_dir), seed)
+    fabric.launch(_train, method, training, validation, Path(out_dir), seed, start_from)
     return Path(out_dir) / "model.safetensors"
 
 
@@ -66,10 +71,14 @@ def _train(
     validation: Samples,
     out_dir: Path,
     seed: int,
+    start_from: str | Path | None,
 ) -> None:
     """Train in one process; the first of them writes the files."""
     run = Run(fabric, method, len(training.landmarks), seed)
     provenance = _provenance(method, training, validation, seed)
+    if start_from is not None:
+        run.start_from(start_from, training.landmarks)
+        provenance = text_digest(provenance, sha256_of(start_from))
     checkpoint = out_dir / "checkpoint.safetensors"
     console = Console(stderr=True, quiet=not fabric.is_global_zero, soft_wrap=True)
     if run.resume(checkpoint, provenance):
@@ -113,13 +122,15 @@ def _described(
         epochs=len(progress.history),
         best_epoch=progress.best_epoch,
         diverged=progress.diverged,
+        diverged_because=progress.diverged_because,
         provenance=provenance,
     )
 
 
 def _told(row: dict, epochs: int) -> str:
     """Say one epoch's result in a line."""
-    ending = "diverged" if row["diverged"] else f"{row['seconds']:.1f} s"
+    because = row["diverged_because"]
+    ending = f"diverged: {because}" if row["diverged"] else f"{row['seconds']:.1f} s"
     return (
         f"epoch {row['epoch']}/{epochs}  loss {row['train_loss']:.4g}  validation "
         f"{row['validation_loss']:.4g}, {row['validation_rmse_px']:.2f} px RMSE  {ending}"

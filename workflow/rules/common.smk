@@ -60,6 +60,22 @@ wildcard_constraints:
     shard=r"\d+",
 
 
+def memory(base_mb, **mb_per_input_mb):
+    """Ask for a base and for MB per MB of the named inputs; twice as much at each new attempt."""
+
+    def of(wildcards, input, attempt):
+        parts = [mb * size_mb(getattr(input, n)) for n, mb in mb_per_input_mb.items()]
+        return round(base_mb + sum(parts)) * 2 ** (attempt - 1)
+
+    return of
+
+
+def size_mb(path):
+    """Return the size of a file or of all in a folder, such as a series of DICOM files."""
+    files = Path(path).rglob("*") if os.path.isdir(path) else [path]
+    return sum(map(os.path.getsize, files)) / 1e6
+
+
 def dataset_config(*sections):
     """Return the named sections of a data set as a parameter, so that changes in them are seen."""
 
@@ -141,6 +157,20 @@ def training_shards(role):
     return lambda wildcards: shards(
         wildcards.dataset, *view_sets_for(wildcards.dataset, role)
     )
+
+
+def first_model(wildcards):
+    """Return the model that a method's training starts from, if it starts from one."""
+    first = PROJECT.methods[wildcards.method].start_from
+    place = {"dataset": wildcards.dataset, "seed": wildcards.seed}
+    return [layout.MODEL.format(**place, method=first)] if first else []
+
+
+def render_minutes(wildcards, attempt):
+    """Allow for a start, and a small part of the speed in docs/measurements/shard_rule.md."""
+    views_per_minute = 300
+    views = PROJECT.datasets[wildcards.dataset].views_per_shard
+    return (10 + views // views_per_minute) * attempt
 
 
 def method_threads(wildcards):
