@@ -179,6 +179,15 @@ def _pixel_mm(
     return pixel_mm
 
 
+def odd_scales(images: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of a list of images whose pitch is not within a factor of 2 of the median.
+
+    Where a known distance gives the millimetres, these are mostly images whose points are wrong.
+    """
+    ratio = images["pixel_mm"] / images["pixel_mm"].median()
+    return images[(ratio < 0.5) | (ratio > 2)]
+
+
 def nominal_pixel_mm(settings: Import2d, planned: list[Planned]) -> float:
     """Return the shards' one pixel pitch: the median of all images', after scaling."""
     return float(np.median([image.pixel_mm for image in planned]))

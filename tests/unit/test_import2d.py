@@ -2,6 +2,7 @@
 
 import csv
 import os
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -316,8 +317,8 @@ MISTAKES = {
         ["images/x02.png"],
     ),
     "image there twice": (
-        lambda: Path("images/deeper/x02.png").write_bytes(Path("images/x02.png").read_bytes()),
-        ["'x02.png' could be any of", "path below the folder"],
+        lambda: shutil.copytree("images/deeper", "images/other"),
+        ["'x01.png' could be any of", "path below the folder"],
     ),
     "no number": (lambda: first_point("nan"), ["points.csv, line 2, column x_px", "'nan'"]),
     "far outside": (lambda: first_point("900"), ["'left_blob'", "900.0", "60 × 120 px"]),
@@ -400,7 +401,7 @@ def test_mistakes_in_a_table_of_splits_are_named(project_folder, rows, parts):
 def test_a_file_name_without_a_patient_is_named(project_folder):
     rows = [row[:4] for row in read_rows("points.csv")]
     write_table("points.csv", rows[0], rows[1:])
-    import_2d(settings(patient_pattern=r"x(\d)"), "made.yaml")
+    import_2d(settings(patient_pattern=r"x(\d\d)"), "made.yaml")
     with pytest.raises(InputError, match=r"x00.png: patient_pattern .* finds no patient"):
         import_2d(settings(patient_pattern=r"x(9)"), "made.yaml")
 
@@ -420,14 +421,35 @@ def test_every_key_is_described():
             assert "description" in field or key in ("kind", "layout"), f"{section['title']}.{key}"
 
 
-def test_the_command_line_imports_and_then_trains_by_name(project_folder, capsys):
+def test_the_command_line_imports_and_other_steps_find_it_by_name(project_folder, capsys):
     values = settings().model_dump(mode="json")
     Path("made.yaml").write_text(yaml.safe_dump(values))
     assert main(["import-2d", "made.yaml"]) == 0
     assert "train: 4 images of 2 patients" in capsys.readouterr().out
-    Path("made.yaml").write_text(yaml.safe_dump(values | {"hight_px": 3}))
+    Path("config").symlink_to(ROOT / "config")
+    assert main(["mean-position", "made", "test"]) == 0
+    errors = read_errors([layout.MEAN_POSITION.format(dataset="made", view_set="test")])
+    assert len(errors) == 3 * len(shards_of("test"))
+    assert main(["mean-position", "made", "tset"]) == 1
+    assert "Known: test, train, validation" in capsys.readouterr().err
+    assert main(["mean-position", "mad", "test"]) == 1
+    assert "data set 'mad': is not known" in capsys.readouterr().err
+
+
+def test_the_command_line_names_a_wrong_key(project_folder, capsys):
+    Path("made.yaml").write_text(yaml.safe_dump(settings().model_dump(mode="json") | {"hight": 3}))
     assert main(["import-2d", "made.yaml"]) == 1
-    assert "hight_px" in capsys.readouterr().err
+    assert "the key 'hight' is unknown" in capsys.readouterr().err
+
+
+def test_an_image_of_an_odd_scale_is_told(project_folder, capsys):
+    scale = {"kind": "distance", "mm": 50, "between": [["left_blob"], ["right_blob"]]}
+    rows = read_rows("points.csv")
+    rows[2][2:4] = [float(rows[1][2]) + 0.5, rows[1][3]]
+    write_table("points.csv", rows[0], rows[1:])
+    Path("made.yaml").write_text(yaml.safe_dump(settings(scale=scale).model_dump(mode="json")))
+    assert main(["import-2d", "made.yaml"]) == 0
+    assert "x00.png: 150 mm per pixel, far from the others'" in capsys.readouterr().out
 
 
 @pytest.mark.skipif(
