@@ -10,7 +10,7 @@ export OMP_WAIT_POLICY := passive
 BIN := .venv/bin
 PIP := $(BIN)/pip --disable-pip-version-check install --quiet $(PIP_ARGS)
 
-.PHONY: demo test env lint format benchmarks schemas clean
+.PHONY: demo test cluster-test env lint format benchmarks schemas clean
 
 demo: env
 	$(BIN)/snakemake --cores $(CORES) all
@@ -21,6 +21,10 @@ demo: env
 test: .venv/test-ready
 	$(BIN)/pytest -n 2 --dist loadfile
 	$(MAKE) --no-print-directory lint
+
+# A real Slurm on this machine (root, Debian): the same tables as without it. Exit 77: cannot be run.
+cluster-test: .venv/test-ready
+	$(BIN)/python -m tests.cluster.run
 
 env: .venv/ready
 

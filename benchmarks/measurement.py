@@ -18,14 +18,17 @@ def output_argument(description: str) -> Path | None:
 
 def report(title: str, text: str, rows: list[dict], packages: list[str], out: Path | None) -> None:
     """Print a table with machine, versions, commit and command; write it to `out` if given."""
-    columns = list(rows[0])
-    lines = [columns, ["---"] * len(columns), *(list(row.values()) for row in rows)]
-    table = "\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines)
-    content = f"# {title}\n\n{text}\n\n{table}\n\n{_circumstances(packages)}\n"
+    content = f"# {title}\n\n{text}\n\n{markdown_table(rows)}\n\n{_circumstances(packages)}\n"
     print(content)
     if out:
         out.parent.mkdir(parents=True, exist_ok=True)
         out.write_text(content, encoding="utf-8")
+
+
+def markdown_table(rows: list[dict]) -> str:
+    columns = list(rows[0])
+    lines = [columns, ["---"] * len(columns), *(list(row.values()) for row in rows)]
+    return "\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines)
 
 
 def _circumstances(packages: list[str]) -> str:

@@ -18,7 +18,7 @@ rule virtual_patient:
     conda:
         "../../envs/environment.yaml"
     resources:
-        mem_mb=lambda wildcards, attempt: 4000 * attempt,
+        mem_mb=memory(1000, ct=60),
     params:
         config=dataset_config("cohort"),
         seed=PROJECT.config.seed,

@@ -6,6 +6,7 @@ rule fetch:
         layout.SOURCE,
     log:
         "logs/fetch/{source}/{file}.log",
+    localrule: True  # a cluster's nodes may have no way to the internet
     wildcard_constraints:
         source="|".join(SOURCES),
         file="[^/]+",
@@ -34,7 +35,7 @@ rule ingest:
     conda:
         "../../envs/environment.yaml"
     resources:
-        mem_mb=lambda wildcards, attempt: 4000 * attempt,
+        mem_mb=memory(1000, ct=60),
     params:
         config=dataset_config("ct"),
         code=code_digest("raymark.ct"),
@@ -57,7 +58,7 @@ rule landmarks:
     conda:
         "../../envs/environment.yaml"
     resources:
-        mem_mb=lambda wildcards, attempt: 4000 * attempt,
+        mem_mb=memory(1000, ct=60),
     params:
         config=dataset_config("landmarks", "use_landmarks"),
         code=code_digest("raymark.landmarks", "raymark.recipes"),

@@ -18,8 +18,8 @@ rule render:
         "../../envs/environment.yaml"
     threads: 2
     resources:
-        mem_mb=lambda wildcards, attempt: 3000 * attempt,
-        runtime=lambda wildcards, attempt: 30 * attempt,
+        mem_mb=memory(1000, ct=60),
+        runtime=render_minutes,
     params:
         config=dataset_config(
             "landmarks", "use_landmarks", "detector", "physics", "beliefs", "projector"
