@@ -56,6 +56,8 @@ TINY = {
 # Training settings with which a tiny network learns eight images, where the usual ones do not serve.
 LEARNING: dict[str, dict] = {
     "appearance_context": {"epochs": 25},
+    "landmarknet": {"epochs": 40},
+    "prm": {"epochs": 25},
     "scn": {"epochs": 40},
 }
 
