@@ -1,0 +1,108 @@
+"""Matches on test slices under every kind of transformation, and how far they are off (section 3)."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import pandas as pd
+
+from raymark.correspondence.config import Correspondence
+from raymark.correspondence.matching import Points, match_by_network, match_by_sift
+from raymark.correspondence.network import Network
+from raymark.correspondence.pairs import KINDS, Pair, Transformation, draw, make_pair
+from raymark.correspondence.slices import PIXEL_MM, Stack
+from raymark.seeds import generator
+
+WITHIN_MM = (2, 4, 8)
+FAR_MM = 64
+
+
+def pair_for_testing(
+    stack: Stack, k: int, kind: str, settings: Correspondence
+) -> tuple[Pair, Transformation]:
+    """Make the test pair of a slice and a kind of transformation: always the same one."""
+    image = stack.image_zyx[k]
+    random = generator("test", stack.subject, f"{stack.z_mm[k]:.3f}", kind)
+    transformation = draw(kind, settings.transformations, image.shape, random)
+    return make_pair(image, stack.body_zyx[k], transformation), transformation
+
+
+def evaluate_network(
+    network: Network, stacks: list[Stack], settings: Correspondence
+) -> pd.DataFrame:
+    """Return the network's matches on every test pair; see `evaluate_sift` for the columns."""
+    rows = []
+    for place, pair, transformation in _all_pairs(stacks, settings):
+        matched = match_by_network(network, pair.image1, pair.image2, settings.matching)
+        rows.append(_rows(place | {"method": "network"}, matched, transformation))
+    return pd.concat(rows, ignore_index=True)
+
+
+def evaluate_sift(stacks: list[Stack], settings: Correspondence) -> pd.DataFrame:
+    """Return both baselines' matches on every test pair.
+
+    One row per match: subject, z_mm, transformation, method, x1_px, y1_px, x2_px, y2_px, error_mm. A
+    pair without a match has one row of missing numbers.
+    """
+    rows = []
+    for place, pair, transformation in _all_pairs(stacks, settings):
+        for method, matched in match_by_sift(pair.image1, pair.image2, settings.matching).items():
+            rows.append(_rows(place | {"method": method}, matched, transformation))
+    return pd.concat(rows, ignore_index=True)
+
+
+def summary(matches: pd.DataFrame) -> pd.DataFrame:
+    """Summarise by transformation and method: what Table 1 of the paper shows, and more.
+
+    Medians with quartiles (`_low`, `_high`) of the matches per pair and of the error of all matches
+    together; shares of matches within some mm, and beyond `FAR_MM`.
+    """
+    keys = ["transformation", "method"]
+    return pd.DataFrame(
+        dict(zip(keys, names, strict=True)) | _numbers(rows)
+        for names, rows in matches.groupby(keys, sort=False)
+    )
+
+
+def _numbers(rows: pd.DataFrame) -> dict:
+    per_pair = rows.groupby(["subject", "z_mm"])["error_mm"].count()  # missing ones do not count
+    error_mm = rows["error_mm"].dropna()
+    return {
+        "pairs": len(per_pair),
+        **_quartiles("matches", per_pair),
+        **_quartiles("error_mm", error_mm),
+        **{f"within_{mm}_mm": (error_mm <= mm).mean() for mm in WITHIN_MM},
+        "far": (error_mm > FAR_MM).mean(),
+    }
+
+
+def _quartiles(name: str, values: pd.Series) -> dict:
+    low, middle, high = values.quantile([0.25, 0.5, 0.75])
+    return {name: middle, f"{name}_low": low, f"{name}_high": high}
+
+
+def _all_pairs(
+    stacks: list[Stack], settings: Correspondence
+) -> Iterator[tuple[dict, Pair, Transformation]]:
+    for stack in stacks:
+        for k in range(len(stack)):
+            for kind in KINDS:
+                place = {"subject": stack.subject, "z_mm": stack.z_mm[k], "transformation": kind}
+                yield place, *pair_for_testing(stack, k, kind, settings)
+
+
+def _rows(place: dict, matched: Points, transformation: Transformation) -> pd.DataFrame:
+    """Measure matches: points of image 2 are projected onto image 1 (section 3.3)."""
+    points1, points2 = matched
+    if not len(points1):
+        points1 = points2 = np.full((1, 2), np.nan)
+    error_px = np.linalg.norm(transformation.phi(points2) - points1, axis=-1)
+    return pd.DataFrame(
+        {
+            **place,
+            "x1_px": points1[:, 0],
+            "y1_px": points1[:, 1],
+            "x2_px": points2[:, 0],
+            "y2_px": points2[:, 1],
+            "error_mm": error_px * PIXEL_MM,
+        }
+    )

@@ -1,0 +1,135 @@
+# Landmark correspondences between CT slices: a pipeline of its own beside the detectors.
+
+from raymark.correspondence import config as correspondence_files
+
+
+def correspondence_cts(*roles):
+    """List the CTs that the correspondence pipeline reads for some roles: train or test."""
+
+    def of(wildcards):
+        settings = correspondence_files.read_correspondence(PROJECT.config.preset)
+        return sorted(
+            {
+                layout.CT.format(dataset=dataset, subject=subject)
+                for role in roles
+                for dataset, subject in correspondence_files.subjects_for(
+                    role, settings, PROJECT, SUBJECTS
+                )
+            }
+        )
+
+    return of
+
+
+def correspondence_config(*sections):
+    """Return the named sections of the configuration as a parameter, so that changes are seen."""
+
+    def of(wildcards):
+        settings = correspondence_files.read_correspondence(PROJECT.config.preset)
+        return settings.model_dump_json(include=set(sections))
+
+    return of
+
+
+rule correspondence_train:
+    input:
+        correspondence_cts("train"),
+    output:
+        model=layout.CORRESPONDENCE_MODEL,
+        losses=layout.CORRESPONDENCE_LOSSES,
+    log:
+        "logs/correspondence/train.log",
+    benchmark:
+        "results/benchmarks/correspondence/train.tsv"
+    conda:
+        "../../envs/environment.yaml"
+    threads: 2
+    resources:
+        gpu=1,
+        mem_mb=lambda wildcards, attempt: 6000 * attempt,
+        runtime=lambda wildcards, attempt: 2880 * attempt,
+    params:
+        config=correspondence_config("slices", "transformations", "network", "training"),
+        code=code_digest("raymark.correspondence.training"),
+    shell:
+        "python -m raymark correspondence-train > {log} 2>&1"
+
+
+rule correspondence_match:
+    input:
+        cts=correspondence_cts("test"),
+        model=lambda wildcards: [layout.CORRESPONDENCE_MODEL][
+            : wildcards.matcher == "network"
+        ],
+    output:
+        layout.CORRESPONDENCE_MATCHES,
+    log:
+        "logs/correspondence/match-{matcher}.log",
+    benchmark:
+        "results/benchmarks/correspondence/match-{matcher}.tsv"
+    wildcard_constraints:
+        matcher="network|sift",
+    conda:
+        "../../envs/environment.yaml"
+    resources:
+        mem_mb=lambda wildcards, attempt: 3000 * attempt,
+    params:
+        config=correspondence_config("slices", "transformations", "matching"),
+        code=code_digest("raymark.correspondence.evaluation"),
+    shell:
+        "python -m raymark correspondence-match {wildcards.matcher} > {log} 2>&1"
+
+
+rule correspondence_report:
+    input:
+        cts=correspondence_cts("test"),
+        matches=expand(layout.CORRESPONDENCE_MATCHES, matcher=["network", "sift"]),
+        paper="config/papers/correspondence.yaml",
+    output:
+        expand(
+            layout.TABLE,
+            table="correspondence",
+            format=[f for f in layout.TABLE_FORMATS if f != "html"],
+        ),
+        expand(
+            layout.FIGURE,
+            figure=["correspondence-cumulative", "correspondence-overlays"],
+            format="svg",
+        ),
+        table=report(
+            layout.TABLE.format(table="correspondence", format="html"),
+            category="Paper: Grewal 2020",
+            labels={"table": "correspondence"},
+            caption="../report/correspondence.rst",
+        ),
+        cumulative=report(
+            layout.FIGURE.format(figure="correspondence-cumulative", format="png"),
+            category="Paper: Grewal 2020",
+            labels={"figure": "cumulative", "of": "correspondence"},
+            caption="../report/correspondence.rst",
+        ),
+        overlays=report(
+            layout.FIGURE.format(figure="correspondence-overlays", format="png"),
+            category="Paper: Grewal 2020",
+            labels={"figure": "overlays", "of": "correspondence"},
+            caption="../report/correspondence.rst",
+        ),
+    log:
+        "logs/correspondence/report.log",
+    conda:
+        "../../envs/environment.yaml"
+    params:
+        config=correspondence_config("slices", "transformations"),
+        code=code_digest("raymark.correspondence.jobs"),
+    shell:
+        "python -m raymark correspondence-report > {log} 2>&1"
+
+
+# These two could make files of those names, but only from the detectors' results.
+ruleorder: correspondence_report > table
+ruleorder: correspondence_report > figure
+
+
+rule correspondence:
+    input:
+        rules.correspondence_report.output,
