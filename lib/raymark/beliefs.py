@@ -15,7 +15,8 @@ Array = Any  # a NumPy array or a torch tensor; torch is imported only where ten
 
 def belief_shape(shape_yx: tuple[int, int], stride: int) -> tuple[int, int]:
     """Return the (rows, columns) of the belief maps of an image of `shape_yx` px."""
-    return -(-shape_yx[0] // stride), -(-shape_yx[1] // stride)
+    # Rounded up without negative numbers, which ONNX divides towards zero.
+    return (shape_yx[0] + stride - 1) // stride, (shape_yx[1] + stride - 1) // stride
 
 
 def cell_to_px(cell: Array, stride: float) -> Array:

@@ -16,7 +16,8 @@ def maximum(maps: Tensor) -> tuple[Tensor, Tensor]:
     """Return the cell of each map's largest value (the first of equals), (..., 2), and the value."""
     value, index = maps.flatten(-2).max(-1)
     columns = maps.shape[-1]
-    cell = torch.stack([index % columns, index // columns], dim=-1)
+    row = index // columns
+    cell = torch.stack([index - row * columns, row], dim=-1)  # ONNX has no % by a varying width
     return cell.to(maps.dtype), value
 
 
