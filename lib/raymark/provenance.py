@@ -3,9 +3,9 @@
 import ast
 import hashlib
 from functools import cache
-from importlib.util import find_spec
 from pathlib import Path
 
+LIBRARY = Path(__file__).parents[1]
 # These two hold no computation: configured values reach a step's parameters themselves.
 WITHOUT_RESULTS = {"raymark.config", "raymark.errors"}
 
@@ -35,8 +35,11 @@ def _collect(module: str, found: set[str]) -> None:
 
 
 @cache
-def _path(module: str) -> Path:
-    return Path(find_spec(module).origin)
+def _path(module: str) -> Path | None:
+    """Return a module's file, or None where there is no such module; nothing is imported for it."""
+    stem = LIBRARY.joinpath(*module.split("."))
+    files = (stem / "__init__.py", stem.with_suffix(".py"))
+    return next((file for file in files if file.is_file()), None)
 
 
 @cache
@@ -50,11 +53,4 @@ def _imports(module: str) -> frozenset[str]:
             names.add(node.module)
             names |= {f"{node.module}.{alias.name}" for alias in node.names}
     ours = {name for name in names if name.split(".")[0] == "raymark" and name != "raymark"}
-    return frozenset(name for name in ours if _is_module(name))
-
-
-def _is_module(name: str) -> bool:
-    try:
-        return find_spec(name) is not None
-    except ModuleNotFoundError:  # a function or class inside a module
-        return False
+    return frozenset(name for name in ours if _path(name))
