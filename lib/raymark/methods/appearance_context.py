@@ -12,7 +12,7 @@ from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 
 from raymark import decoding
-from raymark.beliefs import belief_maps
+from raymark.beliefs import belief_maps, cell_to_px
 from raymark.config import Section
 from raymark.methods.base import Batch, LandmarkNetwork, cropped, padded
 
@@ -36,16 +36,16 @@ class Config(Section):
         (1, 2, 3, 4, 3, 2, 1), min_length=1, description="one dilated convolution for each"
     )
     sigma_px: float = Field(5.0, gt=0, description="deviation of the true heat maps, image px")
+    stride: int = Field(1, ge=1, description="image px per pixel of the scaled image it works on")
 
 
 class Network(LandmarkNetwork):
-    """Output: heat maps (b, landmark, y, x) at the image's own resolution."""
-
-    stride = 1
+    """Output: heat maps (b, landmark, row, column), one cell per pixel of the scaled image."""
 
     def __init__(self, config: Config, landmark_count: int):
         super().__init__()
         self.config = config
+        self.stride = config.stride
         self.local = LocalAppearance(config, landmark_count)
         self.context = global_context(config, landmark_count)
 
@@ -54,25 +54,30 @@ class Network(LandmarkNetwork):
         return local * context
 
     def factors(self, image: Tensor) -> tuple[Tensor, Tensor]:
-        """Return local appearance and global context, each (b, landmark, y, x)."""
-        local = cropped(self.local(padded(image, 2**self.config.depth)), image, 1)
-        coarse = downscaled(torch.cat([local, image], dim=1), self.config.context_map)
-        context = F.interpolate(
-            self.context(coarse), image.shape[-2:], mode="bilinear", align_corners=False
-        )
+        """Return local appearance and global context, each (b, landmark, row, column)."""
+        whole = padded(image, self.stride * 2**self.config.depth)
+        scaled = F.avg_pool2d(whole, self.stride)
+        seen = torch.cat([self.local(scaled), scaled], dim=1)
+        seen = cropped(seen, image, self.stride)
+        local = seen[:, :-1]
+        context = self.context(downscaled(seen, self.config.context_map))
+        context = F.interpolate(context, local.shape[-2:], mode="bilinear", align_corners=False)
         return local, context
 
     def loss(self, output: Tensor, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
-        """Sum of squares over landmarks and pixels (eq. 3); mean over the images of the batch."""
+        """Sum of squares over landmarks and cells (eq. 3); mean over the images of the batch."""
         shape_yx = batch.image.shape[-2:]
-        truth = belief_maps(batch.landmarks, batch.visible, shape_yx, 1, self.config.sigma_px)
+        truth = belief_maps(
+            batch.landmarks, batch.visible, shape_yx, self.stride, self.config.sigma_px
+        )
         squares = (output.float() - truth).square().sum((1, 2, 3)).mean()
         return squares, {"heat_maps": squares}
 
     def decode(self, output: Tensor) -> tuple[Tensor, Tensor]:
         maps = output.float()
-        pixel, value = decoding.maximum(maps)
-        return decoding.refined_log_quadratic(maps, pixel), value
+        cell, value = decoding.maximum(maps)
+        cell = decoding.refined_log_quadratic(maps, cell)
+        return cell_to_px(cell, self.stride), value
 
 
 class LocalAppearance(nn.Module):

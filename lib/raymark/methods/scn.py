@@ -14,7 +14,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from raymark import decoding
-from raymark.beliefs import belief_maps
+from raymark.beliefs import belief_maps, cell_to_px
 from raymark.config import Section
 from raymark.methods.base import Batch, LandmarkNetwork, cropped, padded
 
@@ -27,24 +27,22 @@ class Config(Section):
     )
     channels: int = Field(128, gt=0, description="filters of every hidden convolution")
     dropout: float = Field(0.5, ge=0, lt=1, description="share of features left out in training")
-    configuration_stride: int = Field(16, gt=0, description="image px per cell of the coarse map")
+    configuration_stride: int = Field(16, gt=0, description="cells per cell of the coarse map")
     configuration_kernel: int = Field(11, gt=0, description="side of the coarse map's kernels")
-    sigma_px: float = Field(
-        3.0, gt=0, description="where the heat maps' deviation starts, image px"
-    )
-    heat_map_scale: float = Field(100.0, gt=0, description="the sum over a heat map's pixels")
+    sigma_cells: float = Field(3.0, gt=0, description="where the heat maps' deviation starts")
+    heat_map_scale: float = Field(100.0, gt=0, description="the sum over a heat map's cells")
     sigma_penalty: float = Field(5.0, ge=0, description="weight of the squared deviations")
     weight_penalty: float = Field(5e-4, ge=0, description="weight of the squared kernels")
+    stride: int = Field(1, ge=1, description="image px per pixel of the scaled image it works on")
 
 
 class Network(LandmarkNetwork):
-    """Output: heat maps (b, landmark, y, x) at the image's own resolution."""
-
-    stride = 1
+    """Output: heat maps (b, landmark, row, column), one cell per pixel of the scaled image."""
 
     def __init__(self, config: Config, landmark_count: int):
         super().__init__()
         self.config = config
+        self.stride = config.stride
         channels, kernel = config.channels, config.configuration_kernel
         self.local = LocalAppearance(config, landmark_count)
         self.configuration = nn.Sequential(
@@ -54,11 +52,11 @@ class Network(LandmarkNetwork):
             _output(channels, landmark_count, kernel),
         )
         # Its logarithm, so that no step of the optimizer leads to a deviation below zero.
-        self.log_sigma = nn.Parameter(torch.full((landmark_count,), math.log(config.sigma_px)))
+        self.log_sigma = nn.Parameter(torch.full((landmark_count,), math.log(config.sigma_cells)))
 
     @property
-    def sigma_px(self) -> Tensor:
-        """The learned deviation of each landmark's heat map (landmark,), image px."""
+    def sigma_cells(self) -> Tensor:
+        """The learned deviation of each landmark's heat map (landmark,)."""
         return self.log_sigma.exp()
 
     def forward(self, image: Tensor) -> Tensor:
@@ -66,14 +64,15 @@ class Network(LandmarkNetwork):
         return local * configuration
 
     def factors(self, image: Tensor) -> tuple[Tensor, Tensor]:
-        """Return local appearance and spatial configuration, each (b, landmark, y, x)."""
-        stride = self.config.configuration_stride
-        local = self.local(padded(image, math.lcm(2 ** (self.config.levels - 1), stride)))
-        coarse = self.configuration(F.avg_pool2d(local, stride))
+        """Return local appearance and spatial configuration, each (b, landmark, row, column)."""
+        coarser = self.config.configuration_stride
+        whole = padded(image, self.stride * math.lcm(2 ** (self.config.levels - 1), coarser))
+        local = self.local(F.avg_pool2d(whole, self.stride))
+        coarse = self.configuration(F.avg_pool2d(local, coarser))
         enlarged = F.interpolate(
-            coarse, scale_factor=float(stride), mode="bicubic", align_corners=False
+            coarse, scale_factor=float(coarser), mode="bicubic", align_corners=False
         )
-        return cropped(local, image, 1), cropped(enlarged.tanh(), image, 1)
+        return cropped(local, image, self.stride), cropped(enlarged.tanh(), image, self.stride)
 
     def loss(self, output: Tensor, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """Squares of errors, deviations and kernels, each a sum; mean over the images of the batch.
@@ -82,7 +81,7 @@ class Network(LandmarkNetwork):
         hold it up.
         """
         truth = self.heat_maps(batch.landmarks, batch.visible, batch.image.shape[-2:])
-        deviations = (batch.visible * self.sigma_px.square()).sum(1).mean()
+        deviations = (batch.visible * self.sigma_cells.square()).sum(1).mean()
         kernels = [m.weight.square().sum() for m in self.modules() if isinstance(m, nn.Conv2d)]
         parts = {
             "heat_maps": (output.float() - truth).square().sum((1, 2, 3)).mean(),
@@ -92,20 +91,22 @@ class Network(LandmarkNetwork):
         return sum(parts.values()), parts
 
     def heat_maps(self, points_px: Tensor, visible: Tensor, shape_yx: tuple[int, int]) -> Tensor:
-        """Render the true heat maps (b, landmark, y, x), differentiable in the deviations."""
-        # One deviation per landmark, broadcast over the pixels along each axis.
-        shapes = belief_maps(points_px, visible, shape_yx, 1, self.sigma_px[:, None])
+        """Render the true heat maps (b, landmark, row, column), differentiable in the deviations."""
+        # One deviation per landmark, broadcast over the cells along each axis.
+        sigma_px = self.stride * self.sigma_cells[:, None]
+        shapes = belief_maps(points_px, visible, shape_yx, self.stride, sigma_px)
         return self.peaks()[:, None, None] * shapes
 
     def peaks(self) -> Tensor:
         """Return the height of each landmark's true heat map (landmark,)."""
-        return self.config.heat_map_scale / (2 * math.pi * self.sigma_px.square())
+        return self.config.heat_map_scale / (2 * math.pi * self.sigma_cells.square())
 
     def decode(self, output: Tensor) -> tuple[Tensor, Tensor]:
         """Return points, and as confidence the maximum as a share of the height it should have."""
         maps = output.float()
-        pixel, value = decoding.maximum(maps)
-        return decoding.refined_log_quadratic(maps, pixel), value / self.peaks()
+        cell, value = decoding.maximum(maps)
+        cell = decoding.refined_log_quadratic(maps, cell)
+        return cell_to_px(cell, self.stride), value / self.peaks()
 
 
 class LocalAppearance(nn.Module):

@@ -4,15 +4,18 @@ import numpy as np
 import pytest
 import torch
 
+from raymark.beliefs import belief_maps
 from raymark.config import read_method
 from raymark.methods.appearance_context import (
     Attention,
     Config,
     LocalAppearance,
+    Network,
     downscaled,
     global_context,
 )
 from tests.unit.methods.examples import example, tiny
+from tests.unit.training_examples import TINY
 
 METHODS = Path(__file__).parents[3] / "config" / "methods"
 
@@ -176,6 +179,15 @@ def test_a_gaussian_is_decoded_between_pixels_with_its_height():
     points, confidence = tiny("appearance_context").decode(maps[None, None])
     assert points[0, 0].tolist() == pytest.approx([20.3, 11.8], abs=1e-3)
     assert confidence.item() == pytest.approx(0.8, abs=0.01)
+
+
+def test_a_scaled_image_is_decoded_in_px_of_the_whole():
+    settings = TINY["appearance_context"] | {"stride": 2}
+    network, batch = Network(Config(**settings), 3).eval(), example(1, (53, 61))
+    assert network(batch.image).shape == (1, 3, 27, 31)
+    maps = belief_maps(batch.landmarks, batch.visible, (53, 61), 2, 3.0)
+    assert network.loss(maps, batch)[0] == 0
+    assert torch.allclose(network.decode(maps)[0], batch.landmarks, atol=1e-3)
 
 
 def test_a_batch_gives_what_its_images_give_alone():

@@ -110,7 +110,7 @@ def test_the_loss_is_squares_of_errors_deviations_and_kernels():
 
 @pytest.mark.parametrize("predicted", [1.5, 2.9, 6.0])
 def test_the_deviation_moves_towards_that_of_the_prediction(predicted):
-    config = Config(levels=1, channels=1, sigma_px=3, sigma_penalty=0, weight_penalty=0)
+    config = Config(levels=1, channels=1, sigma_cells=3, sigma_penalty=0, weight_penalty=0)
     network, batch = Network(config, 3), example(1, (101, 101))
     batch.landmarks[:] = 50.0
     prediction = torch.as_tensor(gaussian((50, 50), predicted, (101, 101), 100.0))
@@ -143,6 +143,16 @@ def test_confidence_is_the_share_of_the_learned_height():
     assert torch.allclose(confidence, torch.full((1, 3), 0.7), atol=0.02)
     untrained = network.decode(network(example().image))[1]
     assert untrained.abs().max() < 0.1
+
+
+def test_a_scaled_image_is_decoded_in_px_of_the_whole():
+    config = Config(levels=2, channels=4, configuration_kernel=3, configuration_stride=4, stride=2)
+    network, batch = Network(config, 3).eval(), example(1, (53, 61))
+    assert network(batch.image).shape == (1, 3, 27, 31)
+    points = torch.tensor([[[20.3, 21.8], [30.0, 24.0], [33.3, 22.2]]])
+    maps = network.heat_maps(points, batch.visible, (53, 61)).detach()
+    assert maps.sum((-2, -1)).flatten().tolist() == pytest.approx([100.0] * 3, rel=0.01)
+    assert torch.allclose(network.decode(maps)[0], points, atol=1e-3)
 
 
 def test_dropout_acts_in_training_alone():
