@@ -11,8 +11,9 @@ class InputError(Exception):
     """
 
     def __init__(self, source: str | Path, problem: str, remedy: str):
-        self.source, self.problem, self.remedy = str(source), problem, remedy
-        super().__init__(f"{source}: {problem}. {remedy}")
+        # What libraries have to say often takes several lines.
+        self.source, self.problem, self.remedy = str(source), " ".join(problem.split()), remedy
+        super().__init__(f"{self.source}: {self.problem}. {remedy}")
 
     def __reduce__(self):
         return type(self), (self.source, self.problem, self.remedy)

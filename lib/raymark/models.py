@@ -94,9 +94,11 @@ def read_tensors(path: str | Path) -> tuple[dict, dict[str, Tensor]]:
     except (SafetensorError, OSError) as error:
         problem = f"is damaged or not a safetensors file ({error})"
         raise InputError(path, problem, "Train the model again") from None
-    if record is None:
-        raise InputError(path, "was not written by raymark", "Use a file made by `raymark train`")
-    return json.loads(record), tensors
+    try:
+        return dict(json.loads(record or "")), tensors
+    except (ValueError, TypeError):
+        problem = "was not written by raymark"
+        raise InputError(path, problem, "Use a file made by `raymark train`") from None
 
 
 def copied(weights: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -1,0 +1,269 @@
+"""Break runs of a small project in every way we can think of; afterwards all tables must be the same.
+
+    python -m tests.end_to_end.faults --count 100 --out docs/measurements/faults.md
+
+Each fault hits a copy of a finished project from which the outputs of one stage, and so all that
+follow from them, were taken away. The workflow is started, the fault is injected, the workflow is
+started again. Counted are faults after which the second run ended well and every table of errors and
+results was, byte for byte, that of the undisturbed run. A damaged shard must first be named in the
+failing step's log and is then removed by `raymark check --delete`, as the message says.
+"""
+
+import argparse
+import os
+import random
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from contextlib import contextmanager
+from pathlib import Path
+
+import pandas as pd
+
+from benchmarks.measurement import report
+from tests.workflow.conftest import CONFIG, ROOT, Project, make_project
+
+TARGET = "results/tables/methods.csv"
+STAGES = {  # what is taken away so that the step runs again
+    "ingest": "results/volumes/balls/ball_patient/ct.nii.gz",
+    "virtual-patient": "results/volumes/balls/ball_patient-v001/ct.nii.gz",
+    "views": "results/views/balls.parquet",
+    "render": "results/shards/balls/train/ball_patient/00000.zarr.zip",
+    "train": "results/models/balls/narrow/0/model.safetensors",
+    "predict-views": "results/predictions/balls/narrow/0/novel.parquet",
+    "evaluate": "results/errors/balls/narrow/0/novel.parquet",
+    "table": TARGET,
+}
+SHARD = STAGES["render"]
+MIB = 2**20
+
+
+class Failed(Exception):
+    """A promise was broken; the message says which."""
+
+
+def command(project: Project, *arguments: str) -> list[str]:
+    workflow = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile")]
+    place = ["--directory", str(project.folder), "--configfile", "config.yaml"]
+    return [*workflow, *place, "--profile", str(ROOT / "profiles/default"), "--cores", "2",
+            *arguments, TARGET]  # fmt: skip
+
+
+def start(project: Project, **options) -> subprocess.Popen:
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    return subprocess.Popen(
+        command(project), cwd=project.folder, start_new_session=True, **quiet, **options
+    )
+
+
+def run(project: Project, check: bool = True, **options) -> subprocess.CompletedProcess:
+    done = subprocess.run(
+        command(project), cwd=project.folder, capture_output=True, text=True, check=False, **options
+    )
+    if check and done.returncode:
+        raise Failed(f"the second run failed: {(done.stdout + done.stderr)[-800:]}")
+    return done
+
+
+def unlock(project: Project) -> None:
+    subprocess.run(
+        command(project, "--unlock"), cwd=project.folder, capture_output=True, check=True
+    )
+
+
+def results(project: Project) -> dict[str, bytes]:
+    return project.read("results/tables/*") | project.read("results/errors/**/*.parquet")
+
+
+def processes(project: Project, step: str) -> list[int]:
+    """Return the processes that run `raymark <step>` in a project."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        try:
+            words = (entry / "cmdline").read_bytes().split(b"\0")
+            here = os.readlink(entry / "cwd") == str(project.folder)
+        except (OSError, ValueError):
+            continue
+        if here and b"raymark" in words and words[words.index(b"raymark") + 1] == step.encode():
+            found.append(int(entry.name))
+    return found
+
+
+def wait_for(project: Project, step: str, running: subprocess.Popen) -> list[int]:
+    while running.poll() is None:
+        if found := processes(project, step):
+            return found
+        time.sleep(0.02)
+    raise Failed(f"{step} did not run")
+
+
+def kill(step: str, signal_number: int) -> Callable:
+    def inject(project: Project, chance: random.Random) -> None:
+        running = start(project)
+        victims = wait_for(project, step, running)
+        time.sleep(chance.uniform(0, 3))
+        for victim in victims:
+            if Path(f"/proc/{victim}").exists():
+                os.kill(victim, signal_number)
+        running.wait()
+
+    return inject
+
+
+def kill_workflow(jobs_too: bool) -> Callable:
+    def inject(project: Project, chance: random.Random) -> None:
+        running = start(project)
+        wait_for(project, chance.choice(["render", "train", "evaluate"]), running)
+        time.sleep(chance.uniform(0, 3))
+        if jobs_too:
+            os.killpg(running.pid, signal.SIGKILL)
+        else:
+            running.kill()
+        running.wait()
+        time.sleep(0 if jobs_too else 5)  # orphaned jobs write their files
+        unlock(project)
+
+    return inject
+
+
+def limited(what: int, limit: int) -> Callable:
+    def inject(project: Project, chance: random.Random) -> None:
+        done = run(project, check=False,
+                   preexec_fn=lambda: resource.setrlimit(what, (limit, limit)))  # fmt: skip
+        if not done.returncode:
+            raise Failed("the limit was not reached")
+
+    return inject
+
+
+@contextmanager
+def mounted(folder: Path, *options: str):
+    subprocess.run(["mount", *options, str(folder)], check=True, capture_output=True)
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+def full_disk(project: Project, chance: random.Random) -> None:
+    """Give the shards a file system of their own with no room left for one more."""
+    folder = project.folder / "results/shards/balls/train/ball_patient"
+    with mounted(folder, "-t", "tmpfs", "-o", "size=8k", "tmpfs"):
+        if not run(project, check=False).returncode:
+            raise Failed("a full disk was not noticed")
+
+
+def read_only(project: Project, chance: random.Random) -> None:
+    results_folder = str(project.folder / "results")
+    with mounted(project.folder / "results", "--bind", results_folder):
+        remount = ["mount", "-o", "remount,ro,bind", results_folder]
+        subprocess.run(remount, check=True, capture_output=True)
+        if not run(project, check=False).returncode:
+            raise Failed("a read-only folder was not noticed")
+
+
+def damaged(spoil: Callable[[bytearray, random.Random], bytes]) -> Callable:
+    def inject(project: Project, chance: random.Random) -> None:
+        path = project.folder / SHARD
+        before = path.stat()
+        path.write_bytes(spoil(bytearray(path.read_bytes()), chance))
+        os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+        check = [sys.executable, "-m", "raymark", "check", "--delete", "results/shards"]
+        told = subprocess.run(
+            check, cwd=project.folder, capture_output=True, text=True, check=False
+        )
+        if SHARD not in told.stdout + told.stderr or path.exists():
+            raise Failed(f"the damage was not found: {told.stdout}{told.stderr}")
+
+    return inject
+
+
+def truncated(content: bytearray, chance: random.Random) -> bytes:
+    return bytes(content[: chance.randrange(len(content))])
+
+
+def bit_flipped(content: bytearray, chance: random.Random) -> bytes:
+    content[chance.randrange(len(content))] ^= 1 << chance.randrange(8)
+    return bytes(content)
+
+
+def two_at_once(project: Project, chance: random.Random) -> None:
+    first = start(project)
+    time.sleep(chance.uniform(0, 4))
+    second = start(project)
+    if {first.wait(), second.wait()} == {1}:
+        raise Failed("both workflows gave up")
+
+
+FAULTS = {  # name: (stage taken away, fault)
+    **{f"kill -9 of {step}": (step, kill(step, signal.SIGKILL)) for step in STAGES},
+    "job out of time (SIGTERM) in train": ("train", kill("train", signal.SIGTERM)),
+    "kill -9 of Snakemake and its jobs": ("render", kill_workflow(jobs_too=True)),
+    "kill -9 of Snakemake alone": ("render", kill_workflow(jobs_too=False)),
+    "out of memory": ("render", limited(resource.RLIMIT_AS, 700 * MIB)),
+    "largest file reached": ("render", limited(resource.RLIMIT_FSIZE, 4096)),
+    "disk full": ("render", full_disk),
+    "results folder read-only": ("train", read_only),
+    "shard truncated": ("train", damaged(truncated)),
+    "a bit flipped in a shard": ("train", damaged(bit_flipped)),
+    "two workflows at once": ("render", two_at_once),
+}
+
+
+def disturbed(finished: Project, name: str, number: int) -> dict:
+    """Inject one fault; return its row."""
+    stage, inject = FAULTS[name]
+    folder = finished.folder.with_name(f"fault-{number}")
+    shutil.copytree(finished.folder, folder, symlinks=True)
+    project = Project(folder)
+    (folder / STAGES[stage]).unlink()
+    row = {"fault": name, "identical": False, "problem": ""}
+    try:
+        inject(project, random.Random(number))
+        run(project)
+        row["identical"] = results(project) == results(finished)
+    except Failed as error:
+        row["problem"] = str(error)
+    except subprocess.CalledProcessError as error:
+        row["problem"] = f"could not be injected here: {error.cmd[0]}"
+    shutil.rmtree(folder, ignore_errors=True)
+    return row
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--count", type=int, default=100, help="faults to inject")
+    parser.add_argument("--only", help="faults whose name contains this")
+    parser.add_argument("--out", type=Path, help="Markdown file for the table")
+    options = parser.parse_args()
+    names = [name for name in FAULTS if (options.only or "") in name]
+    rows = []
+    with tempfile.TemporaryDirectory() as scratch:
+        finished = make_project(Path(scratch) / "finished")
+        finished.write("config.yaml", CONFIG | {"experiments": CONFIG["experiments"][:1]})
+        run(finished)
+        for number in range(options.count):
+            row = disturbed(finished, names[number % len(names)], number)
+            rows.append(row)
+            outcome = "identical" if row["identical"] else f"BROKEN {row['problem']}"
+            print(f"{number + 1}/{options.count} {row['fault']}: {outcome}", flush=True)
+    table = pd.DataFrame(rows)
+    grouped = table.groupby("fault", sort=False)["identical"].agg(["size", "sum"])
+    shown = [
+        {"fault": name, "injected": int(row["size"]), "same tables afterwards": int(row["sum"])}
+        for name, row in grouped.iterrows()
+    ]
+    total = {"fault": "all", "injected": len(table)}
+    shown.append(total | {"same tables afterwards": int(table["identical"].sum())})
+    about = "\n".join(__doc__.splitlines()[4:]).strip()
+    report("Injected faults", about, shown, ["snakemake", "numpy"], options.out)
+    return 0 if table["identical"].all() else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
