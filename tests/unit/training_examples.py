@@ -59,6 +59,7 @@ LEARNING: dict[str, dict] = {
     "landmarknet": {"epochs": 40},
     "prm": {"epochs": 25},
     "scn": {"epochs": 40},
+    "unet_pel": {"epochs": 30},
 }
 
 

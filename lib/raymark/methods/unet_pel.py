@@ -18,7 +18,7 @@ class Config(unet.Config):
     """The U-Net's hyper-parameters and those of the loss; the paper states no values."""
 
     segmentation_weight: float = Field(1.0, ge=0, description="weight of the cross-entropy")
-    pose_weight: float = Field(0.01, ge=0, description="weight of the pose-estimation loss, 1/px")
+    pose_weight: float = Field(0.001, ge=0, description="weight of the pose-estimation loss, 1/px")
     pose: PoseSettings = PoseSettings()
 
     @model_validator(mode="after")
