@@ -58,6 +58,7 @@ benchmarks: env
 	$(BIN)/python benchmarks/rendering.py
 	$(BIN)/python benchmarks/shard_rule.py
 	$(BIN)/python benchmarks/reading.py
+	$(BIN)/python benchmarks/methods.py
 
 clean:
 	git clean -dfX -e '!.venv' results .snakemake logs

@@ -16,11 +16,12 @@ from pathlib import Path
 import numpy as np
 import torch
 from lightning.fabric import Fabric
+from lightning.fabric.plugins.environments import LightningEnvironment
 from measurement import report
 from rich.console import Console
 
 from raymark.beliefs import belief_maps
-from raymark.config import Detector, read_dataset, read_method
+from raymark.config import DetectorConfig, read_dataset, read_method
 from raymark.methods.base import LandmarkNetwork, standardised
 from raymark.run import Run
 from raymark.seeds import generator
@@ -32,7 +33,7 @@ VIEWS = {"demo": 128, "paper": 16}  # per epoch
 DATASET = "config/datasets/pelvis.yaml"  # whose detector the images have
 
 
-def write_views(path: Path, detector: Detector, views: range) -> Path:
+def write_views(path: Path, detector: DetectorConfig, views: range) -> Path:
     """Write one shard of views of random points, shown as blobs on noise, seen by one C-arm."""
     shape_yx = detector.height_px, detector.width_px
     focal_px = SOURCE_TO_DETECTOR_MM / detector.pixel_mm
@@ -78,7 +79,10 @@ def measure(name: str, preset: str, paths: list[Path], novel: Path, rounds: int)
     torch.set_num_threads(method.training.threads)
     on_gpu = torch.cuda.is_available()
     fabric = Fabric(
-        accelerator="cuda" if on_gpu else "cpu", devices=1, precision=method.training.precision
+        accelerator="cuda" if on_gpu else "cpu",
+        devices=1,
+        precision=method.training.precision,
+        plugins=LightningEnvironment(),
     )
     samples, one = Shards(paths), Shards([novel])
     run = Run(fabric, method, LANDMARKS, seed=0)

@@ -170,9 +170,15 @@ def markups(table: pd.DataFrame) -> dict:
 def _told(path: str, stem: Path, table: pd.DataFrame, model: Model, xray: Xray) -> str:
     """Say what was found in an image, on which assumption, and where it is."""
     lines = [f"{path}: {table.detected.sum()} of {len(table)} landmarks found"]
-    if xray.pixel_mm is None and model.pixel_mm:
+    if model.pixel_mm and not xray.pixel_mm:
+        height_mm = model.image_height_px * model.pixel_mm
         lines.append(
             "  pixel size unknown: taken to show as much as a training image does, "
-            f"{model.image_height_px * model.pixel_mm:.0f} mm in height (--pixel-mm tells it)"
+            f"{height_mm:.0f} mm from top to bottom (--pixel-mm tells it)"
+        )
+    elif not model.pixel_mm:
+        lines.append(
+            "  taken to show as much as a training image does from top to bottom: "
+            "the model's pixel size is unknown"
         )
     return "\n".join([*lines, f"  {stem}_points.csv, _points.mrk.json, _overlay.png"])

@@ -112,7 +112,7 @@ def test_predict_writes_points_markups_and_a_picture(tmp_path, capsys, model_pat
         assert picture.width > picture.height > 300
     told = capsys.readouterr().out
     assert "2 of 2 landmarks" in told
-    assert "120 mm in height" in told  # of the training images, as the PNG states no pixel size
+    assert "120 mm from top" in told  # of the training images, as the PNG states no pixel size
     assert len(list(out.iterdir())) == 3
 
 
