@@ -33,6 +33,7 @@ def decoder_bias() -> Table:
         "spread evenly over one cell in the middle of the image.",
         "Quarter offset: Newell 2016. Log-quadratic: exact for Gaussians (DARK). Local centroid: "
         "5 × 5 cells. Soft-argmax: expected position under the map scaled to sum 1.",
+        "The soft-argmax weighs the whole map: a border or a second peak, absent here, draws it away.",
     ]
     return Table("Bias of the decoders", pd.DataFrame(rows), columns, "", notes)
 
