@@ -1,39 +1,11 @@
 # Landmark correspondences between CT slices: a pipeline of its own beside the detectors.
 
-from raymark.correspondence import config as correspondence_files
-
-
-def correspondence_cts(*roles):
-    """List the CTs that the correspondence pipeline reads for some roles: train or test."""
-
-    def of(wildcards):
-        settings = correspondence_files.read_correspondence(PROJECT.config.preset)
-        return sorted(
-            {
-                layout.CT.format(dataset=dataset, subject=subject)
-                for role in roles
-                for dataset, subject in correspondence_files.subjects_for(
-                    role, settings, PROJECT, SUBJECTS
-                )
-            }
-        )
-
-    return of
-
-
-def correspondence_config(*sections):
-    """Return the named sections of the configuration as a parameter, so that changes are seen."""
-
-    def of(wildcards):
-        settings = correspondence_files.read_correspondence(PROJECT.config.preset)
-        return settings.model_dump_json(include=set(sections))
-
-    return of
+from raymark.correspondence.config import cts_for, sections_text
 
 
 rule correspondence_train:
     input:
-        correspondence_cts("train"),
+        lambda wildcards: cts_for("train", PROJECT, SUBJECTS).values(),
     output:
         model=layout.CORRESPONDENCE_MODEL,
         losses=layout.CORRESPONDENCE_LOSSES,
@@ -49,7 +21,9 @@ rule correspondence_train:
         mem_mb=lambda wildcards, attempt: 6000 * attempt,
         runtime=lambda wildcards, attempt: 2880 * attempt,
     params:
-        config=correspondence_config("slices", "transformations", "network", "training"),
+        config=lambda wildcards: sections_text(
+            PROJECT, "slices", "transformations", "network", "training"
+        ),
         code=code_digest("raymark.correspondence.training"),
     shell:
         "python -m raymark correspondence-train > {log} 2>&1"
@@ -57,7 +31,7 @@ rule correspondence_train:
 
 rule correspondence_match:
     input:
-        cts=correspondence_cts("test"),
+        cts=lambda wildcards: cts_for("test", PROJECT, SUBJECTS).values(),
         model=lambda wildcards: [layout.CORRESPONDENCE_MODEL][
             : wildcards.matcher == "network"
         ],
@@ -74,7 +48,9 @@ rule correspondence_match:
     resources:
         mem_mb=lambda wildcards, attempt: 3000 * attempt,
     params:
-        config=correspondence_config("slices", "transformations", "matching"),
+        config=lambda wildcards: sections_text(
+            PROJECT, "slices", "transformations", "matching"
+        ),
         code=code_digest("raymark.correspondence.evaluation"),
     shell:
         "python -m raymark correspondence-match {wildcards.matcher} > {log} 2>&1"
@@ -82,7 +58,7 @@ rule correspondence_match:
 
 rule correspondence_report:
     input:
-        cts=correspondence_cts("test"),
+        cts=lambda wildcards: cts_for("test", PROJECT, SUBJECTS).values(),
         matches=expand(layout.CORRESPONDENCE_MATCHES, matcher=["network", "sift"]),
         paper="config/papers/correspondence.yaml",
     output:
@@ -119,7 +95,7 @@ rule correspondence_report:
     conda:
         "../../envs/environment.yaml"
     params:
-        config=correspondence_config("slices", "transformations"),
+        config=lambda wildcards: sections_text(PROJECT, "slices", "transformations"),
         code=code_digest("raymark.correspondence.jobs"),
     shell:
         "python -m raymark correspondence-report > {log} 2>&1"

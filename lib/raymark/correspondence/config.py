@@ -5,6 +5,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from raymark import layout
 from raymark.config import Name, Project, Range, Section, checked, merged, read_yaml
 from raymark.errors import InputError
 from raymark.subjects import Subject
@@ -147,3 +148,19 @@ def has_unseen_patients(settings: Correspondence, project: Project, sheet: dict)
     """Tell whether whole patients are kept for testing, not only a slab of each."""
     args = settings, project, sheet
     return subjects_for("test", *args) != subjects_for("train", *args)
+
+
+def cts_for(
+    role: Literal["train", "test"], project: Project, sheet: dict[str, Subject]
+) -> dict[str, str]:
+    """Return the paths of the CTs to train or test on, by subject."""
+    settings = read_correspondence(project.config.preset)
+    return {
+        subject: layout.CT.format(dataset=dataset, subject=subject)
+        for dataset, subject in subjects_for(role, settings, project, sheet)
+    }
+
+
+def sections_text(project: Project, *names: str) -> str:
+    """Return sections of the settings as JSON: what a step depends on."""
+    return read_correspondence(project.config.preset).model_dump_json(include=set(names))

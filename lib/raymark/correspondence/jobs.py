@@ -7,9 +7,9 @@ from raymark import layout
 from raymark.config import Project
 from raymark.correspondence.config import (
     Correspondence,
+    cts_for,
     has_unseen_patients,
     read_correspondence,
-    subjects_for,
 )
 from raymark.correspondence.evaluation import evaluate_network, evaluate_sift
 from raymark.correspondence.report import (
@@ -33,7 +33,7 @@ SHOWN = 3  # slices in the figure of overlays
 def train_network(project: Project) -> None:
     """Train on the training slices of every CT."""
     settings = _settings(project)
-    cts = _cts("train", settings, project)
+    cts = cts_for("train", project, read_subjects(project.config.subjects))
     code = code_digest("raymark.correspondence.training")
     data = [sha256_of(path) for path in cts.values()]
     train(
@@ -80,22 +80,14 @@ def _settings(project: Project) -> Correspondence:
     return settings
 
 
-def _cts(role: str, settings: Correspondence, project: Project) -> dict[str, str]:
-    """Return the paths of the CTs for a role, by subject."""
-    sheet = read_subjects(project.config.subjects)
-    return {
-        subject: layout.CT.format(dataset=dataset, subject=subject)
-        for dataset, subject in subjects_for(role, settings, project, sheet)
-    }
-
-
 def _stacks(
     role: str, settings: Correspondence, project: Project, first: bool = False
 ) -> list[Stack]:
     """Return the slices for a role, CT by CT, or of the `first` CT alone."""
-    whole = has_unseen_patients(settings, project, read_subjects(project.config.subjects))
+    sheet = read_subjects(project.config.subjects)
+    whole = has_unseen_patients(settings, project, sheet)
     stacks = []
-    for subject, path in list(_cts(role, settings, project).items())[: 1 if first else None]:
+    for subject, path in list(cts_for(role, project, sheet).items())[: 1 if first else None]:
         stack = stack_of(read_volume(path), subject, settings.slices)
         stack = stack if whole else apart(stack, settings.slices, role)
         stacks.append(spread(stack, settings.slices.test_slices) if role == "test" else stack)

@@ -16,7 +16,7 @@ TINY = Correspondence.model_validate(
         "network": {"filters": 4, "normalisation": "group"},
         "training": {
             "epochs": 1,
-            "pairs_per_epoch": 180,
+            "pairs_per_epoch": 240,
             "batch": 2,
             "image_px": 80,
             "landmarks": 100,
