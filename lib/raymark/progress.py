@@ -18,7 +18,7 @@ FAILED = re.compile(r"Error in rule (\w+):")
 FINISHED = re.compile(r"Finished jobid: (\d+) ")
 FIELD = re.compile(r"(jobid|input|log|wildcards): (.+)")
 COUNT = re.compile(r"(\w+) +(\d+)")
-SHOWN_JOBS, SHOWN_INPUTS, SHOWN_LINES = 5, 4, 12
+SHOWN_RUNNING, SHOWN_FAILED, SHOWN_INPUTS, SHOWN_LINES = 16, 5, 4, 12
 
 
 @dataclass
@@ -112,11 +112,12 @@ def progress(run: Run, now: datetime) -> str:
         state = "ended" if run.ended else "last heard of"
         lines.append(f"started {_ago(run.start, now)}, {state} {_ago(run.last, now)}: {run.log}")
     if running := [] if run.ended else run.in_state("running"):
-        lines.append("\nrunning:")
-        for job in running:
-            latest = _tail(job.log, 1)
+        lines.append("\nrunning, the longest first:")
+        for job in sorted(running, key=lambda job: job.since)[:SHOWN_RUNNING]:
             lines.append(f"  {job.rule} {job.wildcards}  since {_ago(job.since, now)}")
-            lines += [f"    {line}" for line in latest]
+            lines += [f"    {line}" for line in _tail(job.log, 1)]
+        if len(running) > SHOWN_RUNNING:
+            lines.append(f"  and {len(running) - SHOWN_RUNNING} more")
     if run.in_state("failed"):
         lines.append(f"\n{failures(run)}")
     return "\n".join(lines)
@@ -130,7 +131,7 @@ def failures(run: Run) -> str:
     # Of jobs that were submitted as one group, those that left an error come first.
     failed.sort(key=lambda job: not _tells_error(job.log))
     lines = [f"{len(failed)} of the jobs failed:"]
-    for job in failed[:SHOWN_JOBS]:
+    for job in failed[:SHOWN_FAILED]:
         inputs = ", ".join(job.input[:SHOWN_INPUTS])
         more = len(job.input) - SHOWN_INPUTS
         lines += [
@@ -145,8 +146,8 @@ def failures(run: Run) -> str:
                 f"time, perhaps.\n     More of both: --set-resources {job.rule}:mem_mb=16000 "
                 f"{job.rule}:runtime=120)"
             )
-    if len(failed) > SHOWN_JOBS:
-        lines.append(f"\n  and {len(failed) - SHOWN_JOBS} more; all of them: {run.log}")
+    if len(failed) > SHOWN_FAILED:
+        lines.append(f"\n  and {len(failed) - SHOWN_FAILED} more; all of them: {run.log}")
     lines.append(
         "\nMend what the last line of the log names, then give the same command again: finished work "
         "is kept."

@@ -58,7 +58,7 @@ rule landmarks:
     conda:
         "../../envs/environment.yaml"
     resources:
-        mem_mb=memory(1000, ct=60),
+        mem_mb=memory(1000, ct=20),
     params:
         config=dataset_config("landmarks", "use_landmarks"),
         code=code_digest("raymark.landmarks", "raymark.recipes"),

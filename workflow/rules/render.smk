@@ -18,7 +18,7 @@ rule render:
         "../../envs/environment.yaml"
     threads: 2
     resources:
-        mem_mb=memory(1000, ct=60),
+        mem_mb=memory(1500, ct=60),
         runtime=render_minutes,
     params:
         config=dataset_config(
