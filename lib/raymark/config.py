@@ -252,8 +252,8 @@ class Experiment(Section):
 class Evaluation(Section):
     """How errors are summarised."""
 
-    sdr_mm: list[float] = Field([2.0, 2.5, 3.0, 4.0, 10.0], description="thresholds of SDR")
-    pck_px: list[float] = Field([4.0, 8.0, 15.0], description="thresholds of PCK")
+    sdr_mm: list[float] = Field([2.0, 3.0, 4.0, 6.0, 10.0], description="thresholds of SDR")
+    pck_px: list[float] = Field([4.0, 6.0, 8.0, 10.0, 12.0], description="thresholds of PCK")
     accuracy_px: float = Field(15.0, description="error below which a landmark counts as accurate")
     bootstrap: int = Field(2000, gt=0, description="resamplings")
     confidence: float = Field(0.95, gt=0, lt=1, description="level of the intervals")

@@ -28,6 +28,9 @@ class Paper(Section):
     short: str = Field(description="how tables cite it")
     citation: str
     landmarks: dict[str, str] = Field({}, description="our landmark names by the paper's")
+    compared_landmarks: list[Name] = Field(
+        [], description="our landmarks that its figures are about; empty: all"
+    )
     notes: list[str] = Field([], description="what must be said when its figures are compared")
     rows: list[Row]
 

@@ -13,19 +13,25 @@ FIGURES = {
     "training_curves": ("losses and validation error of every epoch", "dataset"),
     "error_distribution": ("distribution of the errors of every method", "view set"),
     "overlays": ("true and predicted landmarks over the view sphere", "experiment"),
-    "sphere_accuracy": ("accuracy of every viewing direction", "experiment"),
     "belief_error": ("confidence against error", "experiment"),
-    "belief_sphere": ("confidence of two landmarks over the view sphere", "experiment"),
+    "sphere_accuracy": ("accuracy of every viewing direction", "grid"),
+    "belief_sphere": ("confidence of two landmarks over the view sphere", "grid"),
 }
 
 
 def figure_names(project: Project) -> list[str]:
-    """List the figures that a configuration calls for."""
+    """List the figures that a configuration calls for; maps of the view sphere need a grid of views."""
     experiments = [(e, v) for e in project.config.experiments for v in e.evaluate]
+    grids = [
+        (e, v)
+        for e, v in experiments
+        if project.datasets[e.dataset].view_sets[v].sampling.kind == "grid"
+    ]
     ends = {
         "dataset": [e.dataset for e, _ in experiments],
         "view set": [f"{e.dataset}-{v}" for e, v in experiments],
         "experiment": [f"{e.dataset}-{e.method}-{v}" for e, v in experiments],
+        "grid": [f"{e.dataset}-{e.method}-{v}" for e, v in grids],
     }
     names = [f"{kind}-{end}" for kind, (_, per) in FIGURES.items() for end in ends[per]]
     return list(dict.fromkeys(names))

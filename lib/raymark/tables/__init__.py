@@ -14,9 +14,18 @@ TABLES = {
     "landmarks": "error and detection of each landmark, per method",
     "detection": "errors of detected landmarks and accuracy per view (Bier 2018)",
     "rmse": "RMSE per landmark beside the published cells (registration-loss paper)",
+    "pck": "landmarks within a distance in px (LandmarkNet)",
+    "sdr": "landmarks within a distance in mm (appearance-context paper)",
+    "cobb": "SMAPE of Cobb angles (appearance-context paper)",
     "decoder_bias": "each decoder's error on Gaussians at known places, per output stride",
 }
-PUBLISHES = {"detection": "mre_px", "rmse": "rmse_px"}
+PUBLISHES = {
+    "detection": "mre_px",
+    "rmse": "rmse_px",
+    "pck": "pck_8_px",
+    "sdr": "sdr_2_mm",
+    "cobb": "smape",
+}
 
 
 def table_names(project: Project) -> list[str]:
@@ -34,7 +43,7 @@ def make_table(name: str, project: Project) -> Table:
         from raymark.tables.decoders import decoder_bias  # the only table that needs torch
 
         return decoder_bias()
-    from raymark.tables import accuracy, data, landmarks
+    from raymark.tables import accuracy, data, keypoints, landmarks
     from raymark.tables.results import read_results
 
     of_material = {"data": data.read_data, "cts": data.read_cts}
@@ -45,6 +54,9 @@ def make_table(name: str, project: Project) -> Table:
         "detection": accuracy.detected,
         "landmarks": landmarks.landmarks,
         "rmse": landmarks.rmse,
+        "pck": keypoints.pck,
+        "sdr": keypoints.sdr,
+        "cobb": keypoints.cobb,
     }
     if name not in of_results:
         raise InputError(f"table {name!r}", "is not known", f"Known: {', '.join(TABLES)}")

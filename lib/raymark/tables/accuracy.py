@@ -19,23 +19,9 @@ from raymark.tables.rows import (
     interval_note,
     notes_of,
     papers_with,
+    published,
 )
 from raymark.tables.table import Column, Table
-
-
-def _published(results: Results, part: Part, papers: set[str], keys: list[str]) -> dict:
-    """Return the published values beside a part, as columns published_<key> and source."""
-    nothing = {f"published_{key}": float("nan") for key in keys}
-    nothing |= {"published_diverged": False, "source": ""}
-    experiment = results.experiment(part, papers)
-    if experiment is None:
-        return nothing
-    paper = results.papers[experiment.paper]
-    row = paper.row(part.method, part.evaluated_on)
-    if row is None:
-        return nothing
-    values = {f"published_{key}": row.values.get(key, float("nan")) for key in keys}
-    return values | {"published_diverged": row.diverged, "source": paper.cited(row)}
 
 
 def methods(results: Results) -> Table:
@@ -119,7 +105,7 @@ def detected(results: Results) -> Table:
     papers = papers_with(results, "mre_px")
     keys = ["mre_px", "sd_px", "mre_mm", "sd_mm"]
     rows = [
-        _detected_row(results, part) | _published(results, part, papers, keys)
+        _detected_row(results, part) | published(results, part, papers, keys)
         for part in results.parts_of(papers)
     ]
     near = results.project.config.evaluation.accuracy_px

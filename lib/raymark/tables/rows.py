@@ -95,3 +95,18 @@ def papers_with(results: Results, key: str) -> set[str]:
 
 def notes_of(results: Results, papers: set[str]) -> list[str]:
     return [note for name in sorted(papers) for note in results.papers[name].notes]
+
+
+def published(results: Results, part: Part, papers: set[str], keys: list[str]) -> dict:
+    """Return the published values beside a part, as columns published_<key> and source."""
+    nothing = {f"published_{key}": float("nan") for key in keys}
+    nothing |= {"published_diverged": False, "source": ""}
+    experiment = results.experiment(part, papers)
+    if experiment is None:
+        return nothing
+    paper = results.papers[experiment.paper]
+    row = paper.row(part.method, part.evaluated_on)
+    if row is None:
+        return nothing
+    values = {f"published_{key}": row.values.get(key, float("nan")) for key in keys}
+    return values | {"published_diverged": row.diverged, "source": paper.cited(row)}
