@@ -1,0 +1,51 @@
+"""How far an estimated pose is from the true one.
+
+Poses are `world_to_camera` (4, 4) in mm with proper rotations, points are (n, 3) in world mm. Errors
+are taken in the camera's frame, where depth (z) is what a single X-ray shows worst.
+"""
+
+import numpy as np
+
+from raymark.geometry import project
+
+
+def rotation_error_deg(pose: np.ndarray, truth: np.ndarray) -> float:
+    """The angle in degrees of the one rotation from the true orientation to the estimated one.
+
+    From the Frobenius norm, which keeps its digits at small angles (Hartley et al. 2013, section 4).
+    """
+    distance = np.linalg.norm(pose[:3, :3] - truth[:3, :3])
+    return float(np.rad2deg(2 * np.arcsin(min(distance / np.sqrt(8), 1.0))))
+
+
+def translation_error_mm(
+    pose: np.ndarray, truth: np.ndarray, isocentre_world_mm: np.ndarray
+) -> float:
+    """The distance in mm, in the camera's frame, between the isocentre under both poses.
+
+    Of a pose's own translation column, the place of the world's origin, any error of the rotation
+    would make a long lever; at the isocentre it is what a C-arm would have to be moved by.
+    """
+    return mtre_mm(pose, truth, np.asarray(isocentre_world_mm)[None])
+
+
+def mtre_mm(pose: np.ndarray, truth: np.ndarray, points_world_mm: np.ndarray) -> float:
+    """Mean target registration error: the mean distance in mm between points under both poses.
+
+    In the camera's frame, depth included (van de Kraats et al. 2005, for 2D/3D registration).
+    """
+    motion = pose - truth
+    return float(np.linalg.norm(points_world_mm @ motion[:3, :3].T + motion[:3, 3], axis=-1).mean())
+
+
+def reprojection_error_px(
+    K: np.ndarray, pose: np.ndarray, truth: np.ndarray, points_world_mm: np.ndarray
+) -> float:
+    """The mean distance in px between points projected at both poses; NaN without points.
+
+    A point that the estimated pose puts behind the source makes it NaN.
+    """
+    if not len(points_world_mm):
+        return np.nan
+    apart_px = project(K, pose, points_world_mm) - project(K, truth, points_world_mm)
+    return float(np.linalg.norm(apart_px, axis=-1).mean())
