@@ -12,6 +12,7 @@ include: "workflow/rules/cohort.smk"
 include: "workflow/rules/render.smk"
 include: "workflow/rules/train.smk"
 include: "workflow/rules/evaluate.smk"
+include: "workflow/rules/pose.smk"
 include: "workflow/rules/report.smk"
 include: "workflow/rules/correspondence.smk"
 

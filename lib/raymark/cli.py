@@ -23,6 +23,8 @@ STEPS = {
     "train": ("train a method; resumes if it was interrupted", ["dataset", "method", "seed"]),
     "predict-views": ("predict a view set's landmarks", ["dataset", "method", "seed", "view_set"]),
     "evaluate": ("compare predictions with truth", ["dataset", "method", "seed", "view_set"]),
+    "pose": ("estimate and refine poses", ["dataset", "method", "seed", "view_set"]),
+    "capture-range": ("try from how far refinement finds back", ["dataset", "view_set"]),
     "mean-position": ("evaluate the baseline that looks at no image", ["dataset", "view_set"]),
     "correspondence-train": ("train the network that matches CT slices", []),
     "correspondence-match": ("match the test slices with their transformed copies", ["matcher"]),

@@ -247,6 +247,32 @@ class Experiment(Section):
     seeds: list[int] = Field([0], min_length=1, description="one training for each")
     evaluate: list[Name] = Field(min_length=1, description="view sets to predict")
     paper: Name | None = Field(None, description="file under config/papers to print beside ours")
+    poses: list[Name] = Field(
+        [], description="those of the evaluated view sets whose poses are estimated (docs/pose.md)"
+    )
+
+    @model_validator(mode="after")
+    def _poses_are_of_what_is_predicted(self):
+        for name in self.poses:
+            if name not in self.evaluate:
+                raise ValueError(f"poses of {name!r} need it among `evaluate`: {self.evaluate}")
+        return self
+
+
+class Pose(Section):
+    """The pose of a view from its landmarks, and its refinement against the image."""
+
+    belief_threshold: float = Field(
+        0.7, description="landmarks with a confidence above it are used"
+    )
+    least_landmarks: int = Field(6, ge=6, description="a view with fewer of them has no pose")
+    refined_views: int = Field(
+        24, ge=0, description="views of a view set whose pose is refined, evenly spread"
+    )
+    captured_mm: float = Field(2.0, gt=0, description="mTRE below which a refinement has succeeded")
+    capture_starts: int = Field(
+        10, gt=0, description="displaced starts for each row of the table of the capture range"
+    )
 
 
 class Evaluation(Section):
@@ -270,6 +296,7 @@ class Config(Section):
     methods: list[str] = Field(min_length=1, description="method files")
     experiments: list[Experiment] = Field(min_length=1, description="what to train and show")
     evaluation: Evaluation = Evaluation()
+    pose: Pose = Pose()
 
     @model_validator(mode="after")
     def _experiments_are_known(self):
@@ -365,6 +392,15 @@ class Project:
     config: Config
     datasets: dict[str, Dataset]
     methods: dict[str, Method]
+
+    def pose_places(self) -> list[dict]:
+        """List the trainings and view sets whose poses are asked for: what fills a path's pattern."""
+        return [
+            {"dataset": e.dataset, "method": e.method, "seed": seed, "view_set": view_set}
+            for e in self.config.experiments
+            for seed in e.seeds
+            for view_set in e.poses
+        ]
 
     def experiments_with(self, paper: str) -> list[Experiment]:
         return [e for e in self.config.experiments if e.paper == paper]

@@ -197,6 +197,34 @@ def evaluate(config: str, dataset: str, method: str, seed: int, view_set: str) -
     )
 
 
+def pose(config: str, dataset: str, method: str, seed: int, view_set: str) -> None:
+    from raymark.poses import estimate_poses
+
+    project = read_project(config)
+    place = {"dataset": dataset, "method": method, "seed": seed, "view_set": view_set}
+    estimate_poses(
+        layout.PREDICTIONS.format(**place),
+        _shards(project, dataset, view_set),
+        layout.VIEWS.format(dataset=dataset),
+        _dataset(project, dataset),
+        project.config.pose,
+        layout.POSES.format(**place),
+    )
+
+
+def capture_range(config: str, dataset: str, view_set: str) -> None:
+    from raymark.poses import measure_capture_range
+
+    project = read_project(config)
+    measure_capture_range(
+        _shards(project, dataset, view_set),
+        _dataset(project, dataset),
+        view_set,
+        project.config.pose,
+        layout.CAPTURE_RANGE.format(dataset=dataset, view_set=view_set),
+    )
+
+
 def mean_position(config: str, dataset: str, view_set: str) -> None:
     from raymark.evaluation import evaluate_mean_position
 

@@ -78,7 +78,13 @@ def project_of_examples(preset="demo"):
             "datasets": ["pelvis.yaml"],
             "methods": ["cpm.yaml", "unet.yaml"],
             "experiments": [
-                {"dataset": "pelvis", "method": "cpm", "evaluate": ["grid"], "paper": "bier2018"},
+                {
+                    "dataset": "pelvis",
+                    "method": "cpm",
+                    "evaluate": ["grid"],
+                    "paper": "bier2018",
+                    "poses": ["grid"],
+                },
                 {"dataset": "pelvis", "method": "unet", "evaluate": ["grid"], "paper": "pel"},
             ],
             "evaluation": {"bootstrap": 200},

@@ -23,6 +23,7 @@ from raymark.figures.landmarks import (
 )
 from raymark.figures.make import MAKERS, make_figure
 from raymark.figures.overlays import overlays, pick_views
+from raymark.figures.pose import Verified, pose_verification
 from raymark.figures.sphere import (
     belief_sphere,
     bin_edges,
@@ -61,6 +62,10 @@ def draw(kind, errors, stem):
     points = points.rename(columns={"x_true_px": "x_px", "y_true_px": "y_px"})
     if kind == "overlays":
         overlays(views, images, errors, stem)
+    elif kind == "pose_verification":
+        used_px = errors.loc[errors["detected"], ["x_px", "y_px"]].to_numpy()[:9]
+        view = Verified("view", xray(), used_px, xray(1), xray(2), (12.0, 0.8))
+        pose_verification([view, view], stem)
     elif kind == "dataset_samples":
         dataset_samples(views.assign(flip=True), images, points, stem)
     elif kind == "landmark_overview":
@@ -214,8 +219,13 @@ def test_every_kind_has_a_caption_of_its_own(template, kinds):
 
 def test_every_figure_of_a_project_can_be_made_and_is_named_once():
     names = figure_names(project_of_examples())
-    assert len(names) == len(set(names)) == 4 + 2 * 4
+    assert len(names) == len(set(names)) == 4 + 2 * 4 + 1
     assert {name.split("-")[0] for name in names} == set(FIGURES) == set(MAKERS)
+
+
+def test_no_pose_to_verify_is_drawn_too(tmp_path):
+    pose_verification([], tmp_path / "none")
+    assert (tmp_path / "none.png").stat().st_size > 1000
 
 
 def test_unknown_figures_are_refused(tmp_path):

@@ -103,7 +103,7 @@ def test_rendered_derivatives_are_those_of_the_image():
         )
         exact = scale * (ahead - behind) / (2 * size)
         error = np.linalg.norm(by_step[axis] - exact) / np.linalg.norm(exact)
-        assert error < 0.2  # the voxels blur it
+        assert error < 0.3  # the voxels blur it
 
 
 def test_a_shrunk_camera_sees_points_where_pooled_pixels_are():

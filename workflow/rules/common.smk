@@ -117,6 +117,14 @@ def shards(dataset, *view_sets):
     ]
 
 
+def cts_of(dataset, view_set):
+    """List the CTs of the subjects that a view set shows."""
+    return [
+        layout.CT.format(dataset=dataset, subject=subject)
+        for subject in subjects_of(PROJECT.datasets[dataset], view_set, SUBJECTS)
+    ]
+
+
 def view_sets_for(dataset, role):
     """List the view sets of a data set that play a role: train, validation or evaluate."""
     return [n for n, s in PROJECT.datasets[dataset].view_sets.items() if s.role == role]
@@ -219,6 +227,11 @@ def figure_inputs(wildcards):
         return [views, *shards(dataset, *view_sets_for(dataset, "train"))]
     if kind == "training_curves":
         return of_experiments(layout.LOSSES, experiments)
+    if kind == "pose_verification":
+        places = [p for p in PROJECT.pose_places() if p["dataset"] == dataset]
+        places = [p for p in places if [p["method"], p["view_set"]] == rest]
+        tables = [f.format(**p) for p in places for f in (layout.POSES, layout.PREDICTIONS)]
+        return [*tables, *shards(dataset, rest[-1]), *cts_of(dataset, rest[-1])]
     images = shards(dataset, rest[-1]) if kind == "overlays" else []
     baseline = of_experiments(layout.MEAN_POSITION, experiments)
     return [*of_experiments(layout.ERRORS, experiments), *baseline, *images]

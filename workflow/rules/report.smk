@@ -9,6 +9,7 @@ rule table:
         views=expand(layout.VIEWS, dataset=PROJECT.datasets),
         quality=every_quality_row(),
         papers=paper_files(),
+        poses=pose_table_inputs,
     output:
         expand(
             layout.TABLE,

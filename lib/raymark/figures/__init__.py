@@ -14,6 +14,7 @@ FIGURES = {
     "error_distribution": ("distribution of the errors of every method", "view set"),
     "overlays": ("true and predicted landmarks over the view sphere", "experiment"),
     "belief_error": ("confidence against error", "experiment"),
+    "pose_verification": ("X-rays beside the CT at the recovered pose", "posed"),
     "sphere_accuracy": ("accuracy of every viewing direction", "grid"),
     "belief_sphere": ("confidence of two landmarks over the view sphere", "grid"),
 }
@@ -31,6 +32,7 @@ def figure_names(project: Project) -> list[str]:
         "dataset": [e.dataset for e, _ in experiments],
         "view set": [f"{e.dataset}-{v}" for e, v in experiments],
         "experiment": [f"{e.dataset}-{e.method}-{v}" for e, v in experiments],
+        "posed": [f"{p['dataset']}-{p['method']}-{p['view_set']}" for p in project.pose_places()],
         "grid": [f"{e.dataset}-{e.method}-{v}" for e, v in grids],
     }
     names = [f"{kind}-{end}" for kind, (_, per) in FIGURES.items() for end in ends[per]]

@@ -15,8 +15,10 @@ from raymark.figures.beliefs import belief_error
 from raymark.figures.distribution import error_distribution
 from raymark.figures.landmarks import dataset_samples, landmark_overview
 from raymark.figures.overlays import overlays, pick_views
+from raymark.figures.pose import Verified, pose_verification
 from raymark.figures.sphere import belief_sphere, sphere_accuracy, steadiest_and_most_varied
 from raymark.figures.training import training_curves
+from raymark.geometry import Camera
 from raymark.seeds import generator
 from raymark.shards import Shards
 from raymark.subjects import read_subjects
@@ -24,6 +26,7 @@ from raymark.tables.results import BASELINE_TITLE, landmark_names, read_losses
 from raymark.views import read_views, shards_of_view_set
 
 SAMPLES = 24
+VERIFIED = 3
 OVERVIEW = {"AP": 0.0, "Lateral": 90.0}  # primary angle, degrees
 OVERVIEW_PX = 480
 OVERVIEW_ROOM = 2.1  # magnification, and a border
@@ -153,12 +156,53 @@ def _overview_view(planned: pd.DataFrame, primary_deg: float) -> pd.Series:
     return view
 
 
+def _pose_verification(project: Project, dataset: str, method: str, view_set: str, stem) -> None:
+    """Draw views of the first training whose pose was refined, spread over the view set."""
+    from raymark.poses import read_poses, spread
+
+    seed = next(e.seeds for e in _experiments(project, dataset, view_set) if e.method == method)[0]
+    place = {"dataset": dataset, "method": method, "seed": seed, "view_set": view_set}
+    poses = read_poses([layout.POSES.format(**place)]).set_index(["view", "stage"]).sort_index()
+    predictions = pd.read_parquet(layout.PREDICTIONS.format(**place)).set_index("view")
+    refined = poses.xs("refined", level="stage").index
+    chosen = pd.Series(spread(list(refined), VERIFIED))
+    shards, settings = _shards(project, dataset, view_set), project.datasets[dataset]
+    images = _images(shards, chosen) if len(chosen) else {}
+    verified = []
+    for view, image in images.items():
+        K = shards.small["K"][shards.views.index(view)]
+        rows = poses.loc[view].loc[["robust", "refined"]]
+        cameras = [
+            Camera(K, np.reshape(pose, (4, 4)), *image.shape) for pose in rows["world_to_camera"]
+        ]
+        seen = predictions.loc[view]
+        seen = seen[seen["confidence"] > project.config.pose.belief_threshold]
+        rendered = _rendered(settings, rows["subject"].iloc[0], cameras)
+        used_px = seen[["x_px", "y_px"]].to_numpy(float)
+        verified.append(Verified(view, image, used_px, *rendered, tuple(rows["mtre_mm"])))
+    pose_verification(verified, stem)
+
+
+def _rendered(settings: Dataset, subject: str, cameras: list[Camera]) -> list[np.ndarray]:
+    """Render a subject's CT without noise, (y, x) for each camera."""
+    from raymark.ct import read_volume
+    from raymark.rendering import Scene
+
+    quiet = settings.physics.model_copy(update={"photons_per_px": None})
+    volume = read_volume(layout.CT.format(dataset=settings.name, subject=subject))
+    settings = settings.model_copy(update={"physics": quiet})
+    scene = Scene(volume, np.zeros((0, 3)), [], [], settings)
+    noise = generator("none")
+    return [scene.detection.log_image(scene.projector.project(c), noise) for c in cameras]
+
+
 MAKERS: dict[str, Callable] = {
     "dataset_samples": _dataset_samples,
     "landmark_overview": _landmark_overview,
     "training_curves": _training_curves,
     "error_distribution": _error_distribution,
     "overlays": _overlays,
+    "pose_verification": _pose_verification,
     "sphere_accuracy": _sphere_accuracy,
     "belief_error": _belief_error,
     "belief_sphere": _belief_sphere,

@@ -17,6 +17,8 @@ TABLES = {
     "pck": "landmarks within a distance in px (LandmarkNet)",
     "sdr": "landmarks within a distance in mm (appearance-context paper)",
     "cobb": "SMAPE of Cobb angles (appearance-context paper)",
+    "pose": "errors of the poses from landmarks and of their refinement (Bier 2018)",
+    "capture_range": "from how far the refinement of a pose finds back",
     "decoder_bias": "each decoder's error on Gaussians at known places, per output stride",
 }
 PUBLISHES = {
@@ -26,6 +28,7 @@ PUBLISHES = {
     "sdr": "sdr_2_mm",
     "cobb": "smape",
 }
+OF_POSES = ("pose", "capture_range")
 
 
 def table_names(project: Project) -> list[str]:
@@ -34,7 +37,12 @@ def table_names(project: Project) -> list[str]:
 
     papers = [read_paper(name) for name in {e.paper for e in project.config.experiments} if name]
     published = {key for paper in papers for row in paper.rows for key in row.values}
-    return [name for name in TABLES if PUBLISHES.get(name) in (published | {None})]
+    posed = bool(project.pose_places())
+    return [
+        name
+        for name in TABLES
+        if PUBLISHES.get(name) in (published | {None}) and (posed or name not in OF_POSES)
+    ]
 
 
 def make_table(name: str, project: Project) -> Table:
@@ -43,10 +51,15 @@ def make_table(name: str, project: Project) -> Table:
         from raymark.tables.decoders import decoder_bias  # the only table that needs torch
 
         return decoder_bias()
-    from raymark.tables import accuracy, data, keypoints, landmarks
+    from raymark.tables import accuracy, data, keypoints, landmarks, pose
     from raymark.tables.results import read_results
 
-    of_material = {"data": data.read_data, "cts": data.read_cts}
+    of_material = {
+        "data": data.read_data,
+        "cts": data.read_cts,
+        "pose": pose.read_pose,
+        "capture_range": pose.read_capture_range,
+    }
     if name in of_material:
         return of_material[name](project)
     of_results = {

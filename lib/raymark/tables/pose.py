@@ -1,0 +1,176 @@
+"""Tables of poses: how near each stage comes, and from how far refinement finds back."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import pandas as pd
+
+from raymark import layout
+from raymark.config import Project
+from raymark.tables.results import SEEN, UNSEEN
+from raymark.tables.table import Column, Table
+
+STAGES = {
+    "closed_form": "closed form",
+    "robust": "robust",
+    "robust_same": "robust, views refined below",
+    "refined": "refined by the image",
+}
+MEASURES = {
+    "rotation_deg": ("Rotation", "°", 2),
+    "translation_mm": ("Translation", "mm", 1),
+    "reprojection_px": ("Reprojection", "px", 2),
+    "mtre_mm": ("mTRE", "mm", 1),
+}
+QUARTILES_NOTE = "Numbers are medians [lower, upper quartile] over the views that have a pose."
+
+
+def pose(project: Project, poses: pd.DataFrame) -> Table:
+    """Bier 2018, section 3.2, which gives no figures: errors of the poses, stage by stage."""
+    keys = ["dataset", "view_set", "seen_in_training", "method"]
+    rows = [
+        _pose_row(project, names, stage, part)
+        for names, group in sorted(poses.groupby(keys, sort=True), key=_order(project))
+        for stage, part in _stages(group)
+    ]
+    columns = [
+        *_what(),
+        Column("method_title", "Method"),
+        Column("stage_title", "Stage"),
+        Column("views", "Views", digits=0),
+        Column("share", "With a pose", "%", 1, 100),
+        Column("landmarks", "Landmarks used", digits=0),
+        *(Column(k, *how, interval=True, best="min") for k, how in MEASURES.items()),
+    ]
+    settings = project.config.pose
+    notes = [
+        QUARTILES_NOTE,
+        f"Pairs: landmarks with a belief above {settings.belief_threshold:g}, at least "
+        f"{settings.least_landmarks} of them (Bier 2018); else a view has no pose.",
+        "Rotation: angle between the estimated and the true orientation. Translation: displacement "
+        "of the isocentre in the camera's frame. Reprojection: mean distance of the visible "
+        "landmarks projected at both poses. mTRE: mean displacement of all landmarks in the "
+        "camera's frame, depth included.",
+        f"Refined: at most {settings.refined_views} views of a view set, evenly spread over those "
+        "with a robust pose, against DRRs of the patient's own CT. The row above it shows the same "
+        "views before.",
+    ]
+    groups = ("dataset", "view_set", "evaluated_on", "method", "same_views")
+    return Table("Pose of the X-ray", pd.DataFrame(rows), columns, _label(project), notes, groups)
+
+
+def capture_range(project: Project, starts: pd.DataFrame) -> Table:
+    """How often refinement ends near the truth, by how far from it it started."""
+    limit = project.config.pose.captured_mm
+    rows = []
+    for (dataset, view_set, low, high), part in starts.groupby(
+        ["dataset", "view_set", "from_mm", "to_mm"], sort=True
+    ):
+        rows.append(
+            {
+                "dataset": dataset,
+                "dataset_title": project.datasets[dataset].title,
+                "view_set": view_set,
+                "start": f"{low:g} to {high:g}",
+                "starts": len(part),
+                "captured": float((part["mtre_mm"] < limit).mean()),
+                **_quartiles("mtre_mm", part["mtre_mm"]),
+            }
+        )
+    columns = [
+        *_what()[:2],
+        Column("start", "mTRE at the start", "mm"),
+        Column("starts", "Starts", digits=0),
+        Column("captured", f"Ends below {limit:g} mm", "%", 0, 100),
+        Column("mtre_mm", "mTRE at the end", "mm", 2, interval=True),
+    ]
+    notes = [
+        "Starts: true poses turned and shifted in random directions, a degree as likely as a "
+        "millimetre. No landmark detector takes part.",
+        QUARTILES_NOTE.replace("views that have a pose", "starts"),
+        "The X-rays are rendered from the same CT that they are registered to, by another "
+        "projector, with a spectrum and noise; real X-rays are harder.",
+    ]
+    title = "Capture range of the refinement"
+    return Table(
+        title, pd.DataFrame(rows), columns, _label(project), notes, ("dataset", "view_set")
+    )
+
+
+def read_pose(project: Project) -> Table:
+    """Make the table of poses from what the workflow wrote."""
+    from raymark.poses import read_poses
+
+    return pose(
+        project, read_poses(sorted({layout.POSES.format(**p) for p in project.pose_places()}))
+    )
+
+
+def read_capture_range(project: Project) -> Table:
+    """Make the table of the capture range from what the workflow wrote."""
+    from raymark.poses import CAPTURE_SCHEMA, read_poses
+
+    paths = {layout.CAPTURE_RANGE.format(**p) for p in project.pose_places()}
+    return capture_range(project, read_poses(sorted(paths), CAPTURE_SCHEMA))
+
+
+def _stages(group: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
+    """Yield the rows of each stage, and those of the robust one on the views that were refined."""
+    refined = group[group["stage"] == "refined"]
+    solved = group[group["stage"] == "robust"]
+    yield "closed_form", group[group["stage"] == "closed_form"]
+    yield "robust", solved
+    if len(refined):
+        same = pd.MultiIndex.from_frame(refined[["seed", "view"]])
+        yield "robust_same", solved[pd.MultiIndex.from_frame(solved[["seed", "view"]]).isin(same)]
+        yield "refined", refined
+
+
+def _pose_row(project: Project, names: tuple, stage: str, part: pd.DataFrame) -> dict:
+    dataset, view_set, seen, method = names
+    found = part[part["reason"] == ""]
+    row = {
+        "dataset": dataset,
+        "dataset_title": project.datasets[dataset].title,
+        "view_set": view_set,
+        "evaluated_on": SEEN if seen else UNSEEN,
+        "method": method,
+        "method_title": project.methods[method].title,
+        "stage": stage,
+        "stage_title": STAGES[stage],
+        "same_views": stage in ("robust_same", "refined"),
+        "views": len(part),
+        "share": len(found) / len(part) if len(part) else np.nan,
+        "landmarks": found["landmarks"].median(),
+    }
+    for key in MEASURES:
+        row |= _quartiles(key, found[key])
+    return row
+
+
+def _quartiles(key: str, values: pd.Series) -> dict[str, float]:
+    known = values.dropna()
+    low, middle, high = known.quantile([0.25, 0.5, 0.75]) if len(known) else [np.nan] * 3
+    return {key: middle, f"{key}_low": low, f"{key}_high": high}
+
+
+def _order(project: Project):
+    datasets, methods = list(project.datasets), list(project.methods)
+    return lambda item: (
+        datasets.index(item[0][0]),
+        list(project.datasets[item[0][0]].view_sets).index(item[0][1]),
+        not item[0][2],
+        methods.index(item[0][3]),
+    )
+
+
+def _what() -> list[Column]:
+    return [
+        Column("dataset_title", "Data set"),
+        Column("view_set", "View set"),
+        Column("evaluated_on", "Evaluated on"),
+    ]
+
+
+def _label(project: Project) -> str:
+    return "demo scale" if project.config.preset == "demo" else ""

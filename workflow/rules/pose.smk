@@ -1,0 +1,61 @@
+# Poses from predicted landmarks, and from how far their refinement finds back.
+
+
+def pose_table_inputs(wildcards):
+    pattern = {"pose": layout.POSES, "capture_range": layout.CAPTURE_RANGE}
+    if wildcards.table not in pattern:
+        return []
+    places = PROJECT.pose_places()
+    return sorted({pattern[wildcards.table].format(**place) for place in places})
+
+
+rule pose:
+    input:
+        predictions=layout.PREDICTIONS,
+        shards=lambda wildcards: shards(wildcards.dataset, wildcards.view_set),
+        views=layout.VIEWS,
+        cts=lambda wildcards: cts_of(wildcards.dataset, wildcards.view_set),
+    output:
+        layout.POSES,
+    log:
+        "logs/pose/{dataset}/{method}/{seed}/{view_set}.log",
+    benchmark:
+        "results/benchmarks/pose/{dataset}/{method}/{seed}/{view_set}.tsv"
+    conda:
+        "../../envs/environment.yaml"
+    threads: 2
+    resources:
+        mem_mb=lambda wildcards, attempt: 4000 * attempt,
+    params:
+        config=dataset_config("physics"),
+        settings=PROJECT.config.pose.model_dump_json(
+            exclude={"captured_mm", "capture_starts"}
+        ),
+        code=code_digest("raymark.poses"),
+    shell:
+        "python -m raymark pose {wildcards.dataset} {wildcards.method} {wildcards.seed}"
+        " {wildcards.view_set} --threads {threads} > {log} 2>&1"
+
+
+rule capture_range:
+    input:
+        shards=lambda wildcards: shards(wildcards.dataset, wildcards.view_set),
+        cts=lambda wildcards: cts_of(wildcards.dataset, wildcards.view_set),
+    output:
+        layout.CAPTURE_RANGE,
+    log:
+        "logs/capture_range/{dataset}/{view_set}.log",
+    benchmark:
+        "results/benchmarks/capture_range/{dataset}/{view_set}.tsv"
+    conda:
+        "../../envs/environment.yaml"
+    threads: 2
+    resources:
+        mem_mb=lambda wildcards, attempt: 4000 * attempt,
+    params:
+        config=dataset_config("physics"),
+        starts=PROJECT.config.pose.capture_starts,
+        code=code_digest("raymark.poses"),
+    shell:
+        "python -m raymark capture-range {wildcards.dataset} {wildcards.view_set}"
+        " --threads {threads} > {log} 2>&1"
