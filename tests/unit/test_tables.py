@@ -329,7 +329,8 @@ def test_tables_of_a_paper_are_made_only_where_it_is_compared():
     without = project.config.model_copy(
         update={
             "experiments": [
-                e.model_copy(update={"paper": None, "poses": []}) for e in project.config.experiments
+                e.model_copy(update={"paper": None, "poses": []})
+                for e in project.config.experiments
             ]
         }
     )
