@@ -167,4 +167,5 @@ start_munge
 alive slurmctld || /usr/sbin/slurmctld
 for node in n1 n2; do alive slurmd-$node || /usr/sbin/slurmd -N $node; done
 wait_for nodes_are_ready || { sinfo -N -l; sinfo -R; exit 1; }
-echo "Slurm runs: $(sinfo -h -o '%P %D nodes %G' | tr '\n' ' ')${accounting:+with accounting}; ends with stop-slurm.sh $folder"
+echo "Slurm $(sinfo -V | cut -d' ' -f2) runs${accounting:+ with accounting}:" \
+    "$(sinfo -h -p cpu -N -o '%N %c cores %G' | paste -sd';'); stop-slurm.sh $folder ends it"
