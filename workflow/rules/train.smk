@@ -18,7 +18,7 @@ rule train:
     threads: method_threads
     resources:
         gpu=1,
-        mem_mb=lambda wildcards, attempt: 6000 * attempt,
+        mem_mb=memory(6000),
         runtime=lambda wildcards, attempt: 1440 * attempt,
     params:
         config=method_config,
@@ -41,7 +41,7 @@ rule predict:
     threads: method_threads
     resources:
         gpu=1,
-        mem_mb=lambda wildcards, attempt: 4000 * attempt,
+        mem_mb=memory(4000),
     params:
         code=lambda wildcards: code_digest(
             "raymark.prediction",
