@@ -4,9 +4,17 @@ import json
 from pathlib import Path
 
 from raymark.config import Config, Dataset, Method, Section
+from raymark.correspondence.config import Correspondence
 from raymark.files import atomic
+from raymark.settings2d import Import2d
 
-FILES = {"config": Config, "dataset": Dataset, "method": Method}
+FILES = {
+    "config": Config,
+    "dataset": Dataset,
+    "method": Method,
+    "correspondence": Correspondence,
+    "import": Import2d,
+}
 
 INTRODUCTION = """# Configuration
 
@@ -14,7 +22,7 @@ INTRODUCTION = """# Configuration
 Snakemake any other main file with `--configfile`, and its values are laid over these. A data set or
 method file may carry `presets`: named overrides that the main file's `preset` chooses.
 
-The tables below are made from `lib/raymark/config.py` by `make schemas`; the same command writes the
+The tables below are made from the models in `lib/raymark/` by `make schemas`; the same command writes the
 JSON schemas in `workflow/schemas/`. Unknown keys are refused before any job starts.
 """
 

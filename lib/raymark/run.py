@@ -114,6 +114,7 @@ class Run:
         groups = self._groups(len(samples), epoch)
         start, waited, images, sums = time.perf_counter(), 0.0, 0, {}
         self.network.train()
+        torch.manual_seed(seed_of("dropout", self.seed, epoch, self.fabric.global_rank))
         source = batches(samples, groups, self.fabric.device)
         shown = track(groups, f"epoch {epoch}", console=console, transient=True,
                       disable=not console.is_terminal)  # fmt: skip

@@ -43,8 +43,12 @@ def test_every_method_learns_a_few_images_to_two_px(name, tmp_path):
     assert losses.validation_rmse_px.iloc[0] > 5.0
 
 
-def test_an_interrupted_run_resumes_to_the_same_bytes(tmp_path):
-    recipe = method(epochs=4, augmentation=AUGMENTATION, schedule="cosine", gradient_clip=10.0)
+@pytest.mark.parametrize("module", ["cpm", "scn"])  # scn has dropout
+def test_an_interrupted_run_resumes_to_the_same_bytes(module, tmp_path):
+    settings = {"augmentation": AUGMENTATION, "schedule": "cosine", "gradient_clip": 10.0}
+    recipe = method(module, epochs=4, **settings)
+    if module == "scn":
+        recipe = recipe.model_copy(update={"network": recipe.network | {"dropout": 0.5}})
     whole = train(recipe, Blobs(10), Blobs(4, seed=1), tmp_path / "whole", 3)
     # Three batches an epoch: the storage fails in the middle of the third epoch.
     with pytest.raises(OSError, match="the disk is gone"):
