@@ -5,6 +5,7 @@ it stays when that process dies: nothing has to be switched on before the run.
 """
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -60,8 +61,7 @@ def read_run(path: str | Path) -> Run:
     """Read a log of Snakemake, complete or still growing."""
     run = Run(Path(path))
     job, in_table = Job("", None), False
-    for line in run.log.read_text(encoding="utf-8", errors="replace").splitlines():
-        text = line.strip()
+    for text in _own_lines(run.log.read_text(encoding="utf-8", errors="replace")):
         if match := TIME.match(text):
             run.last = datetime.strptime(match[1], "%a %b %d %H:%M:%S %Y")
             run.start = run.start or run.last
@@ -84,18 +84,32 @@ def read_run(path: str | Path) -> Run:
     return run
 
 
+def _own_lines(text: str) -> Iterator[str]:
+    """Yield the lines of a log without the logs of jobs shown in it, which may be Snakemake's too."""
+    shown, fence = False, ""
+    for line in map(str.strip, text.splitlines()):
+        if shown:  # the same line of = opens and closes
+            shown, fence = line != fence, fence or line
+        elif re.fullmatch("Logfile .+:", line):
+            shown, fence = True, ""
+        else:
+            yield line
+
+
 def _take(run: Run, job: Job, key: str, value: str) -> None:
     """Put a field of a job's block where it belongs; the job's number comes among them."""
     match key:
         case "jobid":
-            known = run.jobs.get(int(value))
-            if known and job.state == "failed":
-                job.wildcards = known.wildcards  # an error's block does not repeat them
+            if known := run.jobs.get(int(value)):  # an error's block does not repeat everything
+                job.wildcards, job.input = known.wildcards, job.input or known.input
             run.jobs[int(value)] = job
         case "input":
             job.input = value.split(", ")
         case "log":
-            job.log = Path(value.split(" (check")[0].split(", ")[0])
+            folder = (
+                run.log.parent.parent.parent
+            )  # where the workflow runs: .snakemake/log lies in it
+            job.log = folder / value.split(" (check")[0].split(", ")[0]
         case "wildcards":
             job.wildcards = value
 
