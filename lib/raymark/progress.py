@@ -116,12 +116,12 @@ def _take(run: Run, job: Job, key: str, value: str) -> None:
 
 def progress(run: Run, now: datetime) -> str:
     """Tell what is done, what runs since when with the last line of its log, and what is left."""
-    lines = [f"{'rule':<20}{'jobs':>8}{'done':>8}{'running':>9}{'failed':>8}{'left':>8}"]
+    lines = [f"{'rule':<24}{'jobs':>8}{'done':>8}{'running':>9}{'failed':>8}{'left':>8}"]
     for rule, planned in run.planned.items():
         states = [job.state for job in run.jobs.values() if rule in (job.rule, "total")]
         done, running, failed = (states.count(state) for state in ("done", "running", "failed"))
         left = planned - len(states)
-        lines.append(f"{rule:<20}{planned:>8}{done:>8}{running:>9}{failed:>8}{left:>8}")
+        lines.append(f"{rule:<24}{planned:>8}{done:>8}{running:>9}{failed:>8}{left:>8}")
     if run.start:
         state = "ended" if run.ended else "last heard of"
         lines.append(f"started {_ago(run.start, now)}, {state} {_ago(run.last, now)}: {run.log}")

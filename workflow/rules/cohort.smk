@@ -40,6 +40,12 @@ rule views:
         "logs/views/{dataset}.log",
     conda:
         "../../envs/environment.yaml"
+    resources:
+        mem_mb=memory(1000, mb_per_million_views=2000),
+        runtime=lambda wildcards, attempt: (
+            10 + view_total(wildcards.dataset) // 300_000
+        )
+        * attempt,
     params:
         config=dataset_config("view_sets", "cohort", "subjects", "views_per_shard"),
         seed=PROJECT.config.seed,

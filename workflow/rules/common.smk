@@ -4,6 +4,7 @@
 import json
 import os
 import sys
+from functools import cache
 from pathlib import Path
 
 from raymark import layout
@@ -18,7 +19,7 @@ from raymark.provenance import code_digest, text_digest
 from raymark.sources import read_sources
 from raymark.tables import PUBLISHES, table_names
 from raymark.subjects import parent_of, read_subjects, virtual_subjects
-from raymark.views import shards_of_view_set, subjects_of
+from raymark.views import shards_of_view_set, subjects_of, view_count
 
 try:
     PROJECT = project_of(config, " + ".join(map(str, workflow.configfiles)))
@@ -60,11 +61,13 @@ wildcard_constraints:
     shard=r"\d+",
 
 
-def memory(base_mb, **mb_per_input_mb):
-    """Ask for a base and for MB per MB of the named inputs; twice as much at each new attempt."""
+def memory(base_mb, mb_per_million_views=0, **mb_per_input_mb):
+    """Ask for a base and more by the table of views and the MB of named inputs; double at retries."""
 
     def of(wildcards, input, attempt):
         parts = [mb * size_mb(getattr(input, n)) for n, mb in mb_per_input_mb.items()]
+        if mb_per_million_views:
+            parts.append(mb_per_million_views * view_total(wildcards.dataset) / 1e6)
         return round(base_mb + sum(parts)) * 2 ** (attempt - 1)
 
     return of
@@ -74,6 +77,13 @@ def size_mb(path):
     """Return the size of a file or of all in a folder, such as a series of DICOM files."""
     files = Path(path).rglob("*") if os.path.isdir(path) else [path]
     return sum(map(os.path.getsize, files)) / 1e6
+
+
+@cache
+def view_total(dataset):
+    """Count the views of a data set, all its sets together."""
+    settings = PROJECT.datasets[dataset]
+    return sum(view_count(settings, name, SUBJECTS) for name in settings.view_sets)
 
 
 def dataset_config(*sections):
@@ -230,7 +240,9 @@ def figure_inputs(wildcards):
     if kind == "pose_verification":
         places = [p for p in PROJECT.pose_places() if p["dataset"] == dataset]
         places = [p for p in places if [p["method"], p["view_set"]] == rest]
-        tables = [f.format(**p) for p in places for f in (layout.POSES, layout.PREDICTIONS)]
+        tables = [
+            f.format(**p) for p in places for f in (layout.POSES, layout.PREDICTIONS)
+        ]
         return [*tables, *shards(dataset, rest[-1]), *cts_of(dataset, rest[-1])]
     images = shards(dataset, rest[-1]) if kind == "overlays" else []
     baseline = of_experiments(layout.MEAN_POSITION, experiments)

@@ -6,10 +6,10 @@ rule fetch:
         layout.SOURCE,
     log:
         "logs/fetch/{source}/{file}.log",
-    localrule: True  # a cluster's nodes may have no way to the internet
     wildcard_constraints:
         source="|".join(SOURCES),
         file="[^/]+",
+    localrule: True  # a cluster's nodes may have no way to the internet
     conda:
         "../../envs/environment.yaml"
     params:
