@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 import torch
 from lightning.fabric import Fabric
-from lightning.fabric.plugins.environments import LightningEnvironment
+from lightning.fabric.plugins.environments import LightningEnvironment, SLURMEnvironment
 from rich.console import Console
 
 from raymark.config import Method
@@ -39,7 +39,7 @@ def train(
     """Train `method` and return the path of its model file; `losses.csv` lies beside it.
 
     `devices` is a number of GPUs (of processes, on a machine without) or "auto"; each takes its part
-    of every batch. `start_from` is the model file of the method that the configuration's own
+    of every batch. Where `srun` started several processes, these are the devices instead. `start_from` is the model file of the method that the configuration's own
     `start_from` names. A run that was interrupted goes on after its last whole epoch, unless
     configuration, code, data, seed or first model have changed since. A loss that is not finite ends
     the training; that is a result, recorded as `diverged` with its reason, as is an RMSE that stayed
@@ -52,16 +52,31 @@ def train(
         problem = f"{len(training)} views to train on, {len(validation)} to validate on"
         raise InputError(f"method {method.name}", problem, "Give the data set view sets of both")
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # lets cuBLAS be deterministic
-    count = max(torch.cuda.device_count(), 1) if devices == "auto" else int(devices)
-    fabric = Fabric(
-        accelerator="cuda" if torch.cuda.is_available() else "cpu",
-        devices=count,
-        strategy="ddp_spawn" if count > 1 else "auto",
-        precision=method.training.precision,
-        plugins=LightningEnvironment(),  # the batch system that started us is not asked
-    )
+    fabric = _fabric(method.training.precision, devices)
     fabric.launch(_train, method, training, validation, Path(out_dir), seed, start_from)
     return Path(out_dir) / "model.safetensors"
+
+
+def _fabric(precision: str, devices: int | str) -> Fabric:
+    """Return Fabric over the devices of this machine, or over what `srun` started us on."""
+    accelerator = "cuda" if torch.cuda.is_available() else "cpu"
+    if int(os.environ.get("SLURM_NTASKS", 1)) > 1:  # one process per device, on one node or more
+        return Fabric(
+            accelerator=accelerator,
+            devices=int(os.environ["SLURM_NTASKS_PER_NODE"]),
+            num_nodes=int(os.environ["SLURM_NNODES"]),
+            strategy="ddp",
+            precision=precision,
+            plugins=SLURMEnvironment(auto_requeue=False),
+        )
+    count = max(torch.cuda.device_count(), 1) if devices == "auto" else int(devices)
+    return Fabric(
+        accelerator=accelerator,
+        devices=count,
+        strategy="ddp_spawn" if count > 1 else "auto",
+        precision=precision,
+        plugins=LightningEnvironment(),  # a batch job of one task is like a machine of its own
+    )
 
 
 def _train(

@@ -1,5 +1,8 @@
 import json
 import math
+import os
+import subprocess
+import sys
 
 import numpy as np
 import pandas as pd
@@ -214,10 +217,38 @@ def test_two_processes_agree_with_one(tmp_path):
     recipe = method(epochs=1, batch=4)
     single = train(recipe, Blobs(8), Blobs(4), tmp_path / "one", 0, devices=1)
     double = train(recipe, Blobs(8), Blobs(4), tmp_path / "two", 0, devices=2)
-    first, second = (read_tensors(path)[1] for path in (single, double))
+    agree(single, double)
+
+
+def test_processes_that_srun_started_agree_with_one(tmp_path):
+    single = train(method(epochs=1, batch=4), Blobs(8), Blobs(4), tmp_path / "one", 0, devices=1)
+    script = (
+        "from tests.unit.training_examples import Blobs, method\n"
+        "from raymark.training import train\n"
+        f"train(method(epochs=1, batch=4), Blobs(8), Blobs(4), {str(tmp_path / 'two')!r}, 0)\n"
+    )
+    task = {
+        "SLURM_NTASKS": "2", "SLURM_NTASKS_PER_NODE": "2", "SLURM_NNODES": "1",
+        "SLURM_NODEID": "0", "SLURM_JOB_ID": str(os.getpid()), "MASTER_ADDR": "127.0.0.1",
+    }  # fmt: skip
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("SLURM_")} | task
+    tasks = [
+        subprocess.Popen(
+            [sys.executable, "-c", script],
+            env=environment | {"SLURM_PROCID": str(rank), "SLURM_LOCALID": str(rank)},
+        )
+        for rank in range(2)
+    ]
+    assert [running.wait(timeout=240) for running in tasks] == [0, 0]
+    agree(single, tmp_path / "two/model.safetensors")
+
+
+def agree(first_path, second_path):
+    """Rounding apart: gradients are added in another order."""
+    first, second = (read_tensors(path)[1] for path in (first_path, second_path))
     for name, weight in first.items():
         assert torch.allclose(weight, second[name], atol=2e-3), name
-    first, second = (pd.read_csv(p.parent / "losses.csv") for p in (single, double))
+    first, second = (pd.read_csv(p.parent / "losses.csv") for p in (first_path, second_path))
     assert second.train_loss.tolist() == pytest.approx(first.train_loss.tolist(), rel=1e-3)
     assert second.validation_loss.tolist() == pytest.approx(
         first.validation_loss.tolist(), rel=1e-2

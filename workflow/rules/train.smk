@@ -23,8 +23,10 @@ rule train:
     params:
         config=method_config,
         code=method_code,
+        # A profile may give `mpi: srun` with `nodes` and `tasks_per_node`: a process per GPU.
+        launcher=lambda wildcards, resources: resources.get("mpi", ""),
     shell:
-        "python -m raymark train {wildcards.dataset} {wildcards.method} {wildcards.seed}"
+        "{params.launcher} python -m raymark train {wildcards.dataset} {wildcards.method} {wildcards.seed}"
         " > {log} 2>&1"
 
 
