@@ -21,8 +21,9 @@ from raymark.physics import MATERIALS, densities_from_hu, mass_attenuation, spec
 from raymark.pose import moved, project_with_jacobian
 from raymark.render.trilinear import Trilinear
 
-LEVELS = ((12.0, 12), (6.0, 12), (3.0, 8))  # px and voxels in mm at the patient, renderings
+LEVELS = ((12.0, 12), (6.0, 12), (3.0, 10))  # px and voxels in mm at the patient, renderings
 HIGHEST_HU = 1500  # metal counts as dense bone: its shadow is far from linear
+LONGEST = 3.0  # Gauss–Newton steps at once
 CONVERGED_PX = 2e-3  # level px by which a step moves the landmarks
 
 
@@ -104,18 +105,24 @@ class _Fit:
         self.truth = normalised(truth * self.weight_yx)
 
     def improved(self, pose: np.ndarray, renderings: int) -> np.ndarray:
-        """Return a pose no less similar, found with so many renderings at most."""
-        damping, unit = 0.01, self._units(pose)
+        """Return a pose no less similar, found with so many renderings at most.
+
+        Noise makes Gauss–Newton think that depth is better known than it is, and its steps too
+        short; those that succeed are lengthened.
+        """
+        damping, length, unit = 1e-3, 1.0, self._units(pose)
         residual, by_unit = self._compared(pose, unit)
         for _ in range(renderings - 1):
             normal = by_unit.T @ by_unit
             normal += damping * np.trace(normal) / 6 * np.eye(6)
             step = np.linalg.solve(normal, by_unit.T @ residual)
-            trial = moved(pose, unit @ step, self.points)
+            trial = moved(pose, length * unit @ step, self.points)
             trial_residual, trial_by_unit = self._compared(trial, unit)
             if trial_residual @ trial_residual < residual @ residual:
                 pose, residual, by_unit = trial, trial_residual, trial_by_unit
-                damping = max(damping / 10, 1e-5)
+                damping, length = max(damping / 10, 1e-5), min(1.5 * length, LONGEST)
+            elif length > 1:
+                length = 1.0
             else:
                 damping *= 10
             if np.linalg.norm(step) < CONVERGED_PX:

@@ -243,7 +243,7 @@ def figure_inputs(wildcards):
         tables = [
             f.format(**p) for p in places for f in (layout.POSES, layout.PREDICTIONS)
         ]
-        return [*tables, *shards(dataset, rest[-1]), *cts_of(dataset, rest[-1])]
+        return [views, *tables, *shards(dataset, rest[-1]), *cts_of(dataset, rest[-1])]
     images = shards(dataset, rest[-1]) if kind == "overlays" else []
     baseline = of_experiments(layout.MEAN_POSITION, experiments)
     return [*of_experiments(layout.ERRORS, experiments), *baseline, *images]

@@ -17,6 +17,7 @@ from raymark.figures.landmarks import dataset_samples, landmark_overview
 from raymark.figures.overlays import overlays, pick_views
 from raymark.figures.pose import Verified, pose_verification
 from raymark.figures.sphere import belief_sphere, sphere_accuracy, steadiest_and_most_varied
+from raymark.figures.style import cran_caud, rao_lao
 from raymark.figures.training import training_curves
 from raymark.geometry import Camera
 from raymark.seeds import generator
@@ -164,7 +165,8 @@ def _pose_verification(project: Project, dataset: str, method: str, view_set: st
     place = {"dataset": dataset, "method": method, "seed": seed, "view_set": view_set}
     poses = read_poses([layout.POSES.format(**place)]).set_index(["view", "stage"]).sort_index()
     predictions = pd.read_parquet(layout.PREDICTIONS.format(**place)).set_index("view")
-    refined = poses.xs("refined", level="stage").index
+    views = read_views(layout.VIEWS.format(dataset=dataset)).set_index("view")
+    refined = poses.xs("refined", level="stage").index if "refined" in poses.index.levels[1] else []
     chosen = pd.Series(spread(list(refined), VERIFIED))
     shards, settings = _shards(project, dataset, view_set), project.datasets[dataset]
     images = _images(shards, chosen) if len(chosen) else {}
@@ -179,7 +181,9 @@ def _pose_verification(project: Project, dataset: str, method: str, view_set: st
         seen = seen[seen["confidence"] > project.config.pose.belief_threshold]
         rendered = _rendered(settings, rows["subject"].iloc[0], cameras)
         used_px = seen[["x_px", "y_px"]].to_numpy(float)
-        verified.append(Verified(view, image, used_px, *rendered, tuple(rows["mtre_mm"])))
+        plan = views.loc[view]
+        title = f"{rao_lao(plan['primary_deg'])}, {cran_caud(plan['secondary_deg'])}"
+        verified.append(Verified(title, image, used_px, *rendered, tuple(rows["mtre_mm"])))
     pose_verification(verified, stem)
 
 

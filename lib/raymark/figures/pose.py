@@ -13,8 +13,8 @@ from scipy.ndimage import gaussian_gradient_magnitude, gaussian_laplace
 from raymark.figures.overlays import DARK
 from raymark.figures.style import DOUBLE_IN, ORANGE, SKY, VERMILION, figure, show_xray
 
-EDGE_PX = 1.2  # scale of the edges drawn, px of an image 160 wide
-STRONG = 75  # percentile of the gradient from which an edge is drawn
+EDGE_PX = 1.6  # scale of the edges drawn, px of an image 160 wide
+STRONG = 82  # percentile of the gradient from which an edge is drawn
 USED = {"ls": "", "marker": "o", "color": VERMILION, "mec": "white", "mew": 0.3, "ms": 2.6}
 LINES = {"landmarks": ORANGE, "refined": SKY}
 
