@@ -1,0 +1,78 @@
+"""Tables of papers 3 and 4: shares within a distance against plain pandas, angles against known tilts."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from raymark.metrics.cobb import corner_names
+from raymark.papers import Paper
+from raymark.tables import keypoints
+from raymark.tables.results import SEEN, Results
+from tests.unit.evaluation_examples import LANDMARKS, METHODS, errors_of, project_of_examples
+from tests.unit.test_cobb import spine
+
+SPINE = corner_names(["t1", "t2", "t3"])
+
+
+def results_of(values, errors=None, names=LANDMARKS, compared=()):
+    """Results of which the pose machine is compared with a paper of these values."""
+    row = {"method": "cpm", "title": "-", "evaluated_on": SEEN, "source": "Table 9"}
+    paper = Paper.model_validate(
+        {"name": "bier2018", "short": "P", "citation": "-", "compared_landmarks": list(compared),
+         "rows": [row | {"values": values}]}
+    )  # fmt: skip
+    if errors is None:
+        errors = pd.concat([errors_of(method) for method in METHODS], ignore_index=True)
+    return Results(
+        project_of_examples(), errors, {"pelvis": names}, frozenset(),
+        {"bier2018": paper, "pel": replace_rows(paper)},
+    )  # fmt: skip
+
+
+def replace_rows(paper):
+    return paper.model_copy(update={"name": "pel", "rows": []})
+
+
+def test_pck_is_told_for_all_and_for_the_compared_landmarks():
+    published = {"pck_8_px": 0.9895, "mean_px": 0.98}
+    frame = keypoints.pck(results_of(published, compared=["sacrum"])).frame
+    rows = frame[frame["method"] == "cpm"].set_index("landmarks")
+    table = errors_of("cpm")
+    for what, part in (("all", table), ("sacrum", table[table["landmark"] == "sacrum"])):
+        seen = part[part["visible"]]
+        for px in (4, 6, 8, 10, 12):
+            right = seen["detected"] & (seen["error_px"] <= px)
+            assert rows.loc[what, f"pck_{px}_px"] == pytest.approx(right.mean())
+        assert rows.loc[what, "mean_px"] == pytest.approx(seen["error_px"].mean())
+    assert rows.loc["sacrum", "published_pck_8_px"] == 0.9895
+    assert np.isnan(rows.loc["all", "published_pck_8_px"])
+
+
+def test_sdr_counts_mm_of_the_patient_and_shows_what_was_published():
+    table = keypoints.sdr(results_of({"sdr_2_mm": 0.392, "sdr_4_mm": 0.739}))
+    row = table.frame.set_index("method").loc["cpm"]
+    seen = errors_of("cpm").query("visible")
+    assert row["sdr_2_mm"] == pytest.approx((seen["error_isocentre_mm"] <= 2).mean())
+    assert row["published_sdr_4_mm"] == 0.739
+    headings = [column.heading for column in table.columns]
+    assert "SDR 2 mm (%)" in headings
+    assert "SDR 3 mm (%)" not in headings  # nobody published it
+
+
+def spine_errors(tilts_deg, found_deg):
+    """The pose machine sees spines of `found_deg` where they are `tilts_deg`."""
+    table = errors_of("cpm", landmarks=SPINE)
+    views = table["view"].nunique()
+    for columns, tilts in ((("x_true_px", "y_true_px"), tilts_deg), (("x_px", "y_px"), found_deg)):
+        table[list(columns)] = np.tile(spine(tilts).reshape(-1, 2), (views, 1))
+    return table.assign(visible=True)
+
+
+def test_cobb_angles_of_known_spines():
+    true, found = (-10, 0, 20), (-10, 0, 10)  # 30 and 20 degrees; no second curve
+    frame = keypoints.cobb(results_of({"smape": 0.1585}, spine_errors(true, found), SPINE)).frame
+    row = frame.set_index("method").loc["cpm"]
+    assert row["smape"] == pytest.approx(10 / 50)
+    assert row["mt_deg_error"] == pytest.approx(10)
+    assert row["largest_deg"] == pytest.approx(30)
+    assert row["published_smape"] == 0.1585
