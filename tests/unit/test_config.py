@@ -34,7 +34,7 @@ def test_every_key_is_described():
     for model in FILES.values():
         for name, section in model.model_json_schema()["$defs"].items():
             for key, field in section.get("properties", {}).items():
-                described = "description" in field or "$ref" in field or key in ("kind",)
+                described = "description" in field or "$ref" in field or key in ("kind", "layout")
                 assert described, f"{name}.{key}"
 
 
