@@ -65,7 +65,9 @@ def evaluate(
         predictions = pd.read_parquet(predictions_path)
     except (OSError, pa.ArrowException) as error:
         problem = f"is not a table of predictions ({error})"
-        raise InputError(predictions_path, problem, "Make it again with raymark predict-views") from None
+        raise InputError(
+            predictions_path, problem, "Make it again with raymark predict-views"
+        ) from None
     table = errors_table(
         predictions,
         truth_of(shards),

@@ -125,9 +125,9 @@ def render(config: str, dataset: str, view_set: str, subject: str, shard: int) -
 
     settings = _dataset(read_project(config), dataset)
     names, pairs = _landmark_names(settings)
-    table = read_views(layout.VIEWS.format(dataset=dataset))
-    mine = (table.view_set == view_set) & (table.subject == subject) & (table.shard == shard)
-    if not mine.any():
+    place = {"view_set": view_set, "subject": subject, "shard": shard}
+    table = read_views(layout.VIEWS.format(dataset=dataset), **place)
+    if table.empty:
         raise InputError(
             f"shard {shard} of {dataset}, {view_set}, {subject}",
             "has no views",
@@ -135,17 +135,15 @@ def render(config: str, dataset: str, view_set: str, subject: str, shard: int) -
         )
     ct = layout.CT.format(dataset=dataset, subject=subject)
     points = _landmark_points(settings, subject)
-    content = [sha256_of(ct), points.tobytes().hex(), table[mine].to_csv()]
+    content = [sha256_of(ct), points.tobytes().hex(), table.to_csv(index=False)]
     render_shard(
         read_volume(ct),
         points,
         names,
         pairs,
-        table[mine],
+        table,
         settings,
-        layout.SHARD.format(
-            dataset=dataset, view_set=view_set, subject=subject, shard=layout.shard_name(shard)
-        ),
+        layout.SHARD.format(dataset=dataset, **(place | {"shard": layout.shard_name(shard)})),
         digest=text_digest(*content, settings.model_dump_json(exclude={"view_sets", "cohort"})),
     )
 
@@ -321,7 +319,9 @@ def check(folder: str, delete: bool) -> None:
             print(error)
             if delete:
                 path.unlink()
-    print(f"{len(paths)} shards, {len(damaged)} damaged{' and deleted' * (delete and bool(damaged))}")
+    print(
+        f"{len(paths)} shards, {len(damaged)} damaged{' and deleted' * (delete and bool(damaged))}"
+    )
     if damaged and not delete:
         raise InputError(damaged[0], "is damaged", "Delete the damaged: raymark check --delete")
 
@@ -334,7 +334,9 @@ def import_2d(import_path: str) -> None:
     for view_set, rows in images.groupby("view_set", sort=True):
         print(f"{view_set}: {len(rows)} images of {rows['patient'].nunique()} patients")
     for row in odd_scales(images).itertuples():
-        print(f"{row.file}: {row.pixel_mm:.3g} mm per pixel, far from the others': check its points")
+        print(
+            f"{row.file}: {row.pixel_mm:.3g} mm per pixel, far from the others': check its points"
+        )
 
 
 def _named(table: dict, name: str, kind: str):

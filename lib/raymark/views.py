@@ -39,6 +39,7 @@ POSE = {
     "source_to_isocentre_mm": REAL,
     "source_to_detector_mm": REAL,
 }
+ROWS_AT_ONCE = 50_000  # what a reader of a few views has in memory
 SCHEMA = pa.schema(
     {
         "dataset": TEXT,
@@ -280,16 +281,24 @@ def write_views(path: str | Path, table: pd.DataFrame) -> None:
     """Write the table as Parquet; the same table gives the same bytes."""
     arrow = pa.Table.from_pandas(table, schema=SCHEMA, preserve_index=False)
     with atomic(path) as partial:
-        pq.write_table(arrow.replace_schema_metadata(None), partial, compression="zstd")
+        pq.write_table(
+            arrow.replace_schema_metadata(None),
+            partial,
+            compression="zstd",
+            row_group_size=ROWS_AT_ONCE,
+        )
 
 
-def read_views(path: str | Path) -> pd.DataFrame:
-    """Read a table of views; InputError where it is none."""
+def read_views(path: str | Path, **only: object) -> pd.DataFrame:
+    """Read a table of views; InputError where it is none.
+
+    `only` keeps the rows whose columns have these values: the others are never all in memory.
+    """
     remedy = "Make it again with raymark views"
+    kept = [(column, "=", value) for column, value in only.items()] or None
     try:
-        arrow = pq.read_table(path)
+        if not pq.read_schema(path).equals(SCHEMA):
+            raise InputError(path, "has other columns than a table of views", remedy)
+        return pq.read_table(path, filters=kept).to_pandas()
     except (OSError, pa.ArrowException) as error:
         raise InputError(path, f"is not a table of views ({error})", remedy) from None
-    if not arrow.schema.equals(SCHEMA):
-        raise InputError(path, "has other columns than a table of views", remedy)
-    return arrow.to_pandas()

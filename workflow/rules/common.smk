@@ -268,3 +268,11 @@ def figure_chapter(wildcards):
 def figure_caption(wildcards):
     kind, _, *rest = wildcards.figure.split("-")
     return {"figure": kind.replace("_", " "), "of": " ".join(rest)}
+
+
+def pose_table_inputs(wildcards):
+    pattern = {"pose": layout.POSES, "capture_range": layout.CAPTURE_RANGE}
+    if wildcards.table not in pattern:
+        return []
+    places = PROJECT.pose_places()
+    return sorted({pattern[wildcards.table].format(**place) for place in places})

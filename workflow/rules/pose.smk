@@ -1,14 +1,6 @@
 # Poses from predicted landmarks, and from how far their refinement finds back.
 
 
-def pose_table_inputs(wildcards):
-    pattern = {"pose": layout.POSES, "capture_range": layout.CAPTURE_RANGE}
-    if wildcards.table not in pattern:
-        return []
-    places = PROJECT.pose_places()
-    return sorted({pattern[wildcards.table].format(**place) for place in places})
-
-
 rule pose:
     input:
         predictions=layout.PREDICTIONS,

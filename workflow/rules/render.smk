@@ -18,7 +18,7 @@ rule render:
         "../../envs/environment.yaml"
     threads: 2
     resources:
-        mem_mb=memory(1500, mb_per_million_views=500, ct=60),
+        mem_mb=memory(1500, ct=60),
         runtime=render_minutes,
     params:
         config=dataset_config(
