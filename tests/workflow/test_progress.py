@@ -87,12 +87,12 @@ def test_a_job_ended_from_outside_is_told_apart(log, tmp_path):
     assert "--set-resources landmarks:mem_mb=" in failures(run)
 
 
-def test_a_log_shown_inside_is_not_taken_for_the_run_itself(log, tmp_path):
+def test_a_log_shown_inside_is_not_taken_for_the_run_itself(log):
     """A cluster's job runs Snakemake too; its log may stand in that of the run that handed it out."""
     whole = log.read_text()
     inner = ["rule render:", "    jobid: 1", "Error in rule render:", "    jobid: 1", "SNAKEMAKE"]
     shown = "\n".join(["Logfile some.log:", "=" * 40, *inner, "=" * 9, "=" * 40, ""])
-    with_inner = tmp_path / "inner.snakemake.log"
+    with_inner = log.with_name("inner.log")  # paths in a log are relative to where it lies
     with_inner.write_text(whole.replace("Shutting down", shown + "Shutting down"))
     assert with_inner.read_text() != whole
     assert read_run(with_inner).jobs == read_run(log).jobs
