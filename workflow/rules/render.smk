@@ -12,11 +12,9 @@ rule render:
         layout.SHARD,
     log:
         "logs/render/{dataset}/{view_set}/{subject}/{shard}.log",
-    benchmark:
-        "results/benchmarks/render/{dataset}/{view_set}/{subject}/{shard}.tsv"
     conda:
         "../../envs/environment.yaml"
-    threads: 2
+    threads: 1  # shards run side by side; one shard alone gains little from a second
     resources:
         mem_mb=memory(1500, ct=60),
         runtime=render_minutes,
