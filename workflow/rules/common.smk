@@ -254,15 +254,15 @@ def table_chapter(wildcards):
     key = PUBLISHES.get(wildcards.table)
     papers = [read_paper(e.paper) for e in PROJECT.config.experiments if e.paper]
     shorts = [p.short for p in papers if any(key in row.values for row in p.rows)]
-    return f"Paper: {shorts[0]}" if shorts else "Tables"
+    return f"Paper – {shorts[0]}" if shorts else "Tables"
 
 
 def figure_chapter(wildcards):
     """Name the report's chapter: the paper that the figure's one experiment belongs to."""
     papers = {e.paper for e in experiments_of_figure(wildcards.figure)}
     if len(wildcards.figure.split("-")) < 4 or papers == {None}:
-        return f"Data set: {PROJECT.datasets[wildcards.figure.split('-')[1]].title}"
-    return f"Paper: {read_paper(papers.pop()).short}"
+        return f"Data set – {PROJECT.datasets[wildcards.figure.split('-')[1]].title}"
+    return f"Paper – {read_paper(papers.pop()).short}"
 
 
 def figure_caption(wildcards):

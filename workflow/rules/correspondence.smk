@@ -74,19 +74,19 @@ rule correspondence_report:
         ),
         table=report(
             layout.TABLE.format(table="correspondence", format="html"),
-            category="Paper: Grewal 2020",
+            category="Paper – Grewal 2020",
             labels={"table": "correspondence"},
             caption="../report/correspondence.rst",
         ),
         cumulative=report(
             layout.FIGURE.format(figure="correspondence-cumulative", format="png"),
-            category="Paper: Grewal 2020",
+            category="Paper – Grewal 2020",
             labels={"figure": "cumulative", "of": "correspondence"},
             caption="../report/correspondence.rst",
         ),
         overlays=report(
             layout.FIGURE.format(figure="correspondence-overlays", format="png"),
-            category="Paper: Grewal 2020",
+            category="Paper – Grewal 2020",
             labels={"figure": "overlays", "of": "correspondence"},
             caption="../report/correspondence.rst",
         ),

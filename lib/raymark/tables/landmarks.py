@@ -102,7 +102,8 @@ def rmse(results: Results) -> Table:
         "RMSE over all visible landmarks at the maximum of the map, whatever its value; the mean is "
         "that of the landmarks' RMSE, as in the paper's column.",
         *(f"Published for {results.method_title(m)}: {s}." for m, s in sources.items() if s),
-        "Visible: on how many images the landmark lies. DIV: the training's loss stopped being finite.",
+        "Visible: on how many images the landmark lies. DIV: the training diverged by the rule in "
+        "docs/pose-loss.md, or so the paper says.",
         *(
             f"{results.papers[n].short}: its mean is over {len(results.papers[n].landmarks)} "
             "landmarks, ours over those listed."
