@@ -11,9 +11,14 @@ class InputError(Exception):
     """
 
     def __init__(self, source: str | Path, problem: str, remedy: str):
-        # What libraries have to say often takes several lines.
-        self.source, self.problem, self.remedy = str(source), " ".join(problem.split()), remedy
+        # Libraries say much in several lines, and names inside an archive may hold anything.
+        self.source, self.remedy = _printable(str(source)), remedy
+        self.problem = " ".join(_printable(problem).split())
         super().__init__(f"{self.source}: {self.problem}. {remedy}")
 
     def __reduce__(self):
         return type(self), (self.source, self.problem, self.remedy)
+
+
+def _printable(text: str) -> str:
+    return "".join(character if character.isprintable() else " " for character in text)
