@@ -59,6 +59,7 @@ benchmarks: env
 	$(BIN)/python benchmarks/shard_rule.py
 	$(BIN)/python benchmarks/reading.py
 	$(BIN)/python benchmarks/methods.py
+	$(BIN)/python benchmarks/correspondence.py
 
 clean:
 	git clean -dfX -e '!.venv' results .snakemake logs

@@ -21,15 +21,17 @@ import tempfile
 import time
 from collections.abc import Callable
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
 
 from benchmarks.measurement import report
+from raymark.parallel import in_order
 from tests.workflow.conftest import CONFIG, ROOT, Project, make_project
 
 TARGET = "results/tables/methods.csv"
-STAGES = {  # what is taken away so that the step runs again
+STAGES = {  # what is taken away, from one stage on, so that its step runs again
     "ingest": "results/volumes/balls/ball_patient/ct.nii.gz",
     "virtual-patient": "results/volumes/balls/ball_patient-v001/ct.nii.gz",
     "views": "results/views/balls.parquet",
@@ -215,13 +217,15 @@ FAULTS = {  # name: (stage taken away, fault)
 }
 
 
-def disturbed(finished: Project, name: str, number: int) -> dict:
-    """Inject one fault; return its row."""
+def disturbed(finished: Project, names: list[str], number: int) -> dict:
+    """Inject fault `number`, of the names in turn; return its row."""
+    name = names[number % len(names)]
     stage, inject = FAULTS[name]
     folder = finished.folder.with_name(f"fault-{number}")
     shutil.copytree(finished.folder, folder, symlinks=True)
     project = Project(folder)
-    (folder / STAGES[stage]).unlink()
+    for later in list(STAGES)[list(STAGES).index(stage) :]:
+        (folder / STAGES[later]).unlink()
     row = {"fault": name, "identical": False, "problem": ""}
     try:
         inject(project, random.Random(number))
@@ -238,6 +242,7 @@ def disturbed(finished: Project, name: str, number: int) -> dict:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--count", type=int, default=100, help="faults to inject")
+    parser.add_argument("--jobs", type=int, default=1, help="faulty runs at a time")
     parser.add_argument("--only", help="faults whose name contains this")
     parser.add_argument("--out", type=Path, help="Markdown file for the table")
     options = parser.parse_args()
@@ -247,11 +252,14 @@ def main() -> int:
         finished = make_project(Path(scratch) / "finished")
         finished.write("config.yaml", CONFIG | {"experiments": CONFIG["experiments"][:1]})
         run(finished)
-        for number in range(options.count):
-            row = disturbed(finished, names[number % len(names)], number)
-            rows.append(row)
-            outcome = "identical" if row["identical"] else f"BROKEN {row['problem']}"
-            print(f"{number + 1}/{options.count} {row['fault']}: {outcome}", flush=True)
+        try:
+            work = partial(disturbed, finished, names)
+            for row in in_order(work, range(options.count), options.jobs):
+                rows.append(row)
+                outcome = "identical" if row["identical"] else f"BROKEN {row['problem']}"
+                print(f"{len(rows)}/{options.count} {row['fault']}: {outcome}", flush=True)
+        except KeyboardInterrupt:
+            print("stopped early; the table tells what was done", file=sys.stderr)
     table = pd.DataFrame(rows)
     grouped = table.groupby("fault", sort=False)["identical"].agg(["size", "sum"])
     shown = [
