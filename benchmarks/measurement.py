@@ -38,10 +38,11 @@ def _circumstances(packages: list[str]) -> str:
         text=True,
         check=False,
     ).stdout.strip()
+    script = os.path.relpath(sys.argv[0])  # absolute when run with -m
     versions = ", ".join(f"{package} {version(package)}" for package in packages)
     return (
         f"{_processor()}, {len(os.sched_getaffinity(0))} cores; Python {platform.python_version()}, "
-        f"{versions}; commit {commit}; `python {' '.join(sys.argv)}`"
+        f"{versions}; commit {commit}; `python {' '.join([script, *sys.argv[1:]])}`"
     )
 
 
