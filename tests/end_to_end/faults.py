@@ -174,9 +174,9 @@ def read_only(project: Project, chance: random.Random) -> None:
 def damaged(spoil: Callable[[bytearray, random.Random], bytes]) -> Callable:
     def inject(project: Project, chance: random.Random) -> None:
         path = project.folder / SHARD
-        before, whole = path.stat(), path.read_bytes()
+        before = path.stat()
         truth = arrays(path)
-        path.write_bytes(spoil(bytearray(whole), chance))
+        path.write_bytes(spoil(bytearray(path.read_bytes()), chance))
         os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
         check = [sys.executable, "-m", "raymark", "check", "--delete", "results/shards"]
         told = subprocess.run(
