@@ -7,9 +7,13 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pydicom
+import pytest
 import SimpleITK
 from pydicom.dataset import FileDataset, FileMetaDataset
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
+
+from raymark.ct import read_ct
+from raymark.errors import InputError
 
 SPACING_MM = (1.5, 1.25, 2.5)
 SECRETS = ("Mustermann", "PID4711", "19630229", "1.2.826.0.1.3680043.8.498.4711", "StMungo")
@@ -153,3 +157,15 @@ def write(kind: str, folder: Path, voxels: np.ndarray, affine: np.ndarray) -> Pa
 
 KINDS = ["nii", "nii.gz", "nrrd", "nhdr", "mha", "mhd", "folder", "zip"]
 KINDS_AND_ORIENTATIONS = list(itertools.product(KINDS, ORIENTATIONS))
+
+
+def refusal(path, *words, read=read_ct) -> str:
+    """The InputError that reading raises: it names the file, holds all `words` and no secret."""
+    with pytest.raises(InputError) as caught:
+        read(path)
+    message = str(caught.value)
+    for word in (path.name, *words):
+        assert word in message
+    assert len(caught.value.remedy) > 15
+    assert not any(secret in message for secret in SECRETS)
+    return message

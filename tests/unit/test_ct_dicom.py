@@ -12,7 +12,7 @@ from pydicom.uid import (
 
 from raymark.ct import read_ct
 from tests.unit import ct_examples as examples
-from tests.unit.test_ct import refusal
+from tests.unit.ct_examples import refusal
 
 HU = examples.phantom_hu()
 AFFINE = examples.affine_ras()

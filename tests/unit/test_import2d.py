@@ -1,8 +1,6 @@
 """Imported images: landmarks stay on what they mark, splits keep patients apart, mistakes are named."""
 
-import csv
 import os
-import shutil
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +11,6 @@ from PIL import Image
 
 from raymark import layout
 from raymark.cli import main
-from raymark.errors import InputError
 from raymark.evaluation import evaluate, evaluate_mean_position, read_errors
 from raymark.geometry import project
 from raymark.import2d import import_2d, resampled
@@ -25,65 +22,16 @@ from raymark.settings2d import Import2d, read_import
 from raymark.shards import Shards, check_shard
 from raymark.training import train
 from raymark.views import SCHEMA, read_views
+from tests.unit.import2d_examples import (
+    NAMES,
+    ROOT,
+    blobs,
+    read_rows,
+    settings,
+    shards_of,
+    write_table,
+)
 from tests.unit.training_examples import method
-
-ROOT = Path(__file__).parents[2]
-NAMES = ["left_blob", "right_blob", "tip"]
-
-
-def blobs(points_px, shape_yx, width_px=3.0) -> np.ndarray:
-    """An 8-bit image with a bright Gaussian blob at every point (x, y)."""
-    y, x = np.mgrid[: shape_yx[0], : shape_yx[1]]
-    away = [(x - p[0]) ** 2 + (y - p[1]) ** 2 for p in points_px]
-    return np.uint8(20 + 200 * np.exp(-np.min(away, axis=0) / (2 * width_px**2)))
-
-
-@pytest.fixture
-def project_folder(tmp_path, monkeypatch):
-    """Twelve images of six patients, of several sizes, in a spreadsheet's layout."""
-    monkeypatch.chdir(tmp_path)
-    rng = np.random.default_rng(0)
-    (tmp_path / "images" / "deeper").mkdir(parents=True)
-    rows = []
-    for number in range(12):
-        height, width = 120 + 4 * number, 60 + 3 * number
-        folder = "deeper" if number % 2 else "."
-        points = rng.uniform([8, 8], [width - 9, height - 9], (3, 2)).round(2)
-        Image.fromarray(blobs(points, (height, width))).save(f"images/{folder}/x{number:02d}.png")
-        for name, (x, y) in zip(NAMES, points, strict=True):
-            rows.append([f"x{number:02d}.png", name, x, y, f"p{number // 2}"])
-    write_table("points.csv", ["image", "landmark", "x_px", "y_px", "patient"], rows)
-    return tmp_path
-
-
-def write_table(path, header, rows):
-    with open(path, "w", newline="", encoding="utf-8") as file:
-        csv.writer(file).writerows([header, *rows])
-
-
-def read_rows(path):
-    with open(path, encoding="utf-8") as file:
-        return list(csv.reader(file))
-
-
-def settings(**changes) -> Import2d:
-    values = {
-        "name": "made",
-        "title": "Made",
-        "images": "images",
-        "annotations": {"layout": "csv", "file": "points.csv"},
-        "height_px": 80,
-        "width_px": 64,
-        "scale": {"kind": "pixel", "pixel_mm": 0.2},
-        "split": {"kind": "folds", "folds": 3},
-        "beliefs": {"stride": 4, "sigma_px": 3},
-        "images_per_shard": 3,
-    }
-    return Import2d.model_validate(values | changes)
-
-
-def shards_of(view_set="train"):
-    return Shards(read_imported("made").view_sets[view_set].shards)
 
 
 def peak_near(image_yx, point, reach=4):
@@ -292,118 +240,6 @@ def test_the_challenge_s_layout_averages_its_readers(project_folder):
     assert shards.flip_pairs == []
     assert shards.pixel_mm == pytest.approx(0.1)
     np.testing.assert_allclose(shards.small["landmarks"][0], points.mean(axis=0), atol=1e-4)
-
-
-def edit(path, old, new):
-    Path(path).write_text(Path(path).read_text().replace(old, new, 1))
-
-
-def first_point(value):
-    """Overwrite the first x in the table of points."""
-    rows = read_rows("points.csv")
-    rows[1][2] = value
-    write_table("points.csv", rows[0], rows[1:])
-
-
-def repeat_first_line():
-    rows = read_rows("points.csv")
-    write_table("points.csv", rows[0], [*rows[1:], rows[1]])
-
-
-MISTAKES = {
-    "missing image": (lambda: Path("images/x02.png").unlink(), ["points.csv, line 8", "'x02.png'"]),
-    "unreadable image": (
-        lambda: Path("images/x02.png").write_bytes(b"no image"),
-        ["images/x02.png"],
-    ),
-    "image there twice": (
-        lambda: shutil.copytree("images/deeper", "images/other"),
-        ["'x01.png' could be any of", "path below the folder"],
-    ),
-    "no number": (lambda: first_point("nan"), ["points.csv, line 2, column x_px", "'nan'"]),
-    "far outside": (lambda: first_point("900"), ["'left_blob'", "900.0", "60 × 120 px"]),
-    "twice": (
-        repeat_first_line,
-        ["points.csv, line 38", "'left_blob' of 'x00.png' is there twice"],
-    ),
-    "no column": (lambda: edit("points.csv", "y_px", "y_mm"), ["line 1", "no column 'y_px'"]),
-    "too few columns": (
-        lambda: edit("points.csv", ",p0", ""),
-        ["line 2", "4 columns instead of 5"],
-    ),
-    "unknown landmark": (
-        lambda: edit("points.csv", "x03.png,tip", "x03.png,tup"),
-        ["'x0", "'tup'"],
-    ),
-    "no annotations": (lambda: Path("points.csv").unlink(), ["points.csv: cannot be read"]),
-    "two patients": (
-        lambda: edit("points.csv", "p0", "p5"),
-        ["column patient", "'p0', before 'p5'"],
-    ),
-}
-
-
-@pytest.mark.parametrize("mistake", MISTAKES)
-def test_mistakes_in_the_data_are_named_and_nothing_is_written(project_folder, mistake):
-    make, parts = MISTAKES[mistake]
-    make()
-    with pytest.raises(InputError) as error:
-        import_2d(settings(), "made.yaml")
-    for part in parts:
-        assert part in str(error.value)
-    assert not Path("results").exists()
-
-
-@pytest.mark.parametrize(
-    ("changes", "parts"),
-    [
-        ({"scale": {"kind": "pixel"}}, ["made.yaml, scale.pixel_mm", "does not tell its pitch"]),
-        (
-            {"scale": {"kind": "distance", "mm": 5, "between": (["tip"], ["top"])}},
-            ["made.yaml, scale.between", "'top' is not a landmark", "left_blob"],
-        ),
-        ({"flip_pairs": [("tip", "top")]}, ["made.yaml, flip_pairs", "'top'"]),
-        ({"split": {"kind": "folds", "folds": 7}}, ["6 patients cannot make 7 folds"]),
-        ({"split": {"kind": "folds", "fold": 5}}, ["no fold 5 of 5", "0 to 4"]),
-        ({"split": {"kind": "official-2015"}}, ["'x00.png' is not numbered from 1 to 400"]),
-        ({"split": {"kind": "table", "file": "none.csv"}}, ["none.csv: cannot be read"]),
-        ({"images": "nowhere"}, ["nowhere: is not a folder"]),
-        ({"landmarks": ["tip"]}, ["has an unknown 'left_blob'"]),
-    ],
-)
-def test_mistakes_in_the_settings_are_named(project_folder, changes, parts):
-    with pytest.raises(InputError) as error:
-        import_2d(settings(**changes), "made.yaml")
-    for part in parts:
-        assert part in str(error.value)
-
-
-@pytest.mark.parametrize(
-    ("rows", "parts"),
-    [
-        (["train"] * 11 + ["test"], ["patient 'p5'", "'x10.png'", "'x11.png'", "one split"]),
-        (["train"] * 11, ["split.csv: has no line for 'x11.png'", "leaves it out"]),
-        (["train"] * 13, ["line 14", "'x12.png' is not annotated"]),
-        (["Train"] * 12, ["line 2, column view_set", "'Train' is not a name"]),
-        ([""] * 12, ["leaves every image out"]),
-    ],
-)
-def test_mistakes_in_a_table_of_splits_are_named(project_folder, rows, parts):
-    write_table(
-        "split.csv", ["image", "view_set"], [[f"x{n:02d}.png", r] for n, r in enumerate(rows)]
-    )
-    with pytest.raises(InputError) as error:
-        import_2d(settings(split={"kind": "table", "file": "split.csv"}), "made.yaml")
-    for part in parts:
-        assert part in str(error.value)
-
-
-def test_a_file_name_without_a_patient_is_named(project_folder):
-    rows = [row[:4] for row in read_rows("points.csv")]
-    write_table("points.csv", rows[0], rows[1:])
-    import_2d(settings(patient_pattern=r"x(\d\d)"), "made.yaml")
-    with pytest.raises(InputError, match=r"x00.png: patient_pattern .* finds no patient"):
-        import_2d(settings(patient_pattern=r"x(9)"), "made.yaml")
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,126 @@
+"""Mistakes in annotated images and their settings are named, and nothing is written."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from raymark.errors import InputError
+from raymark.import2d import import_2d
+from tests.unit.import2d_examples import (
+    read_rows,
+    settings,
+    write_table,
+)
+
+
+def edit(path, old, new):
+    Path(path).write_text(Path(path).read_text().replace(old, new, 1))
+
+
+def first_point(value):
+    """Overwrite the first x in the table of points."""
+    rows = read_rows("points.csv")
+    rows[1][2] = value
+    write_table("points.csv", rows[0], rows[1:])
+
+
+def repeat_first_line():
+    rows = read_rows("points.csv")
+    write_table("points.csv", rows[0], [*rows[1:], rows[1]])
+
+
+MISTAKES = {
+    "missing image": (lambda: Path("images/x02.png").unlink(), ["points.csv, line 8", "'x02.png'"]),
+    "unreadable image": (
+        lambda: Path("images/x02.png").write_bytes(b"no image"),
+        ["images/x02.png"],
+    ),
+    "image there twice": (
+        lambda: shutil.copytree("images/deeper", "images/other"),
+        ["'x01.png' could be any of", "path below the folder"],
+    ),
+    "no number": (lambda: first_point("nan"), ["points.csv, line 2, column x_px", "'nan'"]),
+    "far outside": (lambda: first_point("900"), ["'left_blob'", "900.0", "60 × 120 px"]),
+    "twice": (
+        repeat_first_line,
+        ["points.csv, line 38", "'left_blob' of 'x00.png' is there twice"],
+    ),
+    "no column": (lambda: edit("points.csv", "y_px", "y_mm"), ["line 1", "no column 'y_px'"]),
+    "too few columns": (
+        lambda: edit("points.csv", ",p0", ""),
+        ["line 2", "4 columns instead of 5"],
+    ),
+    "unknown landmark": (
+        lambda: edit("points.csv", "x03.png,tip", "x03.png,tup"),
+        ["'x0", "'tup'"],
+    ),
+    "no annotations": (lambda: Path("points.csv").unlink(), ["points.csv: cannot be read"]),
+    "two patients": (
+        lambda: edit("points.csv", "p0", "p5"),
+        ["column patient", "'p0', before 'p5'"],
+    ),
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_mistakes_in_the_data_are_named_and_nothing_is_written(project_folder, mistake):
+    make, parts = MISTAKES[mistake]
+    make()
+    with pytest.raises(InputError) as error:
+        import_2d(settings(), "made.yaml")
+    for part in parts:
+        assert part in str(error.value)
+    assert not Path("results").exists()
+
+
+@pytest.mark.parametrize(
+    ("changes", "parts"),
+    [
+        ({"scale": {"kind": "pixel"}}, ["made.yaml, scale.pixel_mm", "does not tell its pitch"]),
+        (
+            {"scale": {"kind": "distance", "mm": 5, "between": (["tip"], ["top"])}},
+            ["made.yaml, scale.between", "'top' is not a landmark", "left_blob"],
+        ),
+        ({"flip_pairs": [("tip", "top")]}, ["made.yaml, flip_pairs", "'top'"]),
+        ({"split": {"kind": "folds", "folds": 7}}, ["6 patients cannot make 7 folds"]),
+        ({"split": {"kind": "folds", "fold": 5}}, ["no fold 5 of 5", "0 to 4"]),
+        ({"split": {"kind": "official-2015"}}, ["'x00.png' is not numbered from 1 to 400"]),
+        ({"split": {"kind": "table", "file": "none.csv"}}, ["none.csv: cannot be read"]),
+        ({"images": "nowhere"}, ["nowhere: is not a folder"]),
+        ({"landmarks": ["tip"]}, ["has an unknown 'left_blob'"]),
+    ],
+)
+def test_mistakes_in_the_settings_are_named(project_folder, changes, parts):
+    with pytest.raises(InputError) as error:
+        import_2d(settings(**changes), "made.yaml")
+    for part in parts:
+        assert part in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("rows", "parts"),
+    [
+        (["train"] * 11 + ["test"], ["patient 'p5'", "'x10.png'", "'x11.png'", "one split"]),
+        (["train"] * 11, ["split.csv: has no line for 'x11.png'", "leaves it out"]),
+        (["train"] * 13, ["line 14", "'x12.png' is not annotated"]),
+        (["Train"] * 12, ["line 2, column view_set", "'Train' is not a name"]),
+        ([""] * 12, ["leaves every image out"]),
+    ],
+)
+def test_mistakes_in_a_table_of_splits_are_named(project_folder, rows, parts):
+    write_table(
+        "split.csv", ["image", "view_set"], [[f"x{n:02d}.png", r] for n, r in enumerate(rows)]
+    )
+    with pytest.raises(InputError) as error:
+        import_2d(settings(split={"kind": "table", "file": "split.csv"}), "made.yaml")
+    for part in parts:
+        assert part in str(error.value)
+
+
+def test_a_file_name_without_a_patient_is_named(project_folder):
+    rows = [row[:4] for row in read_rows("points.csv")]
+    write_table("points.csv", rows[0], rows[1:])
+    import_2d(settings(patient_pattern=r"x(\d\d)"), "made.yaml")
+    with pytest.raises(InputError, match=r"x00.png: patient_pattern .* finds no patient"):
+        import_2d(settings(patient_pattern=r"x(9)"), "made.yaml")
