@@ -21,9 +21,10 @@ from measurement import report
 from rich.console import Console
 
 from raymark.beliefs import belief_maps
-from raymark.config import DetectorConfig, read_dataset, read_method
+from raymark.config import read_dataset, read_method
 from raymark.methods.base import LandmarkNetwork, standardised
 from raymark.run import Run
+from raymark.sections import DetectorConfig
 from raymark.seeds import generator
 from raymark.shards import Shards, write_shard
 

@@ -12,8 +12,8 @@ import zarr
 from measurement import output_argument, report
 from scipy.ndimage import gaussian_filter
 
-from raymark.config import Physics
 from raymark.physics import EnergyIntegratingDetector, spectrum_of
+from raymark.sections import Physics
 from raymark.seeds import generator
 from raymark.shards import Shards, write_shard
 

@@ -11,12 +11,12 @@ import numpy as np
 import pandas as pd
 from measurement import output_argument, report
 
-from raymark.config import Dataset
 from raymark.ct import Volume
 from raymark.parallel import in_order, thread_count
 from raymark.physics import MATERIALS, densities_from_hu
 from raymark.render import projector_class
 from raymark.rendering import render_shard
+from raymark.sections import Dataset
 from raymark.subjects import Subject
 from raymark.views import camera_of, detector_of, plan_views
 

@@ -14,11 +14,11 @@ from typing import Annotated, Literal
 import numpy as np
 from pydantic import Field
 
-from raymark.config import Section
 from raymark.errors import InputError
 from raymark.images import stem_of
 from raymark.metrics.cephalometry import LANDMARKS as CEPHALOMETRIC
 from raymark.metrics.cobb import corner_names
+from raymark.sections import Section
 
 CSV_COLUMNS = ("image", "landmark", "x_px", "y_px")
 

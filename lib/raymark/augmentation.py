@@ -11,8 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from raymark.config import Augmentation
 from raymark.methods.base import Batch
+from raymark.sections import Augmentation
 
 
 @dataclass(frozen=True)

@@ -14,13 +14,13 @@ import pandas as pd
 from scipy.interpolate import BSpline, make_interp_spline
 from scipy.ndimage import map_coordinates
 
-from raymark.config import Cohort
 from raymark.ct.grid import LabelMap, Volume
 from raymark.ct.store import write_labels, write_volume
 from raymark.deformation import Bend, Deformation, Scaling, Waves
 from raymark.errors import InputError
 from raymark.files import atomic
 from raymark.landmarks import XYZ, write_landmarks
+from raymark.sections import Cohort
 from raymark.seeds import generator
 
 AIR_HU = -1000

@@ -13,10 +13,10 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from raymark.config import Dataset
 from raymark.errors import InputError
 from raymark.files import atomic
 from raymark.metrics.errors import detector_mm, isocentre_mm, radial_errors
+from raymark.sections import Dataset
 from raymark.shards import Shards
 from raymark.views import read_views, seen_in_training
 

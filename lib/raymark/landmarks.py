@@ -11,10 +11,11 @@ import numpy as np
 import pandas as pd
 from pydantic import Field, field_validator
 
-from raymark.config import Name, Section, checked, read_yaml
+from raymark.config import checked, read_yaml
 from raymark.errors import InputError
 from raymark.files import atomic
 from raymark.recipes import Recipe
+from raymark.sections import Name, Section
 from raymark.slicer import read_fcsv, read_markups
 from raymark.structures import Structures
 

@@ -9,10 +9,11 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from raymark.config import Section, checked
+from raymark.config import checked
 from raymark.errors import InputError
 from raymark.files import atomic
 from raymark.methods.base import LandmarkNetwork, build
+from raymark.sections import Section
 
 
 class Model(Section):

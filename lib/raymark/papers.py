@@ -4,7 +4,8 @@ from pathlib import Path
 
 from pydantic import Field
 
-from raymark.config import Name, Section, checked, read_yaml
+from raymark.config import checked, read_yaml
+from raymark.sections import Name, Section
 
 FOLDER = Path("config/papers")
 

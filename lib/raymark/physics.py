@@ -13,7 +13,7 @@ import numpy as np
 import xraydb
 from numba import njit
 
-from raymark.config import Physics
+from raymark.sections import Physics
 
 MATERIALS = ("soft tissue", "bone", "metal")
 

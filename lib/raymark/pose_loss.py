@@ -17,9 +17,9 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor
 
-from raymark.config import Section
 from raymark.methods.base import Batch
 from raymark.minimise import adam, free_coordinates, lbfgs
+from raymark.sections import Section
 from raymark.seeds import generator
 
 MM_PER_UNIT = 100.0  # so that one unit and one radian move the points of a pelvis about alike

@@ -16,7 +16,6 @@ import pyarrow.parquet as pq
 import torch
 
 from raymark import layout
-from raymark.config import Dataset, Pose
 from raymark.ct import read_volume
 from raymark.errors import InputError
 from raymark.files import atomic
@@ -24,6 +23,7 @@ from raymark.metrics import pose as metrics
 from raymark.parallel import in_order, thread_count
 from raymark.pose import closed_form, moved, robust
 from raymark.registration import Registration
+from raymark.sections import Dataset, Pose
 from raymark.seeds import generator
 from raymark.shards import Shards
 from raymark.views import read_views, seen_in_training

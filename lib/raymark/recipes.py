@@ -10,8 +10,8 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from pydantic import BeforeValidator, Field, field_validator
 
-from raymark.config import Section
 from raymark.errors import InputError
+from raymark.sections import Section
 from raymark.structures import Structures, Voxels, deepest, levels, outermost
 
 DIRECTIONS = {

@@ -3,9 +3,10 @@
 import json
 from pathlib import Path
 
-from raymark.config import Config, Dataset, Method, Section
+from raymark.config import Config
 from raymark.correspondence.config import Correspondence
 from raymark.files import atomic
+from raymark.sections import Dataset, Method, Section
 from raymark.settings2d import Import2d
 
 FILES = {

@@ -14,12 +14,12 @@ d, its density ρ changes by −∇ρ · d, and for a rigid motion d = ω × x +
 import numpy as np
 from scipy.ndimage import correlate1d
 
-from raymark.config import Physics
 from raymark.ct import Volume
 from raymark.geometry import Camera
 from raymark.physics import MATERIALS, densities_from_hu, mass_attenuation, spectrum_of
 from raymark.pose import moved, project_with_jacobian
 from raymark.render.trilinear import Trilinear
+from raymark.sections import Physics
 
 LEVELS = ((12.0, 12), (6.0, 12), (3.0, 10))  # px and voxels in mm at the patient, renderings
 HIGHEST_HU = 1500  # metal counts as dense bone: its shadow is far from linear

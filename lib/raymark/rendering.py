@@ -9,12 +9,12 @@ import numpy as np
 import pandas as pd
 
 from raymark.beliefs import belief_maps
-from raymark.config import Dataset
 from raymark.ct import Volume
 from raymark.geometry import inside
 from raymark.parallel import in_order, thread_count
 from raymark.physics import EnergyIntegratingDetector, densities_from_hu, spectrum_of
 from raymark.render import projector_class
+from raymark.sections import Dataset
 from raymark.seeds import generator
 from raymark.shards import write_shard
 from raymark.views import camera_of, detector_of

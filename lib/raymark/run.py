@@ -13,10 +13,10 @@ from rich.progress import track
 from torch import Tensor
 
 from raymark.augmentation import augmented, draw
-from raymark.config import Augmentation, Method, Training
 from raymark.loading import Samples, batches
 from raymark.methods.base import Batch, LandmarkNetwork, build, standardised
 from raymark.models import copied, read_tensors, take_over, write_tensors
+from raymark.sections import Augmentation, Method, Training
 from raymark.seeds import generator, seed_of
 
 EVALUATION_BATCH = 16

@@ -7,7 +7,8 @@ from typing import Annotated, Literal
 from pydantic import Field, field_validator
 
 from raymark.annotations2d import Layout
-from raymark.config import Beliefs, Name, Section, checked, read_yaml
+from raymark.config import checked, read_yaml
+from raymark.sections import Beliefs, Name, Section
 
 Landmark = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_]*$")]
 

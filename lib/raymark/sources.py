@@ -17,9 +17,10 @@ from typing import Literal
 import pandas as pd
 from pydantic import Field
 
-from raymark.config import Name, Section, checked
+from raymark.config import checked
 from raymark.errors import InputError
 from raymark.files import atomic, sha256_of
+from raymark.sections import Name, Section
 
 Sha256 = Field(pattern=r"^[0-9a-f]{64}$")
 

@@ -18,13 +18,13 @@ from lightning.fabric import Fabric
 from lightning.fabric.plugins.environments import LightningEnvironment, SLURMEnvironment
 from rich.console import Console
 
-from raymark.config import Method
 from raymark.errors import InputError
 from raymark.files import atomic, sha256_of
 from raymark.loading import Samples
 from raymark.models import Model, write_model
 from raymark.provenance import code_digest, text_digest
 from raymark.run import Progress, Run
+from raymark.sections import Method
 
 
 def train(

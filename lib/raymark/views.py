@@ -13,18 +13,10 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from raymark.config import (
-    Dataset,
-    DetectorConfig,
-    Grid,
-    Orbit,
-    RandomBox,
-    RandomSphere,
-    ViewSet,
-)
 from raymark.errors import InputError
 from raymark.files import atomic
 from raymark.geometry import Camera, Detector, carm_camera
+from raymark.sections import Dataset, DetectorConfig, Grid, Orbit, RandomBox, RandomSphere, ViewSet
 from raymark.seeds import generator, seed_of
 from raymark.subjects import Subject, parent_of, virtual_subjects
 

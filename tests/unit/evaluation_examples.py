@@ -3,8 +3,9 @@
 import numpy as np
 import pandas as pd
 
-from raymark.config import Config, Dataset, Method, Project
+from raymark.config import Config, Project
 from raymark.evaluation import ERROR_COLUMNS, MEAN_POSITION
+from raymark.sections import Dataset, Method
 
 LANDMARKS = ["left_asis", "right_asis", "sacrum", "coccyx"]
 METHODS = {"cpm": 4.0, "unet": 6.0, MEAN_POSITION: 20.0}

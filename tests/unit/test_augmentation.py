@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from raymark.augmentation import augmented, draw, rods, similarity
-from raymark.config import Augmentation
 from raymark.geometry import Detector, carm_camera
 from raymark.methods.base import Batch
+from raymark.sections import Augmentation
 from raymark.seeds import generator
 
 SHAPE_YX = (80, 100)

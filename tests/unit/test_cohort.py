@@ -8,11 +8,11 @@ from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
 from raymark.cohort import draw_deformation, make_virtual_patient, write_virtual_patient
-from raymark.config import Cohort
 from raymark.ct import read_label_map, read_volume
 from raymark.deformation import Bend, Deformation, Scaling, Waves
 from raymark.errors import InputError
 from raymark.landmarks import XYZ, landmark_table
+from raymark.sections import Cohort
 
 NAMES = {"dataset": "demo", "subject": "p-v001", "seed": 0}
 SHAPE = (36, 42, 48)

@@ -7,9 +7,10 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from raymark.config import Config, Dataset, checked, merged, read_dataset, read_project
+from raymark.config import Config, checked, merged, read_dataset, read_project
 from raymark.errors import InputError
 from raymark.reference import FILES, reference_text, schema_text
+from raymark.sections import Dataset
 
 ROOT = Path(__file__).parents[2]
 DATASET = {

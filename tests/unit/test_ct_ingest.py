@@ -11,7 +11,6 @@ import SimpleITK
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from raymark.config import Ct
 from raymark.ct import (
     LabelMap,
     Volume,
@@ -25,6 +24,7 @@ from raymark.ct import (
     write_volume,
 )
 from raymark.errors import InputError
+from raymark.sections import Ct
 from tests.unit import ct_examples as examples
 from tests.unit.ct_examples import refusal
 

@@ -2,7 +2,6 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from raymark.config import Dataset
 from raymark.errors import InputError
 from raymark.evaluation import (
     ERROR_COLUMNS,
@@ -14,6 +13,7 @@ from raymark.evaluation import (
     truth_of,
     write_errors,
 )
+from raymark.sections import Dataset
 from raymark.shards import Shards, write_shard
 from raymark.subjects import Subject
 from raymark.views import plan_views, write_views

@@ -6,7 +6,6 @@ import xraydb
 from hypothesis import given
 from hypothesis import strategies as st
 
-from raymark.config import Physics
 from raymark.physics import (
     MATERIALS,
     EnergyIntegratingDetector,
@@ -18,6 +17,7 @@ from raymark.physics import (
     spectrum_of,
     tube_spectrum,
 )
+from raymark.sections import Physics
 from raymark.seeds import generator
 
 # Hubbell and Seltzer, NISTIR 5632: mass attenuation coefficients in cm²/g.

@@ -7,7 +7,6 @@ import pyarrow.parquet as pq
 import pytest
 
 from raymark import layout
-from raymark.config import Dataset, Pose
 from raymark.ct import Volume, write_volume
 from raymark.errors import InputError
 from raymark.metrics.pose import mtre_mm
@@ -23,6 +22,7 @@ from raymark.poses import (
 )
 from raymark.prediction import SCHEMA as PREDICTIONS
 from raymark.rendering import render_shard
+from raymark.sections import Dataset, Pose
 from raymark.shards import Shards
 from raymark.subjects import Subject
 from raymark.tables.pose import capture_range, pose

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from raymark.config import Physics
 from raymark.ct import Volume
 from raymark.geometry import Camera, Detector, carm_camera
 from raymark.metrics.pose import mtre_mm, rotation_error_deg
 from raymark.pose import moved
 from raymark.registration import Registration, pooled, shrunk
+from raymark.sections import Physics
 from tests.oracles import SoftEllipsoid, grid
 
 CENTRE_MM = np.array([10.0, -40.0, 300.0])

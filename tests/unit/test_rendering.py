@@ -6,10 +6,10 @@ import sys
 import numpy as np
 import pytest
 
-from raymark.config import Dataset
 from raymark.ct import Volume
 from raymark.geometry import project
 from raymark.rendering import mirror_order, render_shard
+from raymark.sections import Dataset
 from raymark.shards import Shards, check_shard
 from raymark.subjects import Subject
 from raymark.views import plan_views

@@ -12,10 +12,10 @@ from lightning.fabric import Fabric
 from rich.console import Console
 
 from raymark import methods
-from raymark.config import Augmentation, Training
 from raymark.errors import InputError
 from raymark.models import load_model, read_tensors
 from raymark.run import Progress, Run, learning_rate
+from raymark.sections import Augmentation, Training
 from raymark.training import train
 from tests.unit.training_examples import LEARNING, Blobs, method
 

@@ -4,9 +4,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import kstest
 
-from raymark.config import Dataset
 from raymark.errors import InputError
 from raymark.geometry import carm_rotation, inside
+from raymark.sections import Dataset
 from raymark.subjects import Subject
 from raymark.views import (
     POSE,

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from raymark.config import Method, Training
 from raymark.geometry import Detector, carm_camera
+from raymark.sections import Method, Training
 
 TINY = {
     "appearance_context": {

@@ -6,8 +6,9 @@ from typing import Literal
 from pydantic import Field
 
 from raymark import layout
-from raymark.config import Name, Project, Range, Section, checked, merged, read_yaml
+from raymark.config import Project, checked, merged, read_yaml
 from raymark.errors import InputError
+from raymark.sections import Name, Range, Section
 from raymark.subjects import Subject
 
 CONFIG = "config/correspondence.yaml"

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from raymark import layout
-from raymark.config import Dataset, DetectorConfig, Experiment, Project
+from raymark.config import Project
 from raymark.errors import InputError
 from raymark.evaluation import read_errors, truth_of
 from raymark.figures import figure_names
@@ -20,6 +20,7 @@ from raymark.figures.sphere import belief_sphere, sphere_accuracy, steadiest_and
 from raymark.figures.style import cran_caud, rao_lao
 from raymark.figures.training import training_curves
 from raymark.geometry import Camera
+from raymark.sections import Dataset, DetectorConfig, Experiment
 from raymark.seeds import generator
 from raymark.shards import Shards
 from raymark.subjects import read_subjects

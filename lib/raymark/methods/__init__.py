@@ -1,6 +1,6 @@
 """Landmark detectors: one self-contained module per method, found by name, imported when asked for.
 
-A module defines `Config`, a `raymark.config.Section` with the network's hyper-parameters, and
+A module defines `Config`, a `raymark.sections.Section` with the network's hyper-parameters, and
 `Network`, a `raymark.methods.base.LandmarkNetwork`. Nothing is registered anywhere: the module's
 name is the method's name. See docs/adding-a-method.md.
 """

@@ -8,8 +8,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from raymark.beliefs import belief_shape
-from raymark.config import Section, checked
+from raymark.config import checked
 from raymark.methods import module_of
+from raymark.sections import Section
 
 
 @dataclass(frozen=True)

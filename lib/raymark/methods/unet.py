@@ -15,8 +15,8 @@ from torch import Tensor, nn
 
 from raymark import decoding
 from raymark.beliefs import belief_shape, cell_to_px
-from raymark.config import Section
 from raymark.methods.base import Batch, LandmarkNetwork, cropped, padded
+from raymark.sections import Section
 
 
 class Config(Section):

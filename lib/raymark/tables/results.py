@@ -8,10 +8,11 @@ from pathlib import Path
 import pandas as pd
 
 from raymark import layout
-from raymark.config import Dataset, Experiment, Project
+from raymark.config import Project
 from raymark.evaluation import MEAN_POSITION, read_errors
 from raymark.landmarks import read_landmark_set
 from raymark.papers import FOLDER, Paper, read_paper
+from raymark.sections import Dataset, Experiment
 
 SEEN = "new views of training patients"
 UNSEEN = "unseen patients"

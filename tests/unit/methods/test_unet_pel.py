@@ -7,12 +7,13 @@ import torch
 import yaml
 
 from raymark.beliefs import belief_maps
-from raymark.config import Method, Training, project_of
+from raymark.config import project_of
 from raymark.errors import InputError
 from raymark.methods import unet, unet_pel
 from raymark.methods.base import build
 from raymark.models import load_model, read_tensors
 from raymark.pose_loss import pose_estimation_loss
+from raymark.sections import Method, Training
 from raymark.training import train
 from tests.unit.methods.examples import example, tiny
 from tests.unit.training_examples import TINY, Blobs, method

@@ -1,0 +1,55 @@
+"""What each subcommand does: names of the configuration in, files under results/ out.
+
+Paths come from `raymark.layout`, work is done elsewhere; the heavy libraries are imported inside the
+steps that need them, so that every command starts fast.
+"""
+
+from raymark.steps.data import fetch, import_2d, ingest, landmarks, render, views, virtual_patient
+from raymark.steps.models import (
+    capture_range,
+    correspondence_match,
+    correspondence_report,
+    correspondence_train,
+    evaluate,
+    mean_position,
+    pose,
+    predict_views,
+    train,
+)
+from raymark.steps.products import (
+    check,
+    export,
+    figure,
+    match_cts,
+    predict,
+    progress,
+    schemas,
+    table,
+)
+
+__all__ = [
+    "capture_range",
+    "check",
+    "correspondence_match",
+    "correspondence_report",
+    "correspondence_train",
+    "evaluate",
+    "export",
+    "fetch",
+    "figure",
+    "import_2d",
+    "ingest",
+    "landmarks",
+    "match_cts",
+    "mean_position",
+    "pose",
+    "predict",
+    "predict_views",
+    "progress",
+    "render",
+    "schemas",
+    "table",
+    "train",
+    "views",
+    "virtual_patient",
+]

@@ -1,0 +1,163 @@
+"""Steps that make data: sources, CTs, landmarks, virtual patients, views, shards."""
+
+from pathlib import Path
+
+import pandas as pd
+
+from raymark import layout
+from raymark.config import read_project
+from raymark.errors import InputError
+from raymark.files import sha256_of
+from raymark.steps.places import (
+    dataset_of,
+    file_of,
+    landmark_names,
+    landmark_points,
+    named,
+    subject_of,
+)
+from raymark.subjects import read_subjects
+
+
+def fetch(config: str, source: str) -> None:
+    from raymark.sources import fetch, read_sources
+
+    sources = read_sources(read_project(config).config.sources)
+    declared = named(sources, source, "source")
+    fetch(declared, layout.SOURCE.format(source=source, file=Path(declared.member).name))
+
+
+def ingest(config: str, dataset: str, subject: str) -> None:
+    from raymark.ct import ingest
+
+    project = read_project(config)
+    row = subject_of(project, subject)
+    ingest(
+        file_of(project, row.ct),
+        file_of(project, row.labels) if row.labels else None,
+        dataset_of(project, dataset).ct,
+        out_volume=layout.CT.format(dataset=dataset, subject=subject),
+        out_labels=layout.LABELS.format(dataset=dataset, subject=subject),
+        out_quality=layout.QUALITY.format(dataset=dataset, subject=subject),
+        subject=subject,
+    )
+
+
+def landmarks(config: str, dataset: str, subject: str) -> None:
+    from raymark.ct import read_label_map
+    from raymark.landmarks import (
+        check_landmarks,
+        compute_landmarks,
+        read_landmark_set,
+        write_landmarks,
+    )
+
+    project = read_project(config)
+    row = subject_of(project, subject)
+    landmark_set = read_landmark_set(dataset_of(project, dataset).landmarks)
+    labels_path = layout.LABELS.format(dataset=dataset, subject=subject)
+    labels = read_label_map(labels_path)
+    source = file_of(project, row.landmarks)
+    if row.landmarks.startswith("recipe:"):
+        recipes = read_landmark_set(source)
+        grid = labels.labels_xyz, labels.affine
+        table = compute_landmarks(*grid, recipes, subject, labels_path)
+    else:
+        from raymark.landmarks import read_landmarks
+
+        table = read_landmarks(source, subject)
+    shape = labels.labels_xyz.shape
+    names, pairs = landmark_set.names, landmark_set.flip_pairs
+    table = check_landmarks(table, names, shape, labels.affine, pairs, source)
+    write_landmarks(table, layout.LANDMARKS.format(dataset=dataset, subject=subject))
+
+
+def virtual_patient(config: str, dataset: str, subject: str) -> None:
+    from raymark.cohort import make_virtual_patient, write_virtual_patient
+    from raymark.ct import read_label_map, read_volume
+
+    project = read_project(config)
+    parent = subject_of(project, subject).subject
+    if parent == subject:
+        raise InputError(
+            subject, "is not a virtual patient", f"Ask for {subject}-v001, for example"
+        )
+    volume = read_volume(layout.CT.format(dataset=dataset, subject=parent))
+    labels = read_label_map(layout.LABELS.format(dataset=dataset, subject=parent))
+    table = pd.read_csv(layout.LANDMARKS.format(dataset=dataset, subject=parent))
+    patient = make_virtual_patient(
+        volume.hu_xyz,
+        labels.labels_xyz,
+        volume.affine,
+        table[["x_mm", "y_mm", "z_mm"]].to_numpy(),
+        dataset_of(project, dataset).cohort,
+        dataset=dataset,
+        subject=subject,
+        seed=project.config.seed,
+    )
+    write_virtual_patient(
+        patient,
+        table,
+        ct=layout.CT.format(dataset=dataset, subject=subject),
+        labels=layout.LABELS.format(dataset=dataset, subject=subject),
+        landmarks=layout.LANDMARKS.format(dataset=dataset, subject=subject),
+        check=layout.DEFORMATION.format(dataset=dataset, subject=subject),
+    )
+
+
+def views(config: str, dataset: str) -> None:
+    from raymark.views import plan_views, subjects_of, write_views
+
+    project = read_project(config)
+    settings = dataset_of(project, dataset)
+    sheet = read_subjects(project.config.subjects)
+    shown = {s for name in settings.view_sets for s in subjects_of(settings, name, sheet)}
+    isocentres = {
+        subject: landmark_points(settings, subject).mean(axis=0) for subject in sorted(shown)
+    }
+    table = plan_views(settings, sheet, isocentres, project.config.seed)
+    write_views(layout.VIEWS.format(dataset=dataset), table)
+
+
+def render(config: str, dataset: str, view_set: str, subject: str, shard: int) -> None:
+    from raymark.ct import read_volume
+    from raymark.provenance import text_digest
+    from raymark.rendering import render_shard
+    from raymark.views import read_views
+
+    settings = dataset_of(read_project(config), dataset)
+    names, pairs = landmark_names(settings)
+    place = {"view_set": view_set, "subject": subject, "shard": shard}
+    table = read_views(layout.VIEWS.format(dataset=dataset), **place)
+    if table.empty:
+        raise InputError(
+            f"shard {shard} of {dataset}, {view_set}, {subject}",
+            "has no views",
+            "See the views table for what there is",
+        )
+    ct = layout.CT.format(dataset=dataset, subject=subject)
+    points = landmark_points(settings, subject)
+    content = [sha256_of(ct), points.tobytes().hex(), table.to_csv(index=False)]
+    render_shard(
+        read_volume(ct),
+        points,
+        names,
+        pairs,
+        table,
+        settings,
+        layout.SHARD.format(dataset=dataset, **(place | {"shard": layout.shard_name(shard)})),
+        digest=text_digest(*content, settings.model_dump_json(exclude={"view_sets", "cohort"})),
+    )
+
+
+def import_2d(import_path: str) -> None:
+    from raymark.import2d import import_2d, odd_scales
+    from raymark.settings2d import read_import
+
+    images = import_2d(read_import(import_path), import_path)
+    for view_set, rows in images.groupby("view_set", sort=True):
+        print(f"{view_set}: {len(rows)} images of {rows['patient'].nunique()} patients")
+    for row in odd_scales(images).itertuples():
+        print(
+            f"{row.file}: {row.pixel_mm:.3g} mm per pixel, far from the others': check its points"
+        )

@@ -1,0 +1,79 @@
+"""Steps that make what people look at, and those a user calls by hand."""
+
+from pathlib import Path
+
+from raymark import layout
+from raymark.config import read_project
+from raymark.errors import InputError
+from raymark.steps.places import named
+
+
+def table(config: str, table: str) -> None:
+    from raymark.tables import TABLES, make_table, write_table
+
+    named(TABLES, table, "table")
+    stem = layout.TABLE.format(table=table, format="csv").removesuffix(".csv")
+    write_table(make_table(table, read_project(config)), stem)
+
+
+def figure(config: str, figure: str) -> None:
+    from raymark.figures.make import make_figure
+
+    stem = layout.FIGURE.format(figure=figure, format="svg").removesuffix(".svg")
+    make_figure(figure, read_project(config), stem)
+
+
+def predict(model_path: str, image_paths: list[str], out_dir: str, pixel_mm: float | None) -> None:
+    from raymark.detect import predict_images
+
+    predict_images(model_path, image_paths, out_dir, pixel_mm)
+
+
+def match_cts(
+    model_path: str, first_path: str, second_path: str, out_dir: str, slice_count: int | None
+) -> None:
+    from raymark.correspondence.follow_up import match_follow_up
+
+    matches = match_follow_up(model_path, first_path, second_path, out_dir, slice_count)
+    print(
+        f"{len(matches)} matches on {matches['slice_mm'].nunique()} slices: {out_dir}/matches.csv"
+    )
+
+
+def export(model_path: str, out_path: str) -> None:
+    from raymark.export import export_onnx
+
+    print(f"{out_path}: takes {export_onnx(model_path, out_path)}")
+
+
+def progress(log: str | None) -> None:
+    from datetime import datetime
+
+    from raymark.progress import newest_log, progress, read_run
+
+    print(progress(read_run(log or newest_log()), datetime.now()))
+
+
+def check(folder: str, delete: bool) -> None:
+    from raymark.shards import check_shard
+
+    paths, damaged = sorted(Path(folder).rglob("*.zarr.zip")), []
+    for path in paths:
+        try:
+            check_shard(path)
+        except InputError as error:
+            damaged.append(path)
+            print(error)
+            if delete:
+                path.unlink()
+    print(
+        f"{len(paths)} shards, {len(damaged)} damaged{' and deleted' * (delete and bool(damaged))}"
+    )
+    if damaged and not delete:
+        raise InputError(damaged[0], "is damaged", "Delete the damaged: raymark check --delete")
+
+
+def schemas(root: str) -> None:
+    from raymark.reference import write_reference
+
+    write_reference(root)
