@@ -1,30 +1,33 @@
 """Annotated 2D images become shards of the same layout as rendered ones, and a table of views.
 
 Every image is scaled to the set height with its shape kept, then cropped or padded (with its darkest
-grey) about its middle to the set width. Grey values are taken as they are and scaled to 0–1. What
+grey) about its middle to the set width; or it is registered to a template. Grey values are taken as they are and scaled to 0–1. What
 trains, predicts and evaluates on rendered views does so on these.
 
 An image has no known geometry; a stand-in takes its place: parallel rays, a source 1 km away,
 straight through the middle of the image. The views may differ in scale, so `pixel_mm` of the shards
-is the median pitch, and each view's source-to-isocentre distance says how its own differs: an
-error's `error_isocentre_mm` is in the image's own millimetres.
+is the median pitch, and each view's source-to-isocentre distance says how its own differs. An
+error's `error_isocentre_mm` is in the image's own millimetres, by the map in the list of images.
 """
 
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from raymark import layout
+from raymark.affine2d import resampled
 from raymark.annotations2d import Annotation, ImageFolder, read_annotations
 from raymark.beliefs import belief_maps
 from raymark.errors import InputError
 from raymark.files import atomic, sha256_of
 from raymark.geometry import Detector, inside
 from raymark.images import Xray, read_xray
+from raymark.imported import MATRIX
 from raymark.landmarks import flip_pairs
+from raymark.planned2d import Planned, scaled_and_cropped
 from raymark.provenance import text_digest
+from raymark.registration2d import to_template
 from raymark.settings2d import Import2d, KnownDistance
 from raymark.shards import write_shard
 from raymark.splits2d import patient_of, split_named, split_of
@@ -35,26 +38,6 @@ SOURCE_TO_DETECTOR_MM = 1.0e6
 OUTSIDE_SHARE = 0.05
 
 
-@dataclass(frozen=True)
-class Planned:
-    """One image with all that is known before it is read again to be written."""
-
-    annotation: Annotation
-    path: Path
-    view_set: str
-    patient: str
-    shape_yx: tuple[int, int]
-    points_px: np.ndarray
-    pixel_mm: float
-
-    def to_shard(self, settings: Import2d) -> tuple[float, np.ndarray]:
-        """Return s and t (x, y) with which a point p of the image lies at s·p + t in the shard."""
-        scale = settings.height_px / self.shape_yx[0]
-        middle_px = (np.array(self.shape_yx[::-1]) - 1) / 2
-        target_px = (np.array([settings.width_px, settings.height_px]) - 1) / 2
-        return scale, target_px - scale * middle_px
-
-
 def import_2d(settings: Import2d, source: str | Path) -> pd.DataFrame:
     """Write all shards, the table of views and the list of images; return that list.
 
@@ -62,6 +45,8 @@ def import_2d(settings: Import2d, source: str | Path) -> pd.DataFrame:
     checked before anything is written; InputError names file, field and remedy.
     """
     names, planned = plan(settings, source)
+    if settings.registration is not None:
+        planned = to_template(settings, planned, source)
     pairs = settings.flip_pairs if settings.flip_pairs is not None else flip_pairs(names)
     views = views_of(settings, planned)
     pixel_mm = nominal_pixel_mm(settings, planned)
@@ -117,10 +102,12 @@ def plan(settings: Import2d, source: str | Path) -> tuple[list[str], list[Planne
             continue
         xray = read_xray(path)
         points_px = _checked_points(annotation, xray, names, path)
-        in_image_mm = _pixel_mm(settings, xray, points_px, names, path, source)
-        pixel_mm = in_image_mm * xray.image_yx.shape[0] / settings.height_px
+        pixel_mm = _pixel_mm(settings, xray, points_px, names, path, source)
         shape_yx = xray.image_yx.shape
-        planned.append(Planned(annotation, path, view_set, patient, shape_yx, points_px, pixel_mm))
+        to_shard = scaled_and_cropped(shape_yx, settings.height_px, settings.width_px)
+        planned.append(
+            Planned(annotation, path, view_set, patient, shape_yx, points_px, pixel_mm, to_shard)
+        )
     if not planned:
         raise InputError(f"{source}, split", "leaves every image out", "Give some a view_set")
     return names, planned
@@ -222,14 +209,13 @@ def views_of(settings: Import2d, planned: list[Planned]) -> pd.DataFrame:
 def _view(settings: Import2d, image: Planned, row, detector: Detector) -> dict[str, np.ndarray]:
     """Return the arrays of one view, as `raymark.shards` stores them."""
     shape_yx = settings.height_px, settings.width_px
-    scale, shift_px = image.to_shard(settings)
-    points_px = (image.points_px * scale + shift_px).astype(np.float32)
+    points_px = image.to_shard(image.points_px).astype(np.float32)
     # What lies outside its own image stays invisible where padding surrounds it.
     visible = inside(points_px, shape_yx) & inside(image.points_px, image.shape_yx)
     camera = camera_of(row, detector)
     beliefs = settings.beliefs
     return {
-        "image": resampled(read_xray(image.path).image_yx, scale, shift_px, shape_yx),
+        "image": resampled(read_xray(image.path).image_yx, image.to_shard, shape_yx),
         "landmarks": points_px,
         "visible": visible,
         "beliefs": belief_maps(points_px, visible, shape_yx, beliefs.stride, beliefs.sigma_px),
@@ -239,46 +225,27 @@ def _view(settings: Import2d, image: Planned, row, detector: Detector) -> dict[s
     }
 
 
-def resampled(
-    image_yx: np.ndarray, scale: float, shift_px: np.ndarray, shape_yx: tuple[int, int]
-) -> np.ndarray:
-    """Return the image (`shape_yx`), grey 0–1, in which a pixel p of `image_yx` lies at scale·p + shift.
-
-    Linear interpolation after a Gaussian that takes what the coarser grid cannot hold; beyond the
-    image the result is 0, its darkest grey.
-    """
-    from scipy.ndimage import gaussian_filter, map_coordinates
-
-    low, high = float(image_yx.min()), float(image_yx.max())
-    smooth = gaussian_filter(
-        (image_yx.astype(np.float32) - low) / (high - low), max(0.0, (1 / scale - 1) / 2)
-    )
-    x, y = (
-        (np.arange(size) - shift) / scale
-        for size, shift in zip(shape_yx[::-1], shift_px, strict=True)
-    )
-    grid = map_coordinates(smooth, np.meshgrid(y, x, indexing="ij"), order=1, mode="nearest")
-    height, width = image_yx.shape
-    on_image = [(c >= -0.5) & (c <= size - 0.5) for c, size in ((y, height), (x, width))]
-    return grid * np.outer(*on_image)
-
-
 def _digest(settings: Import2d, images: list[Planned]) -> str:
     """Identify what made a shard, wherever the files lay."""
     made = settings.model_dump_json(exclude={"images", "annotations", "split", "title"})
     files = [f"{image.path.name} {sha256_of(image.path)}" for image in images]
     points = [image.points_px.tobytes().hex() for image in images]
-    return text_digest(made, *files, *points)
+    maps = [image.to_shard.matrix_xy.tobytes().hex() for image in images]
+    shifts = [image.to_shard.shift_px.tobytes().hex() for image in images]
+    return text_digest(made, *files, *points, *maps, *shifts)
 
 
 def _image_list(settings: Import2d, planned: list[Planned], views: pd.DataFrame) -> pd.DataFrame:
-    """List the images: a point p of the file lies at scale·p + (shift_x, shift_y) in the shard."""
-    scales, shifts_px = zip(*(image.to_shard(settings) for image in planned), strict=True)
-    x, y = np.transpose(shifts_px)
+    """List the images and their maps into the shard (`raymark.imported.affine_of` reads them)."""
+    maps = [image.to_shard for image in planned]
+    shift_x_px, shift_y_px = np.transpose([affine.shift_px for affine in maps])
+    entries = np.transpose([affine.matrix_xy.ravel() for affine in maps])
     return views[["view", "view_set", "patient"]].assign(
         file=[str(image.path.relative_to(settings.images)) for image in planned],
         pixel_mm=[image.pixel_mm for image in planned],
-        scale=scales,
-        shift_x_px=x,
-        shift_y_px=y,
+        alignment=[image.alignment for image in planned],
+        scale=[affine.scale for affine in maps],
+        **dict(zip(MATRIX, entries, strict=True)),
+        shift_x_px=shift_x_px,
+        shift_y_px=shift_y_px,
     )

@@ -3,7 +3,13 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
+
 from raymark import layout
+from raymark.affine2d import Affine
+
+MATRIX = ("matrix_xx", "matrix_xy", "matrix_yx", "matrix_yy")
 
 
 @dataclass(frozen=True)
@@ -38,3 +44,21 @@ def read_imported(name: str) -> Imported | None:
             role, [layout.IMPORTED_SHARD.format(**place, shard=shard) for shard in shards]
         )
     return Imported(name, view_sets)
+
+
+def read_images(name: str) -> pd.DataFrame:
+    """Read the list of an import's images, by view."""
+    return pd.read_csv(layout.IMPORTED_IMAGES.format(dataset=name)).set_index("view")
+
+
+def affine_of(image: pd.Series) -> Affine:
+    """Return where a point of the file lies in the shard, from its row of the list of images."""
+    matrix_xy = image[list(MATRIX)].to_numpy(float).reshape(2, 2)
+    return Affine(matrix_xy, image[["shift_x_px", "shift_y_px"]].to_numpy(float))
+
+
+def mm_per_px(images: pd.DataFrame) -> np.ndarray:
+    """Return matrices (view, 2, 2) that turn a difference of points in shard px into the file's mm."""
+    matrix_xy = images[list(MATRIX)].to_numpy(float).reshape(-1, 2, 2)
+    file_pixel_mm = (images["pixel_mm"] * images["scale"]).to_numpy()
+    return file_pixel_mm[:, None, None] * np.linalg.inv(matrix_xy)

@@ -71,6 +71,22 @@ class Whole(Section):
     view_set: Name = Field("test", description="the set's name")
 
 
+class Registration(Section):
+    """Images are registered to a cropped training image, by an affine map and mutual information."""
+
+    template: str | None = Field(
+        None,
+        description="the training image, named as in the annotations; null takes the one whose "
+        "landmarks lie nearest to the mean of all training images'",
+    )
+    margin: float = Field(
+        0.15,
+        ge=0,
+        description="the crop is the box around the template's landmarks, widened on each side by "
+        "this share of its size",
+    )
+
+
 class Import2d(Section):
     """One data set of annotated 2D images."""
 
@@ -94,6 +110,9 @@ class Import2d(Section):
     )
     height_px: int = Field(512, gt=7, description="images are scaled to this height")
     width_px: int = Field(512, gt=7, description="then cropped or padded about their middle")
+    registration: Registration | None = Field(
+        None, description="register all images to one of them; null: align them by their size"
+    )
     scale: PixelPitch | KnownDistance = Field(
         PixelPitch(kind="pixel"), discriminator="kind", description="what makes px millimetres"
     )

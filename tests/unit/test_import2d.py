@@ -10,10 +10,11 @@ import yaml
 from PIL import Image
 
 from raymark import layout
+from raymark.affine2d import Affine, resampled
 from raymark.cli import main
 from raymark.evaluation import evaluate, evaluate_mean_position, read_errors
 from raymark.geometry import project
-from raymark.import2d import import_2d, resampled
+from raymark.import2d import import_2d
 from raymark.imported import read_imported
 from raymark.metrics.cephalometry import LANDMARKS as CEPHALOMETRIC
 from raymark.metrics.cobb import corner_names
@@ -49,7 +50,7 @@ def test_landmarks_lie_on_what_they_mark(target_yx):
     shape_yx, point = (150, 95), np.array([47.3, 101.6])
     scale = target_yx[0] / shape_yx[0]
     shift = (np.array(target_yx[::-1]) - 1) / 2 - scale * (np.array(shape_yx[::-1]) - 1) / 2
-    image = resampled(blobs([point], shape_yx), scale, shift, target_yx)
+    image = resampled(blobs([point], shape_yx), Affine.scaling(scale, shift), target_yx)
     assert image.shape == target_yx
     reach = round(6 * scale) + 1
     np.testing.assert_allclose(
@@ -60,7 +61,7 @@ def test_landmarks_lie_on_what_they_mark(target_yx):
 def test_padding_is_dark_and_the_image_s_own_range_is_kept():
     image = np.full((50, 20), 90.0)
     image[:25] = 40
-    found = resampled(image, 2.0, np.array([30.5, 0.5]), (100, 100))
+    found = resampled(image, Affine.scaling(2.0, [30.5, 0.5]), (100, 100))
     assert (found[:, :30] == 0).all()
     assert (found[:, 70:] == 0).all()
     assert (found[:48, 30:70] == 0).all()
