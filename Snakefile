@@ -25,6 +25,7 @@ rule all:
     input:
         all_tables,
         all_figures,
+        all_correspondence,
 
 
 onerror:

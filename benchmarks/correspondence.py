@@ -29,7 +29,7 @@ def pair() -> tuple[np.ndarray, np.ndarray]:
 def main() -> None:
     out = output_argument(__doc__.splitlines()[0])
     torch.set_num_threads(1)
-    settings, images = read_correspondence("paper"), pair()
+    settings, images = read_correspondence("config/correspondence.yaml", "paper"), pair()
     network = build(settings.network, seed=0).eval()
     work = {
         "network, 16 to 256 filters": lambda: match_by_network(network, *images, settings.matching),

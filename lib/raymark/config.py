@@ -5,15 +5,18 @@ file of its own. Files may carry ``presets``: named overrides (``demo``, ``paper
 file's own values when the main file asks for one. The sections are in `raymark.sections`.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import yaml
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from raymark.errors import InputError
 from raymark.sections import Dataset, Evaluation, Experiment, Method, Pose, Section
+
+if TYPE_CHECKING:
+    from raymark.settings2d import Import2d
 
 
 class Config(Section):
@@ -24,14 +27,22 @@ class Config(Section):
     subjects: str = Field("config/subjects.tsv", description="the subject sheet")
     sources: str = Field("config/sources.tsv", description="the table of declared data files")
     datasets: list[str] = Field(min_length=1, description="data set files")
+    imports: list[str] = Field([], description="files of annotated 2D images (config/import)")
     methods: list[str] = Field(min_length=1, description="method files")
     experiments: list[Experiment] = Field(min_length=1, description="what to train and show")
+    correspondence: str | None = Field(
+        None, description="file of the pipeline that matches CT slices; null leaves it out"
+    )
     evaluation: Evaluation = Evaluation()
     pose: Pose = Pose()
 
     @model_validator(mode="after")
     def _experiments_are_known(self):
-        datasets = {Path(file).stem for file in self.datasets}
+        names = [Path(file).stem for file in [*self.datasets, *self.imports]]
+        for name in names:
+            if names.count(name) > 1:
+                raise ValueError(f"two data sets or imports are called {name!r}; rename one")
+        datasets = set(names)
         methods = {Path(file).stem for file in self.methods}
         for experiment in self.experiments:
             if experiment.dataset not in datasets:
@@ -123,6 +134,11 @@ class Project:
     config: Config
     datasets: dict[str, Dataset]
     methods: dict[str, Method]
+    imports: "dict[str, Import2d]" = field(default_factory=dict)
+
+    def title_of(self, dataset: str) -> str:
+        """Return how tables and figures call a data set or an import."""
+        return (self.datasets.get(dataset) or self.imports[dataset]).title
 
     def pose_places(self) -> list[dict]:
         """List the trainings and view sets whose poses are asked for: what fills a path's pattern."""
@@ -131,6 +147,15 @@ class Project:
             for e in self.config.experiments
             for seed in e.seeds
             for view_set in e.poses
+        ]
+
+    def capture_places(self) -> list[dict]:
+        """List the data sets and view sets whose capture range is measured.
+
+        Of the view sets whose poses an experiment asks for that is the first.
+        """
+        return [
+            {"dataset": e.dataset, "view_set": e.poses[0]} for e in self.config.experiments if e.poses
         ]
 
     def experiments_with(self, paper: str) -> list[Experiment]:
@@ -147,18 +172,26 @@ def project_of(values: dict, source: str | Path) -> Project:
     config = checked(Config, values, source)
     datasets = {Path(file).stem: read_dataset(file, config.preset) for file in config.datasets}
     methods = {Path(file).stem: read_method(file, config.preset) for file in config.methods}
+    imports = {Path(file).stem: _read_import(file) for file in config.imports}
     _check_starts(methods, source)
     for experiment in config.experiments:
-        known = datasets[experiment.dataset].view_sets
+        if experiment.dataset in imports:
+            known = imports[experiment.dataset].split.view_sets
+            if experiment.poses:
+                problem = f"an experiment asks for poses of the import {experiment.dataset!r}"
+                remedy = "Leave `poses` out: imported images have no known geometry"
+                raise InputError(source, problem, remedy)
+        else:
+            known = datasets[experiment.dataset].view_sets
         for view_set in experiment.evaluate:
-            if view_set not in known:
+            if known is not None and view_set not in known:
                 raise InputError(
                     source,
                     f"an experiment evaluates the view set {view_set!r}, which the data set "
                     f"{experiment.dataset!r} does not have",
                     f"Known: {', '.join(known)}",
                 )
-    return Project(config, datasets, methods)
+    return Project(config, datasets, methods, imports)
 
 
 def _check_starts(methods: dict[str, Method], source: str | Path) -> None:
@@ -175,6 +208,15 @@ def _check_starts(methods: dict[str, Method], source: str | Path) -> None:
                 problem = f"methods start from each other: {' from '.join([*passed, start])}"
                 raise InputError(source, problem, "Set `start_from: null` in one of them")
             passed.append(start)
+
+
+def _read_import(path: str) -> "Import2d":
+    from raymark.settings2d import read_import  # whose annotations every other command can do without
+
+    settings = read_import(path)
+    if settings.name != Path(path).stem:
+        raise InputError(path, f"name is {settings.name!r}", "Name the file and the key alike")
+    return settings
 
 
 def read_dataset(path: str, preset: str) -> Dataset:

@@ -56,8 +56,40 @@ rule correspondence_match:
         "python -m raymark correspondence-match {wildcards.matcher} > {log} 2>&1"
 
 
+rule correspondence_follow_up:
+    input:
+        cts=lambda wildcards: cts_for("test", PROJECT, SUBJECTS).values(),
+        model=layout.CORRESPONDENCE_MODEL,
+    output:
+        layout.CORRESPONDENCE_FOLLOW_UP,
+        layout.FIGURE.format(figure="correspondence-follow_up", format="svg"),
+        png=report(
+            layout.FIGURE.format(figure="correspondence-follow_up", format="png"),
+            category="Paper – Grewal 2020",
+            labels={"figure": "follow-up", "of": "correspondence"},
+            caption="../report/correspondence.rst",
+        ),
+    log:
+        "logs/correspondence/follow_up.log",
+    benchmark:
+        "results/benchmarks/correspondence/follow_up.tsv"
+    conda:
+        "../../envs/environment.yaml"
+    resources:
+        mem_mb=lambda wildcards, attempt: 4000 * attempt,
+    params:
+        config=lambda wildcards: sections_text(
+            PROJECT, "slices", "matching", "follow_up"
+        ),
+        seed=PROJECT.config.seed,
+        code=code_digest("raymark.correspondence.jobs"),
+    shell:
+        "python -m raymark correspondence-follow-up > {log} 2>&1"
+
+
 rule correspondence_report:
     input:
+        follow_up=layout.CORRESPONDENCE_FOLLOW_UP,
         cts=lambda wildcards: cts_for("test", PROJECT, SUBJECTS).values(),
         matches=expand(layout.CORRESPONDENCE_MATCHES, matcher=["network", "sift"]),
         paper="config/papers/correspondence.yaml",
@@ -104,8 +136,16 @@ rule correspondence_report:
 # These two could make files of those names, but only from the detectors' results.
 ruleorder: correspondence_report > table
 ruleorder: correspondence_report > figure
+ruleorder: correspondence_follow_up > figure
+
+
+all_correspondence = (
+    [*rules.correspondence_report.output, *rules.correspondence_follow_up.output]
+    if PROJECT.config.correspondence
+    else []
+)
 
 
 rule correspondence:
     input:
-        rules.correspondence_report.output,
+        all_correspondence,

@@ -1,6 +1,5 @@
 """The settings of the correspondence pipeline: one file, read with the main file's preset."""
 
-from pathlib import Path
 from typing import Literal
 
 from pydantic import Field
@@ -8,10 +7,8 @@ from pydantic import Field
 from raymark import layout
 from raymark.config import Project, checked, merged, read_yaml
 from raymark.errors import InputError
-from raymark.sections import Name, Range, Section
+from raymark.sections import Deformation, Name, Range, Section
 from raymark.subjects import Subject
-
-CONFIG = "config/correspondence.yaml"
 
 
 class Slices(Section):
@@ -97,6 +94,19 @@ class Matching(Section):
     )
 
 
+class FollowUp(Section):
+    """A second scan of a test CT, some time later: made from the first, so that the truth is known."""
+
+    deformation: Deformation = Deformation(amplitude_mm=2.0, wavelength_mm=100.0)
+    rotation_deg: float = Field(3.0, ge=0, description="largest rotation of how the patient lies")
+    shift_mm: float = Field(15.0, ge=0, description="largest shift along each axis")
+    noise_hu: float = Field(15.0, ge=0, description="standard deviation of the added noise")
+    contrast_hu: dict[int, float] = Field(
+        {}, description="HU by which a contrast agent raises the tissue of a label"
+    )
+    slices: int = Field(4, gt=0, description="slices to match, evenly spread over the test slices")
+
+
 class Correspondence(Section):
     """The whole file."""
 
@@ -105,13 +115,23 @@ class Correspondence(Section):
     network: NetworkConfig = NetworkConfig()
     training: Training = Training()
     matching: Matching = Matching()
+    follow_up: FollowUp = FollowUp()
 
 
-def read_correspondence(preset: str, path: str | Path = CONFIG) -> Correspondence:
+def read_correspondence(path: str, preset: str) -> Correspondence:
     """Read the file with the values of `preset` laid over its own."""
     values = read_yaml(path)
     presets = values.pop("presets", {})
     return checked(Correspondence, merged(values, presets.get(preset) or {}), path)
+
+
+def correspondence_of(project: Project) -> Correspondence:
+    """Read the file that a project names; InputError where it names none."""
+    path = project.config.correspondence
+    if path is None:
+        remedy = "Add `correspondence: config/correspondence.yaml` to it"
+        raise InputError("the configuration", "has no `correspondence`", remedy)
+    return read_correspondence(path, project.config.preset)
 
 
 def subjects_for(
@@ -127,10 +147,11 @@ def subjects_for(
     """
     names = settings.slices.datasets
     names = list(project.datasets) if names is None else names
+    place = f"{project.config.correspondence}, slices.datasets"
     unknown = [name for name in names if name not in project.datasets]
     if unknown:
         known = f"Known: {', '.join(project.datasets)}"
-        raise InputError(f"{CONFIG}, slices.datasets", f"{unknown[0]!r} is not known", known)
+        raise InputError(place, f"{unknown[0]!r} is not known", known)
     dataset_of: dict[str, str] = {}
     for name in names:
         for subject in project.datasets[name].subjects:
@@ -141,7 +162,7 @@ def subjects_for(
     }
     if not by_split["train"]:
         remedy = "Give some subjects of these data sets the split train"
-        raise InputError(f"{CONFIG}, slices.datasets", "no subject to train on", remedy)
+        raise InputError(place, "no subject to train on", remedy)
     return by_split[role] or by_split["train"]
 
 
@@ -155,7 +176,7 @@ def cts_for(
     role: Literal["train", "test"], project: Project, sheet: dict[str, Subject]
 ) -> dict[str, str]:
     """Return the paths of the CTs to train or test on, by subject."""
-    settings = read_correspondence(project.config.preset)
+    settings = correspondence_of(project)
     return {
         subject: layout.CT.format(dataset=dataset, subject=subject)
         for dataset, subject in subjects_for(role, settings, project, sheet)
@@ -164,4 +185,4 @@ def cts_for(
 
 def sections_text(project: Project, *names: str) -> str:
     """Return sections of the settings as JSON: what a step depends on."""
-    return read_correspondence(project.config.preset).model_dump_json(include=set(names))
+    return correspondence_of(project).model_dump_json(include=set(names))

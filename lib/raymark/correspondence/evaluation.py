@@ -12,6 +12,7 @@ from raymark.correspondence.pairs import KINDS, Pair, Transformation, draw, make
 from raymark.correspondence.slices import PIXEL_MM, Stack
 from raymark.seeds import generator
 
+FOLLOW_UP = "follow-up"
 WITHIN_MM = (2, 4, 8)
 FAR_MM = 64
 

@@ -4,6 +4,7 @@ The second CT is resampled into the first one's place, slice by slice; matches a
 world of each CT, as deformable registration wants them.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,9 +13,9 @@ import pandas as pd
 import SimpleITK as sitk
 
 from raymark.correspondence.config import Correspondence
-from raymark.correspondence.matching import match_by_network
+from raymark.correspondence.matching import Points, match_by_network
 from raymark.correspondence.report import draw_matches
-from raymark.correspondence.slices import Stack, spread, stack_of
+from raymark.correspondence.slices import GREYS, Stack, spread, stack_of
 from raymark.correspondence.training import load_model
 from raymark.ct import Volume, read_ct
 from raymark.errors import InputError
@@ -25,6 +26,8 @@ AIR_HU = -1000
 LPS = np.diag([-1.0, -1.0, 1.0, 1.0])  # from RAS, and back
 SHOWN = 4  # slices in the picture
 SEED = 1  # of the voxels that the registration looks at
+
+Matcher = Callable[[np.ndarray, np.ndarray], dict[str, Points]]
 
 
 @dataclass(frozen=True)
@@ -52,16 +55,13 @@ def match_follow_up(
     first = read_ct(first_path)
     aligned = align(first, read_ct(second_path))
     stack1 = spread(stack_of(first, "first", settings.slices), slice_count)
-    stack2 = stack_of(aligned.volume, "second", settings.slices, empty_too=True)
-    shared = [k for k, z_mm in enumerate(stack2.z_mm) if z_mm in stack1.z_mm]
-    stack2 = stack2.of(np.array(shared, dtype=int))
-    tables = [
-        _matched(network, stack1, stack2, k, settings).assign(slice_mm=z_mm)
-        for k, z_mm in enumerate(stack1.z_mm)
-    ]
-    matches = pd.concat(tables, ignore_index=True)
-    matches = matches[["slice_mm", *matches.columns.drop("slice_mm")]]
-    matches = matches.assign(**_in_world(matches, first, aligned.first_to_second))
+    stack2 = same_slices(aligned, stack1, settings)
+
+    def by_network(image1: np.ndarray, image2: np.ndarray) -> dict[str, Points]:
+        return {"network": match_by_network(network, image1, image2, settings.matching)}
+
+    matches = match_slices(stack1, stack2, by_network).drop(columns="method")
+    matches = matches.assign(**in_world(matches, first, aligned.first_to_second))
     with atomic(Path(out_dir) / "matches.csv") as partial:
         matches.to_csv(partial, index=False, float_format="%.3f")
     _draw(stack1, stack2, matches, Path(out_dir) / "matches")
@@ -90,6 +90,7 @@ def align(first: Volume, second: Volume) -> Aligned:
     method.SetSmoothingSigmasPerLevel([4.0, 2.0])
     method.SmoothingSigmasAreSpecifiedInPhysicalUnitsOn()
     method.SetInitialTransform(start, inPlace=False)
+    method.SetNumberOfThreads(1)  # the sums of several would depend on how many there are
     try:
         found = method.Execute(fixed, moving)
     except RuntimeError as error:
@@ -101,14 +102,26 @@ def align(first: Volume, second: Volume) -> Aligned:
     return Aligned(volume, _affine_of(found))
 
 
-def _matched(network, stack1: Stack, stack2: Stack, k: int, settings: Correspondence):
-    images = (stack.image_zyx[k] / np.float32(255) for stack in (stack1, stack2))
-    points1, points2 = match_by_network(network, *images, settings.matching)
-    both = np.hstack([points1, points2])
-    return pd.DataFrame(both, columns=["x1_px", "y1_px", "x2_px", "y2_px"])
+def same_slices(aligned: Aligned, stack1: Stack, settings: Correspondence) -> Stack:
+    """Return the aligned CT's slices at the heights of the first one's."""
+    wanted = np.round(stack1.z_mm / aligned.volume.spacing_mm[2]).astype(int)
+    return stack_of(aligned.volume, "second", settings.slices, wanted)
 
 
-def _in_world(matches: pd.DataFrame, first: Volume, first_to_second: np.ndarray) -> dict:
+def match_slices(stack1: Stack, stack2: Stack, matcher: Matcher) -> pd.DataFrame:
+    """Match slice by slice; columns slice_mm, method, x1_px, y1_px, x2_px, y2_px."""
+    tables = []
+    for k, z_mm in enumerate(stack1.z_mm):
+        images = (stack.image_zyx[k] / np.float32(GREYS) for stack in (stack1, stack2))
+        for method, points in matcher(*images).items():
+            table = pd.DataFrame(np.hstack(points), columns=["x1_px", "y1_px", "x2_px", "y2_px"])
+            table.insert(0, "slice_mm", z_mm)
+            table.insert(1, "method", method)
+            tables.append(table)
+    return pd.concat(tables, ignore_index=True)
+
+
+def in_world(matches: pd.DataFrame, first: Volume, first_to_second: np.ndarray) -> dict:
     """Return x1_mm to z2_mm: pixels of 1 mm of both images, which share the first CT's grid."""
     columns = {}
     for of, onward in (("1", np.eye(4)), ("2", first_to_second)):
@@ -136,7 +149,7 @@ def _draw(stack1: Stack, stack2: Stack, matches: pd.DataFrame, stem: Path) -> No
             k = int(np.flatnonzero(stack1.z_mm == z_mm)[0])
             mine = matches[matches["slice_mm"] == z_mm]
             for of, stack in (("1", stack1), ("2", stack2)):
-                draw_matches(axes[int(of) - 1], stack.image_zyx[k] / 255, mine, of, shape_yx)
+                draw_matches(axes[int(of) - 1], stack.image_zyx[k] / GREYS, mine, of, shape_yx)
 
 
 def _image(volume: Volume) -> sitk.Image:

@@ -1,5 +1,6 @@
-"""The pipeline's three jobs: files under results/ in, files under results/ out."""
+"""The pipeline's four jobs: files under results/ in, files under results/ out."""
 
+import numpy as np
 import pandas as pd
 import torch
 
@@ -7,20 +8,25 @@ from raymark import layout
 from raymark.config import Project
 from raymark.correspondence.config import (
     Correspondence,
+    correspondence_of,
     cts_for,
     has_unseen_patients,
-    read_correspondence,
+    subjects_for,
 )
 from raymark.correspondence.evaluation import evaluate_network, evaluate_sift
+from raymark.correspondence.follow_up import align, match_slices, same_slices
+from raymark.correspondence.matching import Points, match_by_network, match_by_sift
 from raymark.correspondence.report import (
     correspondence_table,
     cumulative_curves,
+    follow_up_overlays,
     match_overlays,
     tested_on,
 )
+from raymark.correspondence.second_scan import measure_follow_up, scan_again
 from raymark.correspondence.slices import Stack, apart, spread, stack_of
 from raymark.correspondence.training import load_model, train
-from raymark.ct import read_volume
+from raymark.ct import Volume, read_label_map, read_volume
 from raymark.files import atomic, sha256_of
 from raymark.papers import read_paper
 from raymark.provenance import code_digest, text_digest
@@ -59,23 +65,57 @@ def match_test_slices(project: Project, matcher: str) -> None:
         matches.to_parquet(partial, index=False)
 
 
+def match_follow_ups(project: Project) -> None:
+    """Match test slices of every CT with a virtual follow-up, by all methods; draw the first CT's."""
+    settings = _settings(project)
+    network, matching = load_model(layout.CORRESPONDENCE_MODEL)[1], settings.matching
+
+    def by_all(image1: np.ndarray, image2: np.ndarray) -> dict[str, Points]:
+        by_network = {"network": match_by_network(network, image1, image2, matching)}
+        return by_network | match_by_sift(image1, image2, matching)
+
+    tables = []
+    sheet = read_subjects(project.config.subjects)
+    for dataset, subject in subjects_for("test", settings, project, sheet):
+        first = read_volume(layout.CT.format(dataset=dataset, subject=subject))
+        labels = read_label_map(layout.LABELS.format(dataset=dataset, subject=subject))
+        scan = scan_again(
+            first, labels.labels_xyz, settings.follow_up, subject, project.config.seed
+        )
+        aligned = align(first, scan.volume)
+        stack1 = _stack("test", first, subject, settings, project, settings.follow_up.slices)
+        stack2 = same_slices(aligned, stack1, settings)
+        matches = match_slices(stack1, stack2, by_all)
+        measured = measure_follow_up(matches, stack1, first, aligned, scan)
+        if not tables:
+            stem = layout.FIGURE.removesuffix(".{format}")
+            follow_up_overlays(
+                measured, stack1, stack2, stem.format(figure="correspondence-follow_up")
+            )
+        tables.append(measured)
+    with atomic(layout.CORRESPONDENCE_FOLLOW_UP) as partial:
+        pd.concat(tables, ignore_index=True).to_parquet(partial, index=False)
+
+
 def write_report(project: Project) -> None:
     """Write the table, and the figures; overlays are of the first CT."""
     settings = _settings(project)
     paths = [layout.CORRESPONDENCE_MATCHES.format(matcher=matcher) for matcher in MATCHERS]
     matches = pd.concat([pd.read_parquet(path) for path in paths], ignore_index=True)
+    follow_up = pd.read_parquet(layout.CORRESPONDENCE_FOLLOW_UP)
     label = "demo scale" if project.config.preset == "demo" else ""
     where = tested_on(settings, project, read_subjects(project.config.subjects))
-    table = correspondence_table(matches, read_paper("correspondence"), label, where)
+    table = correspondence_table(matches, follow_up, read_paper("correspondence"), label, where)
     write_table(table, layout.TABLE.removesuffix(".{format}").format(table="correspondence"))
     figure = layout.FIGURE.removesuffix(".{format}")
-    cumulative_curves(matches, figure.format(figure="correspondence-cumulative"))
+    every = pd.concat([matches, follow_up], ignore_index=True)
+    cumulative_curves(every, figure.format(figure="correspondence-cumulative"))
     shown = spread(_stacks("test", settings, project, first=True)[0], SHOWN)
     match_overlays(matches, shown, settings, figure.format(figure="correspondence-overlays"))
 
 
 def _settings(project: Project) -> Correspondence:
-    settings = read_correspondence(project.config.preset)
+    settings = correspondence_of(project)
     torch.set_num_threads(settings.training.threads)
     return settings
 
@@ -84,11 +124,24 @@ def _stacks(
     role: str, settings: Correspondence, project: Project, first: bool = False
 ) -> list[Stack]:
     """Return the slices for a role, CT by CT, or of the `first` CT alone."""
-    sheet = read_subjects(project.config.subjects)
-    whole = has_unseen_patients(settings, project, sheet)
-    stacks = []
-    for subject, path in list(cts_for(role, project, sheet).items())[: 1 if first else None]:
-        stack = stack_of(read_volume(path), subject, settings.slices)
-        stack = stack if whole else apart(stack, settings.slices, role)
-        stacks.append(spread(stack, settings.slices.test_slices) if role == "test" else stack)
-    return stacks
+    count = settings.slices.test_slices if role == "test" else None
+    cts = cts_for(role, project, read_subjects(project.config.subjects))
+    return [
+        _stack(role, read_volume(path), subject, settings, project, count)
+        for subject, path in list(cts.items())[: 1 if first else None]
+    ]
+
+
+def _stack(
+    role: str,
+    volume: Volume,
+    subject: str,
+    settings: Correspondence,
+    project: Project,
+    count: int | None,
+) -> Stack:
+    """Return `count` (None: all) of a CT's slices for a role."""
+    stack = stack_of(volume, subject, settings.slices)
+    if not has_unseen_patients(settings, project, read_subjects(project.config.subjects)):
+        stack = apart(stack, settings.slices, role)
+    return spread(stack, count)

@@ -1,5 +1,6 @@
 """Axial slices of a canonical CT as images of 1 mm pixels, with a mask of the body."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -39,8 +40,10 @@ class Stack:
         )
 
 
-def stack_of(volume: Volume, subject: str, settings: Slices, empty_too: bool = False) -> Stack:
-    """Resample every slice of a CT to 1 mm in its plane; without a body only if `empty_too`.
+def stack_of(
+    volume: Volume, subject: str, settings: Slices, wanted: Iterable[int] | None = None
+) -> Stack:
+    """Resample slices of a CT to 1 mm in their plane: the `wanted` ones, or all that show a body.
 
     Section 2.1 of the paper resamples likewise. The image is interpolated cubically: linearly, it
     would have corners on a coarse CT's own grid, which are found as landmarks. It is cut to the
@@ -49,15 +52,16 @@ def stack_of(volume: Volume, subject: str, settings: Slices, empty_too: bool = F
     spacing_mm = volume.spacing_mm
     low, high = settings.window_hu
     images, bodies = [], []
-    for k in range(volume.hu_xyz.shape[2]):
+    chosen = list(range(volume.hu_xyz.shape[2]) if wanted is None else wanted)
+    for k in chosen:
         hu_yx = volume.hu_xyz[::-1, ::-1, k].T.astype(np.float32)
         grey_yx = (hu_yx.clip(low, high) - low) * GREYS / (high - low)
         image_yx = _at_one_mm(grey_yx, spacing_mm, order=3)
         images.append(image_yx.round().clip(0, GREYS).astype(np.uint8))
         bodies.append(body_mask(_at_one_mm(hu_yx, spacing_mm, order=1), settings))
-    z_mm = spacing_mm[2] * np.arange(len(images))
+    z_mm = spacing_mm[2] * np.array(chosen)
     stack = Stack(subject, z_mm, np.stack(images), np.stack(bodies))
-    return stack if empty_too else stack.of(stack.body_zyx.any(axis=(1, 2)))
+    return stack.of(stack.body_zyx.any(axis=(1, 2))) if wanted is None else stack
 
 
 def body_mask(hu_yx: np.ndarray, settings: Slices) -> np.ndarray:

@@ -7,6 +7,7 @@ steps that need them, so that every command starts fast.
 from raymark.steps.data import fetch, import_2d, ingest, landmarks, render, views, virtual_patient
 from raymark.steps.models import (
     capture_range,
+    correspondence_follow_up,
     correspondence_match,
     correspondence_report,
     correspondence_train,
@@ -30,6 +31,7 @@ from raymark.steps.products import (
 __all__ = [
     "capture_range",
     "check",
+    "correspondence_follow_up",
     "correspondence_match",
     "correspondence_report",
     "correspondence_train",

@@ -122,7 +122,7 @@ def views(config: str, dataset: str) -> None:
 def render(config: str, dataset: str, view_set: str, subject: str, shard: int) -> None:
     from raymark.ct import read_volume
     from raymark.provenance import text_digest
-    from raymark.rendering import render_shard
+    from raymark.rendering import render_shard, scenario_of
     from raymark.views import read_views
 
     settings = dataset_of(read_project(config), dataset)
@@ -138,6 +138,8 @@ def render(config: str, dataset: str, view_set: str, subject: str, shard: int) -
     ct = layout.CT.format(dataset=dataset, subject=subject)
     points = landmark_points(settings, subject)
     content = [sha256_of(ct), points.tobytes().hex(), table.to_csv(index=False)]
+    if scenario := scenario_of(settings, table):
+        content.append(str(scenario))
     render_shard(
         read_volume(ct),
         points,

@@ -2,14 +2,8 @@
 
 from raymark import layout
 from raymark.config import read_project
-from raymark.steps.places import (
-    dataset_of,
-    images_of,
-    named,
-    shards_of,
-    shards_with_role,
-    with_its_threads,
-)
+from raymark.imported import images_of, shards_of, shards_with_role
+from raymark.steps.places import dataset_of, named, with_its_threads
 
 
 def train(config: str, dataset: str, method: str, seed: int) -> None:
@@ -111,6 +105,12 @@ def correspondence_match(config: str, matcher: str) -> None:
 
     named(MATCHERS, matcher, "matcher")
     match_test_slices(read_project(config), matcher)
+
+
+def correspondence_follow_up(config: str) -> None:
+    from raymark.correspondence.jobs import match_follow_ups
+
+    match_follow_ups(read_project(config))
 
 
 def correspondence_report(config: str) -> None:

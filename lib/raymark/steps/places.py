@@ -8,7 +8,6 @@ import pandas as pd
 from raymark import layout
 from raymark.config import Project
 from raymark.errors import InputError
-from raymark.imported import Imported, read_imported
 from raymark.sections import Dataset, Method
 from raymark.subjects import Subject, parent_of, read_subjects
 
@@ -55,34 +54,6 @@ def with_its_threads(project: Project, name: str) -> Method:
     method = named(project.methods, name, "method")
     torch.set_num_threads(method.training.threads)
     return method
-
-
-def images_of(project: Project, name: str) -> Dataset | Imported:
-    """Return a data set of the configuration, or else one that `raymark import-2d` wrote."""
-    configured = project.datasets.get(name)
-    return configured or read_imported(name) or dataset_of(project, name)
-
-
-def shards_of(project: Project, dataset: str, view_set: str) -> list[str]:
-    """Return the paths of a view set's shards."""
-    from raymark.views import shards_of_view_set
-
-    settings = images_of(project, dataset)
-    shown = named(settings.view_sets, view_set, "view set")
-    if not isinstance(settings, Dataset):
-        return shown.shards
-    place = {"dataset": dataset, "view_set": view_set}
-    sheet = read_subjects(project.config.subjects)
-    return [
-        layout.SHARD.format(**place, subject=subject, shard=layout.shard_name(shard))
-        for subject, shard in shards_of_view_set(settings, view_set, sheet)
-    ]
-
-
-def shards_with_role(project: Project, dataset: str, role: str) -> list[str]:
-    view_sets = images_of(project, dataset).view_sets
-    names = [name for name, view_set in view_sets.items() if view_set.role == role]
-    return [path for name in names for path in shards_of(project, dataset, name)]
 
 
 def subject_of(project: Project, name: str) -> Subject:

@@ -6,6 +6,7 @@ from raymark import layout
 from raymark.config import read_project
 from raymark.errors import InputError
 from raymark.steps.places import named
+from raymark.subjects import read_subjects
 
 
 def table(config: str, table: str) -> None:
@@ -18,9 +19,11 @@ def table(config: str, table: str) -> None:
 
 def figure(config: str, figure: str) -> None:
     from raymark.figures.make import make_figure
+    from raymark.presence import only_present
 
+    project = read_project(config)
     stem = layout.FIGURE.format(figure=figure, format="svg").removesuffix(".svg")
-    make_figure(figure, read_project(config), stem)
+    make_figure(figure, only_present(project, read_subjects(project.config.subjects)), stem)
 
 
 def predict(model_path: str, image_paths: list[str], out_dir: str, pixel_mm: float | None) -> None:

@@ -2,12 +2,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from raymark.correspondence.evaluation import _rows, summary
+from raymark.correspondence.evaluation import FOLLOW_UP, _rows, summary
 from raymark.correspondence.pairs import Affine, Transformation
 from raymark.correspondence.report import (
     METHODS,
     correspondence_table,
     cumulative_curves,
+    follow_up_overlays,
     match_overlays,
     place_colours,
 )
@@ -58,21 +59,38 @@ def test_error_is_the_distance_to_the_projected_point():
     assert nothing["error_mm"].isna().all()
 
 
-def test_table_has_the_published_values_beside_ours(matches):
-    table = correspondence_table(matches, read_paper("correspondence"), "demo scale", "Where.")
-    assert table.frame["transformation"].tolist()[::3] == ["intensity", "affine", "elastic"]
+@pytest.fixture
+def follow_up():
+    tables = [matches_of(method, [[1.0, 2.0], []], FOLLOW_UP) for method in METHODS]
+    return pd.concat(tables, ignore_index=True).assign(unmatched_mm=4.25)
+
+
+def test_table_has_the_published_values_beside_ours(matches, follow_up):
+    table = correspondence_table(
+        matches, follow_up, read_paper("correspondence"), "demo scale", "Where."
+    )
+    kinds = ["intensity", "affine", "elastic", "follow-up"]
+    assert table.frame["transformation"].tolist()[::3] == kinds
     assert table.frame["method"].tolist()[:3] == list(METHODS)
     text = markdown(table)
-    for cell in ("639 (547–729)", "370 (293–452)", "711 (594–862)", "1.0 (0.0–1.4)", "Where."):
+    for cell in (
+        "639 (547–729)",
+        "370 (293–452)",
+        "711 (594–862)",
+        "1.0 (0.0–1.4)",
+        "Where.",
+        "4.2 mm off",
+    ):
         assert cell in text
     row = table.frame.set_index(["transformation", "method"]).loc[("affine", "network")]
     assert row.published_error_mm == "1.0 (0.0–1.4)"
 
 
-def test_figures_are_drawn(matches, tmp_path):
-    cumulative_curves(matches, tmp_path / "curves")
+def test_figures_are_drawn(matches, follow_up, tmp_path):
+    cumulative_curves(pd.concat([matches, follow_up]), tmp_path / "curves")
     match_overlays(matches, textured(2), TINY, tmp_path / "overlays")
-    for name in ("curves", "overlays"):
+    follow_up_overlays(follow_up, textured(2), textured(2, seed=1), tmp_path / "follow_up")
+    for name in ("curves", "overlays", "follow_up"):
         assert (tmp_path / f"{name}.svg").stat().st_size > 1000
         assert (tmp_path / f"{name}.png").stat().st_size > 1000
 

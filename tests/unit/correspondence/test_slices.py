@@ -125,7 +125,9 @@ def test_unknown_data_set_is_refused():
 
 
 def test_file_holds_the_papers_settings_and_a_demo():
-    paper, demo = read_correspondence("paper"), read_correspondence("demo")
+    paper, demo = (
+        read_correspondence("config/correspondence.yaml", preset) for preset in ("paper", "demo")
+    )
     training = paper.training
     assert (training.landmarks, training.matching_px, training.batch) == (400, 2, 4)
     assert (training.positive_margin, training.negative_margin) == (0.1, 1)
@@ -139,4 +141,4 @@ def test_unknown_key_names_file_and_key(tmp_path):
     path = tmp_path / "correspondence.yaml"
     path.write_text("trainings: {}\n")
     with pytest.raises(InputError, match=r"correspondence.yaml: the key 'trainings' is unknown"):
-        read_correspondence("demo", path)
+        read_correspondence(path, "demo")
