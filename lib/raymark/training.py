@@ -20,7 +20,9 @@ from rich.console import Console
 
 from raymark.errors import InputError
 from raymark.files import atomic, sha256_of
-from raymark.loading import Samples
+from raymark.landmark_types import Types, types_among
+from raymark.loading import ByType, Samples
+from raymark.methods.base import LandmarkNetwork
 from raymark.models import Model, write_model
 from raymark.provenance import code_digest, text_digest
 from raymark.run import Progress, Run
@@ -35,12 +37,14 @@ def train(
     seed: int,
     devices: int | str = "auto",
     start_from: str | Path | None = None,
+    types: Types | None = None,
 ) -> Path:
     """Train `method` and return the path of its model file; `losses.csv` lies beside it.
 
     `devices` is a number of GPUs (of processes, on a machine without) or "auto"; each takes its part
-    of every batch. Where `srun` started several processes, these are the devices instead. `start_from` is the model file of the method that the configuration's own
-    `start_from` names. A run that was interrupted goes on after its last whole epoch, unless
+    of every batch. Where `srun` started several processes, these are the devices instead. `start_from`
+    is the model file of the method that the configuration's own `start_from` names; `types` are the
+    landmark types, which a method `by_type` predicts. A run that was interrupted goes on after its last whole epoch, unless
     configuration, code, data, seed or first model have changed since. A loss that is not finite ends
     the training; that is a result, recorded as `diverged` with its reason, as is an RMSE that stayed
     above `diverged_above_share`. The model then holds the best weights there were.
@@ -51,9 +55,12 @@ def train(
     if not len(training) or not len(validation):
         problem = f"{len(training)} views to train on, {len(validation)} to validate on"
         raise InputError(f"method {method.name}", problem, "Give the data set view sets of both")
+    types = types_among(training.landmarks, types or {}) if method.by_type else {}
+    if method.by_type:
+        training, validation = ByType(training, types), ByType(validation, types)
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # lets cuBLAS be deterministic
     fabric = _fabric(method.training.precision, devices)
-    fabric.launch(_train, method, training, validation, Path(out_dir), seed, start_from)
+    fabric.launch(_train, method, training, validation, Path(out_dir), seed, start_from, types)
     return Path(out_dir) / "model.safetensors"
 
 
@@ -87,9 +94,13 @@ def _train(
     out_dir: Path,
     seed: int,
     start_from: str | Path | None,
+    types: Types,
 ) -> None:
     """Train in one process; the first of them writes the files."""
     run = Run(fabric, method, len(training.landmarks), seed)
+    if method.by_type and type(run.network).maps is LandmarkNetwork.maps:
+        problem = f"the module {method.module!r} has no belief maps to find several instances in"
+        raise InputError(f"method {method.name}, by_type", problem, "Leave by_type out")
     provenance = _provenance(method, training, validation, seed)
     if start_from is not None:
         run.start_from(start_from, training.landmarks)
@@ -107,9 +118,10 @@ def _train(
                 _write_losses(out_dir / "losses.csv", run.progress.history)
                 run.save(checkpoint, provenance)
     if fabric.is_global_zero:
-        description = _described(method, training, run.progress, seed, provenance)
+        description = _described(method, training, run.progress, seed, provenance, types)
         write_model(out_dir / "model.safetensors", description, run.progress.best)
-        checkpoint.unlink()
+        # A killed workflow may have left a process of the same training behind.
+        checkpoint.unlink(missing_ok=True)
     fabric.barrier()
 
 
@@ -120,7 +132,12 @@ def _provenance(method: Method, training: Samples, validation: Samples, seed: in
 
 
 def _described(
-    method: Method, samples: Samples, progress: Progress, seed: int, provenance: str
+    method: Method,
+    samples: Samples,
+    progress: Progress,
+    seed: int,
+    provenance: str,
+    types: Types,
 ) -> Model:
     height, width = samples.read(np.array([0]))["image"].shape[-2:]
     return Model(
@@ -133,6 +150,8 @@ def _described(
         image_width_px=width,
         pixel_mm=samples.pixel_mm,
         detection_threshold=method.detection_threshold,
+        by_type=method.by_type,
+        types=list(types),
         seed=seed,
         epochs=len(progress.history),
         best_epoch=progress.best_epoch,

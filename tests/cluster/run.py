@@ -1,9 +1,10 @@
 """The whole workflow through profiles/slurm on a real Slurm, against a local run of the same.
 
-    python -m tests.cluster.run [--accounting]
+    python -m tests.cluster.run [--accounting yes|no]
 
 A tiny project (tests/workflow/conftest.py) runs twice, here and on two virtual nodes; its tables have
-to agree byte for byte. Exit status 77: this machine cannot run Slurm, nothing was tested.
+to agree byte for byte. Unless told otherwise, Slurm runs twice too, without and with accounting. Exit
+status 77: this machine cannot run Slurm, nothing was tested.
 """
 
 import argparse
@@ -15,47 +16,51 @@ import time
 from collections import Counter
 from pathlib import Path
 
-from tests.workflow.conftest import ROOT, Project, make_project
+from tests.cluster.slurm import Slurm, alone
+from tests.workflow.conftest import Project, make_project
 
-HERE = Path(__file__).parent
-QUICK = ["--jobs", "4", "--cores", "4", "--latency-wait", "10", "--max-jobs-per-timespan", "100/1s"]
-QUICK += ["--seconds-between-status-checks", "2", "--slurm-init-seconds-before-status-checks", "2"]
-WITHOUT_ACCOUNTING = ["--slurm-status-command", "squeue"]
 TABLES = [f"results/tables/{name}.csv" for name in ("methods", "landmarks", "data")]
 VOLUME = "results/volumes/balls/ball_patient/ct.nii.gz"
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--accounting", action="store_true", help="with slurmdbd and MariaDB")
-    accounting = parser.parse_args().accounting
-    with tempfile.TemporaryDirectory(prefix="raymark-cluster-") as folder:
-        os.chmod(folder, 0o755)  # the database has a user of its own
-        slurm = Path(folder) / "slurm"
-        try:
-            options = ["--accounting"] if accounting else []
-            started = subprocess.run([HERE / "start-slurm.sh", slurm, *options], check=False)
-            if started.returncode:
-                return started.returncode
-            profile = [*QUICK, *([] if accounting else WITHOUT_ACCOUNTING)]
-            return 0 if all([check(Path(folder), profile) for check in CHECKS]) else 1
-        finally:
-            subprocess.run([HERE / "stop-slurm.sh", slurm], check=False)
+    parser.add_argument("--accounting", choices=["yes", "no"], help="default: first no, then yes")
+    chosen = parser.parse_args().accounting
+    alone()
+    passed = []
+    with tempfile.TemporaryDirectory(prefix="raymark-cluster-") as scratch:
+        os.chmod(scratch, 0o755)  # the database has a user of its own
+        for accounting in [chosen] if chosen else ["no", "yes"]:
+            folder = Path(scratch) / accounting
+            folder.mkdir()
+            print(f"accounting: {accounting}", flush=True)
+            with Slurm(folder / "slurm", accounting == "yes") as slurm:
+                passed += [check(folder, slurm) for check in CHECKS]
+            slurm.stop()
+            passed.append(verdict("stopped twice, nothing is left", not slurm.daemons()))
+    return 0 if all(passed) else 1
 
 
-def same_tables(folder: Path, profile: list[str]) -> bool:
+def started_twice(folder: Path, slurm: Slurm) -> bool:
+    before = slurm.daemons()
+    slurm.start()
+    return verdict("started twice, the same daemons", len(before) >= 4, slurm.daemons() == before)
+
+
+def same_tables(folder: Path, slurm: Slurm) -> bool:
     """Run the whole workflow twice; Slurm must have run all of it, grouped, GPUs where asked for."""
     local, cluster = make_project(folder / "local"), make_project(folder / "cluster")
     start = time.monotonic()
     local.snakemake(*TABLES)
     between = time.monotonic()
-    steps = on_slurm(cluster, *profile, "--", *TABLES)
+    steps = on_slurm(slurm, cluster, "--", *TABLES)
     end = time.monotonic()
     results = [
         p.read("results/tables/*") | p.read("results/errors/**/*.parquet") for p in (local, cluster)
     ]
     different = sorted(n for n in set().union(*results) if results[0].get(n) != results[1].get(n))
-    jobs = ended_jobs(folder / "slurm")
+    jobs = slurm.ended_jobs(cluster)
     states, partitions = (Counter(job[key] for job in jobs) for key in ("JobState", "Partition"))
     print(
         f"local {between - start:.0f} s; {steps} steps as {len(jobs)} Slurm jobs {end - between:.0f} s"
@@ -70,26 +75,23 @@ def same_tables(folder: Path, profile: list[str]) -> bool:
     )
 
 
-def more_memory(folder: Path, profile: list[str]) -> bool:
+def more_memory(folder: Path, slurm: Slurm) -> bool:
     """A job killed for its memory comes back with more and succeeds."""
     project = make_project(folder / "memory")
-    before = len(ended_jobs(folder / "slurm"))
-    on_slurm(project, *profile, "--set-resources", "ingest:mem_mb=60*25**(attempt-1)", "--", VOLUME)
-    states = [job["JobState"] for job in ended_jobs(folder / "slurm")[before:]]
+    on_slurm(slurm, project, "--set-resources", "ingest:mem_mb=60*25**(attempt-1)", "--", VOLUME)
+    states = [job["JobState"] for job in slurm.ended_jobs(project)]
     print(f"attempts ended {states}")
     return verdict(
         "killed for memory, back with more", states[-1:] == ["COMPLETED"], len(states) > 1
     )
 
 
-CHECKS = (same_tables, more_memory)
+CHECKS = (started_twice, same_tables, more_memory)
 
 
-def on_slurm(project: Project, *arguments: str) -> int:
-    """Run Snakemake with the Slurm profile as it is delivered; return how many steps it took."""
-    command = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile")]
-    command += ["--directory", str(project.folder), "--configfile", "config.yaml"]
-    command += ["--profile", str(ROOT / "profiles/slurm"), *arguments]
+def on_slurm(slurm: Slurm, project: Project, *arguments: str) -> int:
+    """Run Snakemake on Slurm; return how many steps it took."""
+    command = slurm.command(project, *arguments)
     done = subprocess.run(command, capture_output=True, text=True, cwd=project.folder, check=False)
     text = done.stdout + done.stderr
     if done.returncode:
@@ -97,15 +99,8 @@ def on_slurm(project: Project, *arguments: str) -> int:
     return text.count("Finished jobid")
 
 
-def ended_jobs(slurm: Path) -> list[dict[str, str]]:
-    """Read Slurm's own record of the jobs that ended, in order."""
-    record = slurm / "log/jobs.txt"
-    lines = record.read_text().splitlines() if record.exists() else []
-    return [dict(word.split("=", 1) for word in line.split() if "=" in word) for line in lines]
-
-
 def verdict(what: str, *facts: bool) -> bool:
-    print(f"{'ok' if all(facts) else 'FAILED'}: {what} {list(facts)}")
+    print(f"{'ok' if all(facts) else 'FAILED'}: {what} {list(facts)}", flush=True)
     return all(facts)
 
 

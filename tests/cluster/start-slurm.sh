@@ -3,7 +3,7 @@
 #
 #   tests/cluster/start-slurm.sh FOLDER [--accounting]
 #
-# Needs root and Debian's Slurm; installs what is missing. Safe to repeat: what runs goes on running.
+# Needs root; install-slurm.sh brings Debian's Slurm. Safe to repeat: what runs goes on running.
 # Exit status 77: this machine cannot run it, the one line printed says why.
 set -euo pipefail
 
@@ -24,21 +24,6 @@ wait_for() {
 alive() { # NAME: is the process that wrote run/NAME.pid still that program?
     local pid
     pid=$(cat "$run/$1.pid" 2>/dev/null) && [ "$(cat "/proc/$pid/comm" 2>/dev/null)" = "${1%%-*}" ]
-}
-
-install_packages() {
-    local packages=(slurmctld slurmd slurm-client slurm-wlm-basic-plugins munge) policy=/usr/sbin/policy-rc.d
-    [ "$accounting" ] && packages+=(slurmdbd slurm-wlm-mysql-plugin mariadb-server)
-    dpkg -s "${packages[@]}" >/dev/null 2>&1 && return
-    command -v apt-get >/dev/null || skip "it needs Debian's packages ${packages[*]}"
-    # The packages' own services would start daemons of their own.
-    local ours=
-    [ -e $policy ] || { printf '#!/bin/sh\nexit 101\n' >$policy; chmod +x $policy; ours=$policy; }
-    if { apt-get update && DEBIAN_FRONTEND=noninteractive \
-        apt-get install -y --no-install-recommends "${packages[@]}"; } >"$log/apt.log" 2>&1
-    then rm -f $ours
-    else rm -f $ours; skip "apt-get install ${packages[*]} failed: $(tail -n 1 "$log/apt.log")"
-    fi
 }
 
 write_configuration() {
@@ -88,6 +73,8 @@ JobCompLoc=$log/jobs.txt
 # squeue must remember ended jobs until Snakemake has asked for them.
 MinJobAge=3600
 KillWait=5
+# A node that says nothing for so long is down.
+SlurmdTimeout=15
 GresTypes=gpu
 $storage
 NodeName=n1 NodeHostname=$host NodeAddr=127.0.0.1 Port=17001 CPUs=4 RealMemory=16000 Gres=gpu:large:2
@@ -157,9 +144,9 @@ there=$(realpath -m /etc/slurm/slurm.conf)
 if [ -e "$there" ] && [ "$there" != "$etc/slurm.conf" ]; then
     skip "this machine has a Slurm configuration already ($there)"
 fi
+"$(dirname "$0")/install-slurm.sh" $accounting || exit
 mkdir -p "$etc" "$run/munge" "$log" "$state"/{ctld,munge,n1,n2} "$folder/dev"
 chmod 755 "$folder" "$run" "$run/munge"
-install_packages
 getent hosts "$host" >/dev/null || echo "127.0.0.1 $host" >>/etc/hosts
 write_configuration
 start_munge

@@ -30,7 +30,7 @@ import pandas as pd
 from benchmarks.measurement import report
 from raymark.parallel import in_order
 from raymark.shards import Shards
-from tests.workflow.conftest import CONFIG, ROOT, Project, make_project
+from tests.workflow.conftest import CONFIG, Project, make_project
 
 TARGET = "results/tables/methods.csv"
 STAGES = {  # what is taken away, from one stage on, so that its step runs again
@@ -52,10 +52,7 @@ class Failed(Exception):
 
 
 def command(project: Project, *arguments: str) -> list[str]:
-    workflow = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile")]
-    place = ["--directory", str(project.folder), "--configfile", "config.yaml"]
-    return [*workflow, *place, "--profile", str(ROOT / "profiles/default"), "--cores", "2",
-            *arguments, TARGET]  # fmt: skip
+    return project.command("--cores", "2", *arguments, TARGET)
 
 
 def start(project: Project, **options) -> subprocess.Popen:
@@ -233,15 +230,28 @@ FAULTS = {  # name: (stage taken away, fault)
 }
 
 
+def undisturbed(folder: Path) -> Project:
+    """Make a project with one experiment and run all of it, here."""
+    project = make_project(folder)
+    project.write("config.yaml", CONFIG | {"experiments": CONFIG["experiments"][:1]})
+    run(project)
+    return project
+
+
+def lacking(finished: Project, stage: str, name: str) -> Project:
+    """Copy a finished project without the outputs from one stage on."""
+    project = Project(finished.folder.with_name(name))
+    shutil.copytree(finished.folder, project.folder, symlinks=True)
+    for later in list(STAGES)[list(STAGES).index(stage) :]:
+        (project.folder / STAGES[later]).unlink()
+    return project
+
+
 def disturbed(finished: Project, names: list[str], number: int) -> dict:
     """Inject fault `number`, of the names in turn; return its row."""
     name = names[number % len(names)]
     stage, inject = FAULTS[name]
-    folder = finished.folder.with_name(f"fault-{number}")
-    shutil.copytree(finished.folder, folder, symlinks=True)
-    project = Project(folder)
-    for later in list(STAGES)[list(STAGES).index(stage) :]:
-        (folder / STAGES[later]).unlink()
+    project = lacking(finished, stage, f"fault-{number}")
     row = {"fault": name, "identical": False, "problem": ""}
     try:
         inject(project, random.Random(number))
@@ -251,7 +261,7 @@ def disturbed(finished: Project, names: list[str], number: int) -> dict:
         row["problem"] = str(error)
     except subprocess.CalledProcessError as error:
         row["problem"] = f"could not be injected here: {error.cmd[0]}"
-    shutil.rmtree(folder, ignore_errors=True)
+    shutil.rmtree(project.folder, ignore_errors=True)
     return row
 
 
@@ -265,9 +275,7 @@ def main() -> int:
     names = [name for name in FAULTS if (options.only or "") in name]
     rows = []
     with tempfile.TemporaryDirectory() as scratch:
-        finished = make_project(Path(scratch) / "finished")
-        finished.write("config.yaml", CONFIG | {"experiments": CONFIG["experiments"][:1]})
-        run(finished)
+        finished = undisturbed(Path(scratch) / "finished")
         try:
             work = partial(disturbed, finished, names)
             for row in in_order(work, range(options.count), options.jobs):

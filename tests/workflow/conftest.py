@@ -79,10 +79,13 @@ class Project:
     def write(self, name: str, values: dict) -> None:
         (self.folder / name).write_text(yaml.safe_dump(values))
 
+    def command(self, *arguments: str, profile: str = "default") -> list[str]:
+        workflow = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile")]
+        place = ["--directory", str(self.folder), "--configfile", "config.yaml"]
+        return [*workflow, *place, "--profile", str(ROOT / "profiles" / profile), *arguments]
+
     def snakemake(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess:
-        command = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile")]
-        command += ["--directory", str(self.folder), "--configfile", "config.yaml"]
-        command += ["--profile", str(ROOT / "profiles/default"), "--cores", "2", *arguments]
+        command = self.command("--cores", "2", *arguments)
         done = subprocess.run(command, capture_output=True, text=True, cwd=self.folder, check=False)
         if check and done.returncode:
             raise AssertionError(done.stdout[-6000:] + done.stderr[-6000:])
