@@ -122,9 +122,10 @@ def register(
     first = sitk.AffineTransform(2)
     first.SetCenter([(size - 1) / 2 for size in fixed_yx.shape[::-1]])
     method = _method(sitk.GetImageFromArray(on_template_yx.astype(np.uint8)))
-    method.SetInitialTransform(first, inPlace=False)
+    to_moving = sitk.AffineTransform(first)
+    method.SetInitialTransform(to_moving, inPlace=True)
     try:
-        to_moving = sitk.AffineTransform(method.Execute(fixed, moving))
+        method.Execute(fixed, moving)
         costs = [_cost(method, fixed, moving, transform) for transform in (first, to_moving)]
     except RuntimeError:  # the images came apart
         return None
@@ -145,7 +146,11 @@ def _method(mask):
     method.SetMetricFixedMask(mask)
     method.SetInterpolator(sitk.sitkLinear)
     method.SetOptimizerAsRegularStepGradientDescent(
-        learningRate=2.0, minStep=1e-4, numberOfIterations=ITERATIONS, relaxationFactor=0.6
+        learningRate=2.0,
+        minStep=1e-4,
+        numberOfIterations=ITERATIONS,
+        relaxationFactor=0.6,
+        gradientMagnitudeTolerance=1e-5,
     )
     method.SetOptimizerScalesFromPhysicalShift()
     method.SetShrinkFactorsPerLevel(SHRINK)
