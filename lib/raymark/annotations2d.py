@@ -30,6 +30,10 @@ class SpineAp(Section):
     landmarks: str = Field(description="the file of positions, landmarks.csv")
     filenames: str = Field(description="the file of image names in the same order, filenames.csv")
 
+    @property
+    def files(self) -> list[str]:
+        return [self.landmarks, self.filenames]
+
 
 class Cephalometric2015(Section):
     """The ISBI 2015 challenge: one text file per image and reader, 19 lines of x,y in px."""
@@ -38,6 +42,10 @@ class Cephalometric2015(Section):
     readers: list[str] = Field(
         min_length=1, description="folders of one reader each (400_senior, 400_junior), averaged"
     )
+
+    @property
+    def files(self) -> list[str]:
+        return self.readers
 
 
 class PointTable(Section):
@@ -48,6 +56,10 @@ class PointTable(Section):
         description="columns image, landmark, x_px, y_px and, where known, patient; pixel (0, 0) is "
         "the centre of the first pixel"
     )
+
+    @property
+    def files(self) -> list[str]:
+        return [self.file]
 
 
 Layout = Annotated[SpineAp | Cephalometric2015 | PointTable, Field(discriminator="layout")]

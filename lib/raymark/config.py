@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any, Literal
 import yaml
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
+from raymark import matrix
 from raymark.errors import InputError
-from raymark.sections import Dataset, Evaluation, Experiment, Method, Pose, Section
+from raymark.sections import Dataset, Evaluation, Experiment, Matrix, Method, Pose, Section
 
 if TYPE_CHECKING:
     from raymark.settings2d import Import2d
@@ -33,6 +34,7 @@ class Config(Section):
     correspondence: str | None = Field(
         None, description="file of the pipeline that matches CT slices; null leaves it out"
     )
+    matrix: Matrix = Matrix()
     evaluation: Evaluation = Evaluation()
     pose: Pose = Pose()
 
@@ -44,6 +46,11 @@ class Config(Section):
                 raise ValueError(f"two data sets or imports are called {name!r}; rename one")
         datasets = set(names)
         methods = {Path(file).stem for file in self.methods}
+        for name in self.matrix.datasets:
+            if name not in datasets:
+                raise ValueError(f"matrix names the data set {name!r}; known: {sorted(datasets)}")
+        if self.matrix.datasets:
+            return self  # its experiments take the place of those listed
         for experiment in self.experiments:
             if experiment.dataset not in datasets:
                 raise ValueError(
@@ -149,13 +156,20 @@ class Project:
             for view_set in e.poses
         ]
 
+    def view_set_title(self, dataset: str, view_set: str) -> str:
+        """Return what tables call a view set; those of imports have their names alone."""
+        settings = self.datasets.get(dataset)
+        return (settings and settings.view_sets[view_set].title) or view_set
+
     def capture_places(self) -> list[dict]:
         """List the data sets and view sets whose capture range is measured.
 
         Of the view sets whose poses an experiment asks for that is the first.
         """
         return [
-            {"dataset": e.dataset, "view_set": e.poses[0]} for e in self.config.experiments if e.poses
+            {"dataset": e.dataset, "view_set": e.poses[0]}
+            for e in self.config.experiments
+            if e.poses
         ]
 
     def experiments_with(self, paper: str) -> list[Experiment]:
@@ -174,6 +188,11 @@ def project_of(values: dict, source: str | Path) -> Project:
     methods = {Path(file).stem: read_method(file, config.preset) for file in config.methods}
     imports = {Path(file).stem: _read_import(file) for file in config.imports}
     _check_starts(methods, source)
+    methods = {name: matrix.with_budget(m, config.matrix) for name, m in methods.items()}
+    if config.matrix.datasets:
+        experiments = matrix.experiments_of(config.matrix, methods, imports)
+        config = config.model_copy(update={"experiments": experiments})
+    matrix.check(config.experiments, config.matrix, methods, imports, source)
     for experiment in config.experiments:
         if experiment.dataset in imports:
             known = imports[experiment.dataset].split.view_sets
@@ -211,7 +230,7 @@ def _check_starts(methods: dict[str, Method], source: str | Path) -> None:
 
 
 def _read_import(path: str) -> "Import2d":
-    from raymark.settings2d import read_import  # whose annotations every other command can do without
+    from raymark.settings2d import read_import  # which reads with what is above
 
     settings = read_import(path)
     if settings.name != Path(path).stem:

@@ -1,6 +1,8 @@
 """Data sets of imported images, found by what their import wrote."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +10,7 @@ import pandas as pd
 
 from raymark import layout
 from raymark.affine2d import Affine
+from raymark.sections import DetectorConfig
 
 MATRIX = ("matrix_xx", "matrix_xy", "matrix_yx", "matrix_yy")
 
@@ -25,10 +28,30 @@ class Imported:
     """An imported data set, in the place of a configured one wherever only images matter."""
 
     name: str
-    view_sets: dict[str, ImportedSet]
+    title: str
+    view_sets: Mapping[str, ImportedSet]
+
+    @cached_property
+    def landmarks(self) -> list[str]:
+        from raymark.shards import read_attributes
+
+        return read_attributes(self._first_shard)["landmarks"]
+
+    @cached_property
+    def detector(self) -> DetectorConfig:
+        """The images' size in px and their median pixel pitch."""
+        from raymark.shards import Shards
+
+        shards = Shards([self._first_shard])
+        height_px, width_px = shards.shape_yx
+        return DetectorConfig(height_px=height_px, width_px=width_px, pixel_mm=shards.pixel_mm)
+
+    @property
+    def _first_shard(self) -> str:
+        return next(iter(self.view_sets.values())).shards[0]
 
 
-def read_imported(name: str) -> Imported | None:
+def read_imported(name: str, title: str | None = None) -> Imported | None:
     """Return the data set that `raymark import-2d` wrote under this name, or None."""
     from raymark.views import read_views
 
@@ -43,7 +66,7 @@ def read_imported(name: str) -> Imported | None:
         view_sets[view_set] = ImportedSet(
             role, [layout.IMPORTED_SHARD.format(**place, shard=shard) for shard in shards]
         )
-    return Imported(name, view_sets)
+    return Imported(name, title or name, view_sets)
 
 
 def read_images(name: str) -> pd.DataFrame:

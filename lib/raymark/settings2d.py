@@ -41,6 +41,10 @@ class Folds(Section):
         0, ge=0, description="this one is `test`, the next one `validation`, the others `train`"
     )
 
+    @property
+    def view_sets(self) -> list[str] | None:
+        return ["train", "validation", "test"]
+
 
 class SplitTable(Section):
     """A table that says for every image where it belongs."""
@@ -50,6 +54,11 @@ class SplitTable(Section):
         description="CSV with the columns image and view_set: train, validation, or any other name "
         "for a set to evaluate on; an empty cell leaves the image out"
     )
+
+    @property
+    def view_sets(self) -> list[str] | None:
+        """Unknown until the table is read."""
+        return None
 
 
 class Official2015(Section):
@@ -63,12 +72,20 @@ class Official2015(Section):
         description="so many training images, by a fixed shuffle, are `validation`",
     )
 
+    @property
+    def view_sets(self) -> list[str] | None:
+        return ["train", "validation", "test1", "test2"]
+
 
 class Whole(Section):
     """All images in one set, e.g. a test set that comes apart."""
 
     kind: Literal["whole"]
     view_set: Name = Field("test", description="the set's name")
+
+    @property
+    def view_sets(self) -> list[str] | None:
+        return [self.view_set]
 
 
 class Registration(Section):
@@ -125,6 +142,12 @@ class Import2d(Section):
     secondary_deg: float = Field(0.0, description="caudal (negative) to cranial")
     beliefs: Beliefs = Field(Beliefs(), description="belief maps stored beside the images")
     images_per_shard: int = Field(100, gt=0, le=100, description="images in one file")
+
+    @property
+    def files(self) -> list[str]:
+        """The folder of the images, and every file or folder beside it that the import reads."""
+        split = [self.split.file] if isinstance(self.split, SplitTable) else []
+        return [self.images, *self.annotations.files, *split]
 
     @field_validator("patient_pattern")
     @classmethod

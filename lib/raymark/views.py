@@ -51,7 +51,8 @@ SCHEMA = pa.schema(
 def subjects_of(dataset: Dataset, view_set: str, sheet: Mapping[str, Subject]) -> list[str]:
     """List the subjects a view set shows: those of its split, each before its virtual patients.
 
-    Raises InputError where the data set names an unknown subject or the split has none.
+    Raises InputError where the data set names an unknown subject, or the split of a set to learn
+    from has none; a set to evaluate on may show nobody (see `raymark.presence`).
     """
     shown = []
     settings = dataset.view_sets[view_set]
@@ -66,7 +67,7 @@ def subjects_of(dataset: Dataset, view_set: str, sheet: Mapping[str, Subject]) -
             shown.append(name)
             if settings.virtual_patients:
                 shown += virtual_subjects(name, dataset.cohort.count)
-    if not shown:
+    if not shown and settings.role != "evaluate":
         raise InputError(
             f"data set {dataset.name}, view_sets.{view_set}.of",
             f"no subject of the data set is in the split {settings.of!r}",
@@ -250,9 +251,16 @@ def seen_in_training(table: pd.DataFrame, dataset: Dataset) -> pd.Series:
     return table.patient.isin(trained_on).rename("seen_in_training")
 
 
-def detector_of(settings: DetectorConfig) -> Detector:
-    """Return the detector that the configuration describes."""
-    return Detector(**settings.model_dump())
+def detector_of(settings: DetectorConfig, field_of_view_share: float = 1.0) -> Detector:
+    """Return the detector that the configuration describes, or what a collimator leaves of it.
+
+    The blades cover equally many whole pixels on opposite sides, so that what remains is the middle
+    of the whole image, pixel by pixel.
+    """
+    covered = (1 - field_of_view_share) / 2
+    whole = settings.model_dump()
+    sides = {key: whole[key] - 2 * round(covered * whole[key]) for key in ("height_px", "width_px")}
+    return Detector(**whole | sides)
 
 
 def camera_of(row, detector: Detector) -> Camera:

@@ -38,6 +38,8 @@ rule views:
         layout.VIEWS,
     log:
         "logs/views/{dataset}.log",
+    wildcard_constraints:
+        dataset="|".join(PROJECT.datasets),
     conda:
         "../../envs/environment.yaml"
     resources:

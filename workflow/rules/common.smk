@@ -14,6 +14,7 @@ from raymark.figures import FIGURES, figure_names
 from raymark.files import atomic
 from raymark.landmarks import read_landmark_set
 from raymark.papers import read_paper
+from raymark.presence import absences, only_present, present_imports
 from raymark.progress import failures, read_run
 from raymark.provenance import code_digest, text_digest
 from raymark.sources import read_sources
@@ -31,6 +32,14 @@ try:
             subjects_of(dataset, view_set, SUBJECTS)
 except InputError as error:
     sys.exit(f"raymark: {error}")
+
+# What there is data for; tables say what is left out.
+PRESENT = only_present(PROJECT, SUBJECTS)
+EXPERIMENTS = PRESENT.config.experiments
+IMPORTS = present_imports(PROJECT)
+if workflow.is_main_process:
+    for line in dict.fromkeys(map(str, absences(PROJECT, SUBJECTS))):
+        print(line, file=sys.stderr)
 
 
 def frozen_config():
@@ -90,10 +99,18 @@ def dataset_config(*sections):
     """Return the named sections of a data set as a parameter, so that changes in them are seen."""
 
     def of(wildcards):
+        if wildcards.dataset in PROJECT.imports:
+            return ""  # their files hold it
         dumped = PROJECT.datasets[wildcards.dataset].model_dump(mode="json")
         return json.dumps({section: dumped[section] for section in sections})
 
     return of
+
+
+def scenario_of(wildcards):
+    """Return what a view set changes in the image itself: a collimator, tools."""
+    dataset = PROJECT.datasets[wildcards.dataset]
+    return json.dumps(dataset.view_sets[wildcards.view_set].scenario())
 
 
 def method_config(wildcards):
@@ -112,7 +129,21 @@ def file_of(reference):
     return name if kind == "recipe" else reference
 
 
+def files_below(path):
+    """List a file, or all in a folder, such as the images of an import."""
+    if not os.path.isdir(path):
+        return [path]
+    return sorted(str(file) for file in Path(path).rglob("*") if file.is_file())
+
+
+def import_file(wildcards):
+    return next(f for f in PROJECT.config.imports if Path(f).stem == wildcards.dataset)
+
+
 def shards(dataset, *view_sets):
+    """List the shards of some view sets; of an import, the files by which its shards are found."""
+    if dataset in PROJECT.imports:
+        return [f.format(dataset=dataset) for f in (layout.VIEWS, layout.IMPORTED_IMAGES)]
     return [
         layout.SHARD.format(
             dataset=dataset,
@@ -137,6 +168,8 @@ def cts_of(dataset, view_set):
 
 def view_sets_for(dataset, role):
     """List the view sets of a data set that play a role: train, validation or evaluate."""
+    if dataset in PROJECT.imports:
+        return []  # known once it is imported
     return [n for n, s in PROJECT.datasets[dataset].view_sets.items() if s.role == role]
 
 
@@ -219,7 +252,7 @@ def paper_files():
 def experiments_of_figure(figure):
     """List the experiments that a figure, named <kind>-<data set>[-<method>][-<view set>], shows."""
     _, dataset, *rest = figure.split("-")
-    experiments = [e for e in PROJECT.config.experiments if e.dataset == dataset]
+    experiments = [e for e in EXPERIMENTS if e.dataset == dataset]
     if len(rest) == 2:
         experiments = [e for e in experiments if e.method == rest[0]]
     return [e for e in experiments if not rest or rest[-1] in e.evaluate]
@@ -238,7 +271,7 @@ def figure_inputs(wildcards):
     if kind == "training_curves":
         return of_experiments(layout.LOSSES, experiments)
     if kind == "pose_verification":
-        places = [p for p in PROJECT.pose_places() if p["dataset"] == dataset]
+        places = [p for p in PRESENT.pose_places() if p["dataset"] == dataset]
         places = [p for p in places if [p["method"], p["view_set"]] == rest]
         tables = [
             f.format(**p) for p in places for f in (layout.POSES, layout.PREDICTIONS)
@@ -261,7 +294,7 @@ def figure_chapter(wildcards):
     """Name the report's chapter: the paper that the figure's one experiment belongs to."""
     papers = {e.paper for e in experiments_of_figure(wildcards.figure)}
     if len(wildcards.figure.split("-")) < 4 or papers == {None}:
-        return f"Data set – {PROJECT.datasets[wildcards.figure.split('-')[1]].title}"
+        return f"Data set – {PROJECT.title_of(wildcards.figure.split('-')[1])}"
     return f"Paper – {read_paper(papers.pop()).short}"
 
 
@@ -274,5 +307,6 @@ def pose_table_inputs(wildcards):
     pattern = {"pose": layout.POSES, "capture_range": layout.CAPTURE_RANGE}
     if wildcards.table not in pattern:
         return []
-    places = PROJECT.pose_places()
+    posed = wildcards.table == "pose"
+    places = PRESENT.pose_places() if posed else PRESENT.capture_places()
     return sorted({pattern[wildcards.table].format(**place) for place in places})

@@ -64,3 +64,33 @@ rule landmarks:
         code=code_digest("raymark.landmarks", "raymark.recipes"),
     shell:
         "python -m raymark landmarks {wildcards.dataset} {wildcards.subject} > {log} 2>&1"
+
+
+rule import_2d:
+    """Annotated X-rays; what they hold decides their shards, found through these two files."""
+    input:
+        images=lambda wildcards: files_below(PROJECT.imports[wildcards.dataset].images),
+        annotations=lambda wildcards: [
+            path
+            for name in PROJECT.imports[wildcards.dataset].files[1:]
+            for path in files_below(name)
+        ],
+    output:
+        views=layout.VIEWS,
+        images=layout.IMPORTED_IMAGES,
+    log:
+        "logs/import_2d/{dataset}.log",
+    wildcard_constraints:
+        dataset="|".join(PROJECT.imports) or "none",
+    conda:
+        "../../envs/environment.yaml"
+    resources:
+        mem_mb=memory(2000),
+    params:
+        file=import_file,
+        settings=lambda wildcards: PROJECT.imports[wildcards.dataset].model_dump_json(
+            exclude={"title"}
+        ),
+        code=code_digest("raymark.import2d"),
+    shell:
+        "python -m raymark import-2d {params.file:q} > {log} 2>&1"

@@ -3,10 +3,10 @@
 
 rule table:
     input:
-        errors=of_experiments(layout.ERRORS, PROJECT.config.experiments),
-        baseline=of_experiments(layout.MEAN_POSITION, PROJECT.config.experiments),
-        losses=of_experiments(layout.LOSSES, PROJECT.config.experiments),
-        views=expand(layout.VIEWS, dataset=PROJECT.datasets),
+        errors=of_experiments(layout.ERRORS, EXPERIMENTS),
+        baseline=of_experiments(layout.MEAN_POSITION, EXPERIMENTS),
+        losses=of_experiments(layout.LOSSES, EXPERIMENTS),
+        views=expand(layout.VIEWS, dataset=[*PROJECT.datasets, *IMPORTS]),
         quality=every_quality_row(),
         papers=paper_files(),
         poses=pose_table_inputs,
@@ -64,5 +64,5 @@ all_tables = expand(
     layout.TABLE, table=table_names(PROJECT), format=layout.TABLE_FORMATS
 )
 all_figures = expand(
-    layout.FIGURE, figure=figure_names(PROJECT), format=layout.FIGURE_FORMATS
+    layout.FIGURE, figure=figure_names(PRESENT), format=layout.FIGURE_FORMATS
 )

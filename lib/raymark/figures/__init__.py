@@ -9,7 +9,7 @@ from raymark.config import Project
 # kind: (what it shows, what its name ends in)
 FIGURES = {
     "dataset_samples": ("training images with their landmarks", "dataset"),
-    "landmark_overview": ("the landmarks with their names on AP and lateral images", "dataset"),
+    "landmark_overview": ("the landmarks with their names on AP and lateral images", "rendered"),
     "training_curves": ("losses and validation error of every epoch", "dataset"),
     "error_distribution": ("distribution of the errors of every method", "view set"),
     "overlays": ("true and predicted landmarks over the view sphere", "experiment"),
@@ -26,10 +26,12 @@ def figure_names(project: Project) -> list[str]:
     grids = [
         (e, v)
         for e, v in experiments
-        if project.datasets[e.dataset].view_sets[v].sampling.kind == "grid"
+        if e.dataset in project.datasets
+        and project.datasets[e.dataset].view_sets[v].sampling.kind == "grid"
     ]
     ends = {
         "dataset": [e.dataset for e, _ in experiments],
+        "rendered": [e.dataset for e, _ in experiments if e.dataset in project.datasets],
         "view set": [f"{e.dataset}-{v}" for e, v in experiments],
         "experiment": [f"{e.dataset}-{e.method}-{v}" for e, v in experiments],
         "posed": [f"{p['dataset']}-{p['method']}-{p['view_set']}" for p in project.pose_places()],

@@ -72,6 +72,7 @@ def dataset_samples(
     rows = -(-len(views) // columns)
     shape = next(iter(images.values())).shape
     panel_in = DOUBLE_IN / columns
+    differ = len(views[["primary_deg", "secondary_deg"]].drop_duplicates()) > 1
     with figure(DOUBLE_IN, rows * (panel_in * shape[0] / shape[1] + 0.03) + 0.3, stem) as page:
         page.get_layout_engine().set(w_pad=0.01, h_pad=0.01, wspace=0.0, hspace=0.0)
         panels = page.subplots(rows, columns, squeeze=False)
@@ -81,8 +82,8 @@ def dataset_samples(
             show_xray(axes, images[view.view])
             shown = points[(points["view"] == view.view) & points["visible"]]
             _draw(axes, shown, size=1.7)
-            angles = f"{rao_lao(view.primary_deg)}, {cran_caud(view.secondary_deg)}"
-            mirrored = "\nmirrored" if view.flip else ""
+            angles = f"{rao_lao(view.primary_deg)}, {cran_caud(view.secondary_deg)}\n" * differ
+            mirrored = "mirrored" if view.flip else ""
             axes.text(0.03, 0.97, angles + mirrored, transform=axes.transAxes, va="top",
                       color="white", fontsize=5, path_effects=DARK)  # fmt: skip
         _explain(page, [points])

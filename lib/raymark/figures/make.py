@@ -20,12 +20,12 @@ from raymark.figures.sphere import belief_sphere, sphere_accuracy, steadiest_and
 from raymark.figures.style import cran_caud, rao_lao
 from raymark.figures.training import training_curves
 from raymark.geometry import Camera
+from raymark.material import images_of, shards_of, shards_with_role
 from raymark.sections import Dataset, DetectorConfig, Experiment
 from raymark.seeds import generator
 from raymark.shards import Shards
-from raymark.subjects import read_subjects
 from raymark.tables.results import BASELINE_TITLE, landmark_names, read_losses
-from raymark.views import read_views, shards_of_view_set
+from raymark.views import read_views
 
 SAMPLES = 24
 VERIFIED = 3
@@ -78,11 +78,12 @@ def _visible_px(errors: pd.DataFrame) -> np.ndarray:
 
 
 def _overlays(project: Project, dataset: str, method: str, view_set: str, stem) -> None:
-    """Draw the first training's predictions on the first subject."""
+    """Draw the first training's predictions, of rendered images on the first subject."""
     errors = _errors(project, dataset, method, view_set, every_seed=False)
-    errors = errors[errors["subject"] == errors["subject"].min()]
+    if dataset in project.datasets:
+        errors = errors[errors["subject"] == errors["subject"].min()]
     views = pick_views(errors[["view", "primary_deg", "secondary_deg"]])
-    shards = _shards(project, dataset, view_set)
+    shards = Shards(shards_of(project, dataset, view_set))
     overlays(views, _images(shards, views["view"]), errors, stem)
 
 
@@ -103,13 +104,13 @@ def _belief_sphere(project: Project, dataset: str, method: str, view_set: str, s
 
 def _dataset_samples(project: Project, dataset: str, stem) -> None:
     """Draw training views that chance picks, the same ones every time."""
-    view_sets = project.datasets[dataset].view_sets
+    view_sets = images_of(project, dataset).view_sets
     training = [name for name, view_set in view_sets.items() if view_set.role == "train"]
     views = read_views(layout.VIEWS.format(dataset=dataset))
     views = views[views["view_set"].isin(training)].sort_values("view")
     chosen = generator("samples", dataset).permutation(len(views))[:SAMPLES]
     views = views.iloc[np.sort(chosen)]
-    shards = _shards(project, dataset, *training)
+    shards = Shards(shards_with_role(project, dataset, "train"))
     points = truth_of(shards).rename(columns={"x_true_px": "x_px", "y_true_px": "y_px"})
     dataset_samples(views, _images(shards, views["view"]), points, stem)
 
@@ -169,7 +170,8 @@ def _pose_verification(project: Project, dataset: str, method: str, view_set: st
     views = read_views(layout.VIEWS.format(dataset=dataset)).set_index("view")
     refined = poses.xs("refined", level="stage").index if "refined" in poses.index.levels[1] else []
     chosen = pd.Series(spread(list(refined), VERIFIED))
-    shards, settings = _shards(project, dataset, view_set), project.datasets[dataset]
+    shards = Shards(shards_of(project, dataset, view_set))
+    settings = project.datasets[dataset]
     images = _images(shards, chosen) if len(chosen) else {}
     verified = []
     for view, image in images.items():
@@ -230,19 +232,6 @@ def _errors(
     wanted = seeds if every_seed else seeds[:1]
     errors = read_errors([layout.ERRORS.format(**place, seed=seed) for seed in wanted])
     return errors[errors["instance"] == 0]
-
-
-def _shards(project: Project, dataset: str, *view_sets: str) -> Shards:
-    sheet = read_subjects(project.config.subjects)
-    return Shards(
-        [
-            layout.SHARD.format(
-                dataset=dataset, view_set=v, subject=subject, shard=layout.shard_name(shard)
-            )
-            for v in view_sets
-            for subject, shard in shards_of_view_set(project.datasets[dataset], v, sheet)
-        ]
-    )
 
 
 def _images(shards: Shards, views: pd.Series) -> dict[str, np.ndarray]:

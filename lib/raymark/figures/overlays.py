@@ -77,7 +77,12 @@ def _draw_points(axes: Axes, rows: pd.DataFrame) -> None:
 
 
 def _name_angles(panels: np.ndarray, views: pd.DataFrame) -> None:
-    """Name rows and columns where the views form a grid, every panel where they do not."""
+    """Name rows and columns where the views form a grid, every panel where they do not.
+
+    Views that are all taken from the same side need no names.
+    """
+    if len(views[["primary_deg", "secondary_deg"]].drop_duplicates()) == 1 < len(views):
+        return
     columns = panels.shape[1]
     place = views.assign(row=views.index // columns, column=views.index % columns)
     regular = (

@@ -2,7 +2,7 @@
 
 from raymark import layout
 from raymark.config import read_project
-from raymark.imported import images_of, shards_of, shards_with_role
+from raymark.material import images_of, shards_of, shards_with_role
 from raymark.steps.places import dataset_of, named, with_its_threads
 
 
