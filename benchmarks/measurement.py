@@ -38,7 +38,8 @@ def _circumstances(packages: list[str]) -> str:
         text=True,
         check=False,
     ).stdout.strip()
-    script = os.path.relpath(sys.argv[0])  # absolute when run with -m
+    module = sys.modules["__main__"].__spec__  # None unless run with -m
+    script = f"-m {module.name}" if module else sys.argv[0]
     versions = ", ".join(f"{package} {version(package)}" for package in packages)
     return (
         f"{_processor()}, {len(os.sched_getaffinity(0))} cores; Python {platform.python_version()}, "
