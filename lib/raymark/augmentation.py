@@ -4,7 +4,7 @@ What happens to a sample is drawn from its own generator, so that it depends on 
 and the sample alone, never on batches, workers or devices.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -87,13 +87,12 @@ def augmented(batch: Batch, draws: list[Draw]) -> Batch:
     landmarks = batch.landmarks.double() @ matrix[:, :2, :2].mT + matrix[:, None, :2, 2]
     limits = torch.tensor([image.shape[-1] - 0.5, image.shape[-2] - 0.5], device=device)
     inside = ((landmarks >= -0.5) & (landmarks <= limits)).all(-1)
-    return Batch(
+    return replace(
+        batch,
         image=image,
         landmarks=landmarks.to(batch.landmarks.dtype),
         visible=batch.visible & inside,
         K=matrix @ batch.K,
-        world_to_camera=batch.world_to_camera,
-        landmarks_world=batch.landmarks_world,
     )
 
 

@@ -15,9 +15,10 @@ from raymark.beliefs import cell_to_px
 from raymark.errors import InputError
 from raymark.files import atomic
 from raymark.images import Xray, read_xray, stem_of
-from raymark.methods.base import LandmarkNetwork, standardised
+from raymark.methods.base import LandmarkNetwork
 from raymark.models import Model, load_model
 from raymark.overlay import draw_overlay
+from raymark.prediction import found
 
 SMALLEST_PX = 16
 FIELD_OF_VIEW = 8.0  # how much more, or less, than the training images an image may show
@@ -68,7 +69,7 @@ def predict_images(
 def find_landmarks(network: LandmarkNetwork, model: Model, xray: Xray) -> pd.DataFrame:
     """Return the landmarks of one X-ray, brought to the pitch the model was trained at.
 
-    Columns: landmark; x_px, y_px in the image's own pixels; x_mm, y_mm from the centre of its first
+    Columns: landmark; instance, which counts those of a landmark type from the surest; x_px, y_px in the image's own pixels; x_mm, y_mm from the centre of its first
     pixel, NaN where the pitch is unknown; confidence; detected.
     """
     factor = _scale(model, xray)
@@ -76,10 +77,10 @@ def find_landmarks(network: LandmarkNetwork, model: Model, xray: Xray) -> pd.Dat
     shape_yx = tuple(max(round(size * factor), SMALLEST_PX) for size in image.shape[-2:])
     # Borders onto borders: cells of 1/factor px each, as the cells of belief maps are.
     image = F.interpolate(image, shape_yx, mode="bilinear", antialias=True, align_corners=False)
-    points, confidence = network.decode(network(standardised(image)))
+    points, confidence = (part[0].double().numpy() for part in found(network, model, image))
+    number, instance = np.nonzero(np.isfinite(points[..., 0]) | (np.arange(points.shape[1]) == 0))
+    points, confidence = points[number, instance], confidence[number, instance]
     height, width = xray.image_yx.shape
-    points = points[0].double().numpy()
-    confidence = confidence[0].double().numpy()
     x_px, y_px = (
         cell_to_px(points[:, axis], size / cells)
         for axis, size, cells in ((0, width, shape_yx[1]), (1, height, shape_yx[0]))
@@ -87,7 +88,8 @@ def find_landmarks(network: LandmarkNetwork, model: Model, xray: Xray) -> pd.Dat
     pixel_mm = xray.pixel_mm or np.nan
     return pd.DataFrame(
         {
-            "landmark": model.landmarks,
+            "landmark": [model.landmarks[n] for n in number],
+            "instance": instance,
             "x_px": x_px,
             "y_px": y_px,
             "x_mm": x_px * pixel_mm,

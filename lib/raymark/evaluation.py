@@ -3,18 +3,28 @@
 Every row of the predictions is kept. A landmark that was not detected, or that is not on the image,
 still has the error of its point where it has one; `detected` and `visible` say what the metrics
 count. `error_detector_mm` is measured in the plane of the detector, `error_isocentre_mm` is that
-divided by the view's magnification of the isocentre.
+divided by the view's magnification of the isocentre; of imported X-rays it is in the file's own mm,
+wherever registration or scaling took its points.
+
+A method that finds instances of a landmark type does not name them. They are compared with the
+landmarks of that type in the image (`raymark.landmark_types`): each of these has one row, with the
+instance it is paired with or without a point; an instance that is left has a row of its own under
+the type's name, which is not on the image.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from raymark.errors import InputError
 from raymark.files import atomic
+from raymark.imported import Imported, read_images
+from raymark.imported import mm_per_px as own_mm_per_px
+from raymark.landmark_types import Types, named_instances
 from raymark.metrics.errors import detector_mm, isocentre_mm, radial_errors
 from raymark.sections import Dataset
 from raymark.shards import Shards
@@ -56,10 +66,11 @@ def evaluate(
     predictions_path: str | Path,
     shard_paths: Sequence[str | Path],
     views_path: str | Path,
-    dataset: Dataset,
+    dataset: Dataset | Imported,
     out_path: str | Path,
+    types: Types | None = None,
 ) -> None:
-    """Write the errors table of one file of predictions."""
+    """Write the errors table of one file of predictions, which may be of landmark `types`."""
     shards = Shards(shard_paths)
     try:
         predictions = pd.read_parquet(predictions_path)
@@ -74,6 +85,8 @@ def evaluate(
         _views(views_path, dataset),
         shards.pixel_mm,
         predictions_path,
+        types,
+        _own_mm(dataset),
     )
     write_errors(table, out_path)
 
@@ -82,14 +95,24 @@ def evaluate_mean_position(
     training_shard_paths: Sequence[str | Path],
     shard_paths: Sequence[str | Path],
     views_path: str | Path,
-    dataset: Dataset,
+    dataset: Dataset | Imported,
     out_path: str | Path,
 ) -> None:
     """Write the errors table of the baseline that looks at no image."""
     shards = Shards(shard_paths)
-    views, truth = _views(views_path, dataset), truth_of(shards)
-    predictions = mean_position_predictions(truth_of(Shards(training_shard_paths)), truth, views)
-    write_errors(errors_table(predictions, truth, views, shards.pixel_mm), out_path)
+    training = Shards(training_shard_paths)
+    views, truth, training_truth = _views(views_path, dataset), truth_of(shards), truth_of(training)
+    # A collimated image is the middle of the whole one: positions count from the middle.
+    for axis, size, whole in zip("yx", shards.shape_yx, training.shape_yx, strict=True):
+        training_truth[f"{axis}_true_px"] += (size - whole) / 2
+    predictions = mean_position_predictions(training_truth, truth, views)
+    table = errors_table(predictions, truth, views, shards.pixel_mm, mm_per_px=_own_mm(dataset))
+    write_errors(table, out_path)
+
+
+def _own_mm(dataset: Dataset | Imported) -> dict[str, np.ndarray] | None:
+    """Return what turns px into mm of each X-ray of an import; None for rendered views."""
+    return own_mm_per_px(read_images(dataset.name)) if isinstance(dataset, Imported) else None
 
 
 def _views(path: str | Path, dataset: Dataset) -> pd.DataFrame:
@@ -103,13 +126,19 @@ def errors_table(
     views: pd.DataFrame,
     pixel_mm: float,
     source: str | Path = "predictions",
+    types: Types | None = None,
+    mm_per_px: Mapping[str, np.ndarray] | None = None,
 ) -> pd.DataFrame:
     """Join predictions with the truth and measure them; columns `ERROR_COLUMNS`.
 
     `truth` as from `truth_of`; `views` is the table of views with a column `seen_in_training`;
-    `source` names the predictions in errors. Rows are sorted by view, landmark and instance.
+    `source` names the predictions in errors; `types` are the landmark types whose instances may be
+    among the predictions; `mm_per_px` has each view's matrix (2, 2) from px to the X-ray's own mm,
+    without it the views' distances give the magnification. Rows are sorted by view, landmark and instance.
     Raises InputError where predictions and truth are not of the same views and landmarks.
     """
+    _check_columns(predictions, source)
+    predictions, truth = named_instances(predictions, truth, types or {})
     _check_same_rows(predictions, truth, source)
     table = predictions[PREDICTION_COLUMNS].merge(truth, on=["view", "landmark"], validate="m:1")
     of_the_view = views.set_index("view")[_OF_THE_VIEW]
@@ -117,11 +146,16 @@ def errors_table(
     points = table[["x_px", "y_px"]].to_numpy(float)
     table["error_px"] = radial_errors(points, table[["x_true_px", "y_true_px"]].to_numpy(float))
     table["error_detector_mm"] = detector_mm(table["error_px"], pixel_mm)
-    table["error_isocentre_mm"] = isocentre_mm(
-        table["error_detector_mm"],
-        table["source_to_isocentre_mm"],
-        table["source_to_detector_mm"],
-    )
+    if mm_per_px is None:
+        table["error_isocentre_mm"] = isocentre_mm(
+            table["error_detector_mm"],
+            table["source_to_isocentre_mm"],
+            table["source_to_detector_mm"],
+        )
+    else:
+        off_px = points - table[["x_true_px", "y_true_px"]].to_numpy(float)
+        to_mm = np.stack([mm_per_px[view] for view in table["view"]])
+        table["error_isocentre_mm"] = np.linalg.norm(np.einsum("rij,rj->ri", to_mm, off_px), axis=1)
     table = table.sort_values(["view", "landmark", "instance"], kind="stable")
     return table[ERROR_COLUMNS].reset_index(drop=True)
 
@@ -157,8 +191,8 @@ def write_errors(table: pd.DataFrame, path: str | Path) -> None:
 
 
 def read_errors(paths: Iterable[str | Path]) -> pd.DataFrame:
-    """Read and stack errors tables; InputError where a file is none."""
-    tables = []
+    """Read and stack errors tables, none of them too; InputError where a file is none."""
+    tables = [pd.DataFrame(columns=ERROR_COLUMNS)]
     for path in paths:
         try:
             table = pd.read_parquet(path)
@@ -168,16 +202,36 @@ def read_errors(paths: Iterable[str | Path]) -> pd.DataFrame:
         if missing:
             raise InputError(path, f"lacks the columns {', '.join(missing)}", _AGAIN)
         tables.append(table[ERROR_COLUMNS])
-    return pd.concat(tables, ignore_index=True)
+    return pd.concat(tables[1:] or tables, ignore_index=True)
 
 
 _AGAIN = "Make it again with raymark evaluate"
 
 
-def _check_same_rows(predictions: pd.DataFrame, truth: pd.DataFrame, source: str | Path) -> None:
+def measured(errors: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of an errors table that metrics count.
+
+    Of several points for one landmark that is the first, which a method is surest of; instances of a
+    type that are none of its landmarks count each.
+    """
+    return errors[(errors["instance"] == 0) | errors["x_true_px"].isna()]
+
+
+def _check_columns(predictions: pd.DataFrame, source: str | Path) -> None:
     missing = sorted(set(PREDICTION_COLUMNS) - set(predictions.columns))
     if missing:
         raise InputError(source, f"lacks the columns {', '.join(missing)}", "See docs/formats.md")
+    repeated = predictions.duplicated(["view", "landmark", "instance"])
+    if repeated.any():
+        row = predictions[repeated].iloc[0]
+        raise InputError(
+            source,
+            f"has landmark {row.landmark!r} of view {row['view']!r} twice",
+            "Number the instances of one landmark from 0",
+        )
+
+
+def _check_same_rows(predictions: pd.DataFrame, truth: pd.DataFrame, source: str | Path) -> None:
     predicted = pd.MultiIndex.from_frame(predictions[["view", "landmark"]])
     true = pd.MultiIndex.from_frame(truth[["view", "landmark"]])
     for rows, problem in (
@@ -191,11 +245,3 @@ def _check_same_rows(predictions: pd.DataFrame, truth: pd.DataFrame, source: str
                 f"{problem} landmark {landmark!r} of view {view!r} ({len(rows)} such rows)",
                 "Predict again from the shards that are evaluated",
             )
-    repeated = predictions.duplicated(["view", "landmark", "instance"])
-    if repeated.any():
-        row = predictions[repeated].iloc[0]
-        raise InputError(
-            source,
-            f"has landmark {row.landmark!r} of view {row['view']!r} twice",
-            "Number the instances of one landmark from 0",
-        )

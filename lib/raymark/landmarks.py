@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from raymark.config import checked, read_yaml
 from raymark.errors import InputError
@@ -39,6 +39,9 @@ class LandmarkSet(Section):
 
     name: str = Field(description="stem of the landmark file; not a key of the file")
     landmarks: list[Landmark] = Field(min_length=1)
+    types: dict[Name, list[Name]] = Field(
+        {}, description="landmarks that look alike, by the name of what they are"
+    )
 
     @field_validator("landmarks")
     @classmethod
@@ -50,6 +53,19 @@ class LandmarkSet(Section):
             if mirrored(name) not in names:
                 raise ValueError(f"{name!r} lacks its other side, {mirrored(name)!r}")
         return landmarks
+
+    @model_validator(mode="after")
+    def _types_are_of_landmarks(self):
+        names, typed = self.names, [name for members in self.types.values() for name in members]
+        for name in typed:
+            if name not in names:
+                raise ValueError(f"{name!r} is of a type but not among the landmarks")
+            if typed.count(name) > 1:
+                raise ValueError(f"{name!r} is in two types, or twice in one")
+        for kind in self.types:
+            if kind in names:
+                raise ValueError(f"{kind!r} is the name of a landmark and of a type")
+        return self
 
     @property
     def names(self) -> list[str]:

@@ -8,7 +8,10 @@ from typing import Protocol
 import numpy as np
 import torch
 
+from raymark.landmark_types import Types, channels_of
+from raymark.landmarks import flip_pairs
 from raymark.methods.base import Batch
+from raymark.provenance import text_digest
 
 READ_AHEAD = 2
 
@@ -26,6 +29,28 @@ class Samples(Protocol):
     def read(self, indices: np.ndarray) -> dict[str, np.ndarray]:
         """Return the arrays of a shard, by name, for the views with these numbers."""
         ...
+
+
+class ByType:
+    """Samples of which the landmarks of a type share a channel; `landmarks` names the channels."""
+
+    def __init__(self, samples: Samples, types: Types):
+        channels = channels_of(samples.landmarks, types)
+        self.samples, self.pixel_mm = samples, samples.pixel_mm
+        self.landmarks = list(channels)
+        self.flip_pairs = flip_pairs(self.landmarks)
+        self.channels = tuple(
+            tuple(samples.landmarks.index(name) for name in members)
+            for members in channels.values()
+        )
+        self.digest = text_digest(samples.digest, repr(channels))
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def read(self, indices: np.ndarray) -> dict:
+        """Return the arrays of the samples, and `channels` (see `Batch`)."""
+        return self.samples.read(indices) | {"channels": self.channels}
 
 
 def batches(
@@ -52,4 +77,5 @@ def _read(samples: Samples, group: np.ndarray) -> Batch:
         K=torch.as_tensor(arrays["K"].astype(np.float64)),
         world_to_camera=torch.as_tensor(arrays["world_to_camera"].astype(np.float64)),
         landmarks_world=torch.as_tensor(arrays["landmarks_world"].astype(np.float32)),
+        channels=arrays.get("channels"),
     )

@@ -13,7 +13,7 @@ from raymark.config import checked
 from raymark.errors import InputError
 from raymark.files import atomic
 from raymark.methods.base import LandmarkNetwork, build
-from raymark.sections import Section
+from raymark.sections import ByType, Section
 
 
 class Model(Section):
@@ -28,6 +28,8 @@ class Model(Section):
     image_width_px: int
     pixel_mm: float | None = Field(description="detector pitch of the training images, if known")
     detection_threshold: float
+    by_type: ByType | None = Field(None, description="how instances of `types` are found")
+    types: list[str] = Field([], description="those of `landmarks` that have several instances")
     seed: int
     epochs: int = Field(description="epochs trained")
     best_epoch: int | None = Field(description="epoch of these weights; null: untrained weights")

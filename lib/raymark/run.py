@@ -14,7 +14,7 @@ from torch import Tensor
 
 from raymark.augmentation import augmented, draw
 from raymark.loading import Samples, batches
-from raymark.methods.base import Batch, LandmarkNetwork, build, standardised
+from raymark.methods.base import Batch, LandmarkNetwork, build, squared_errors, standardised
 from raymark.models import copied, read_tensors, take_over, write_tensors
 from raymark.sections import Augmentation, Method, Training
 from raymark.seeds import generator, seed_of
@@ -132,6 +132,7 @@ class Run:
         seconds = time.perf_counter() - start
         return {
             "steps": step + 1,
+            "views": images * self.fabric.world_size,
             **{name: value / images for name, value in sums.items()},
             "learning_rate": self.optimizer.param_groups[0]["lr"],
             "waiting_share": waited / seconds,
@@ -187,7 +188,7 @@ class Run:
             with self.fabric.autocast():
                 output = self.network(batch.image)
             points, _ = self.network.decode(output)
-            squares = (points - batch.landmarks).square().sum(-1)[batch.visible]
+            squares = squared_errors(points, batch)
             loss = self.network.loss(output, batch)[0] * len(batch.image)
             sums += torch.stack(
                 [

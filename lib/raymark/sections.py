@@ -104,8 +104,27 @@ class Orbit(Section):
     secondary_deg: float = Field(0.0, description="caudal (negative) to cranial")
 
 
+class Tools(Section):
+    """Metal rods (wires, screws, drill guides) in front of the patient, drawn for each view."""
+
+    metal: Literal["steel", "titanium"] = Field("steel", description="what they are made of")
+    count: tuple[int, int] = Field((1, 2), description="fewest and most in a view")
+    diameter_mm: Range = Field((2.0, 8.0), description="from a Kirschner wire to a drill guide")
+    length_mm: Range = Field((120.0, 200.0), description="from the tip outwards")
+
+    @model_validator(mode="after")
+    def _rods_are_solid(self):
+        if not 0 <= self.count[0] <= self.count[1]:
+            raise ValueError("count is the fewest first, then the most")
+        if self.diameter_mm[0] <= 0 or self.length_mm[0] <= 0:
+            raise ValueError("diameter_mm and length_mm must be above 0")
+        return self
+
+
 class ViewSet(Section):
     """One set of views: of which patients, from where, with how much variation."""
+
+    title: str | None = Field(None, description="how tables call it; null takes its name")
 
     of: Literal["train", "validation", "test"] = Field(
         description="the split of the subjects it shows (column `split` of the subject sheet)"
@@ -121,6 +140,19 @@ class ViewSet(Section):
     source_to_isocentre_mm: Range = Field((750.0, 750.0), description="range of the distance")
     source_to_detector_mm: Range = Field((1200.0, 1200.0), description="range of the distance")
     flip_probability: float = Field(0.0, ge=0, le=1, description="share of mirrored views")
+    field_of_view_share: float = Field(
+        1.0,
+        gt=0,
+        le=1,
+        description="share of the detector's width and height that the collimator leaves; the "
+        "image is cropped to it",
+    )
+    tools: Tools | None = Field(None, description="metal in the image; null: none")
+
+    def scenario(self) -> dict[str, Any]:
+        """Return what of the image itself departs from the standard; empty where nothing does."""
+        values = self.model_dump(mode="json", include={"field_of_view_share", "tools"})
+        return {key: value for key, value in values.items() if value not in (1.0, None)}
 
     @model_validator(mode="after")
     def _detector_is_behind_the_patient(self):
@@ -160,6 +192,9 @@ class Dataset(Section):
     use_landmarks: list[str] | None = Field(
         None, description="the landmarks to use, in this order; null takes all of the file"
     )
+    isocentre: str | None = Field(
+        None, description="landmark at the isocentre of each subject; null: the mean of those used"
+    )
     ct: Ct = Ct()
     cohort: Cohort = Cohort()
     detector: DetectorConfig = DetectorConfig()
@@ -187,6 +222,12 @@ class Training(Section):
     """The loop that all methods share."""
 
     epochs: int = Field(30, gt=0, description="passes over the training views")
+    views_seen: int | None = Field(
+        None,
+        gt=0,
+        description="views to train on in all, in the place of `epochs`: the whole number of epochs, "
+        "at least one, that comes nearest",
+    )
     batch: int = Field(1, gt=0, description="views per step, over all devices")
     learning_rate: float = Field(1e-5, gt=0, description="at the start of the schedule")
     optimizer: Literal["adam", "adamw"] = Field("adam", description="the optimiser")
@@ -213,6 +254,15 @@ class Training(Section):
     augmentation: Augmentation = Augmentation()
 
 
+class ByType(Section):
+    """Landmarks of one type share a channel, in which several instances are found."""
+
+    at_most: int = Field(8, gt=0, description="instances of a type in one image")
+    distance_px: float = Field(
+        8.0, gt=0, description="an instance nearer than this to a surer one is dropped, image px"
+    )
+
+
 class Method(Section):
     """One network with its loss and its training."""
 
@@ -225,8 +275,25 @@ class Method(Section):
         description="method whose model, of the same data set and seed, the training starts from; "
         "null starts from random weights",
     )
+    needs_3d: bool = Field(
+        False,
+        description="the loss needs 3D landmarks and cameras: not for imported images",
+    )
     training: Training = Training()
     detection_threshold: float = Field(0.4, description="confidence below this: not detected")
+    by_type: ByType | None = Field(
+        None,
+        description="predict the landmark file's types as instances without names; null: a channel "
+        "for each landmark",
+    )
+
+
+class SetupReference(Section):
+    """What an experiment's images are registered to (docs/setup-error.md)."""
+
+    reference: Name = Field(
+        description="data set whose beam (its `physics`, without noise) renders the planned images"
+    )
 
 
 class Experiment(Section):
@@ -238,7 +305,12 @@ class Experiment(Section):
     evaluate: list[Name] = Field(min_length=1, description="view sets to predict")
     paper: Name | None = Field(None, description="file under config/papers to print beside ours")
     poses: list[Name] = Field(
-        [], description="those of the evaluated view sets whose poses are estimated (docs/pose.md)"
+        [],
+        description="those of the evaluated view sets whose poses are estimated; the capture range is "
+        "measured on the first (docs/pose.md)",
+    )
+    setup: SetupReference | None = Field(
+        None, description="measure set-up errors on the evaluated view sets; null: none"
     )
 
     @model_validator(mode="after")
@@ -265,6 +337,38 @@ class Pose(Section):
     )
 
 
+class SetupSettings(Section):
+    """The set-up error from a treatment image: who is registered, and what counts."""
+
+    registered_views: int | None = Field(
+        24, gt=0, description="views of a view set that are registered, evenly spread; null: all"
+    )
+    inlier_mm: float = Field(
+        8.0,
+        gt=0,
+        description="landmarks agree on a displacement if no farther from it, mm at the isocentre; "
+        "below half the distance of two spinous processes",
+    )
+    least_landmarks: int = Field(
+        2, gt=0, description="landmarks that must agree; a view with fewer is not registered"
+    )
+    within_mm: list[float] = Field([2.0, 5.0], description="set-up errors whose share is told")
+
+
+class Contrast(Section):
+    """The contrast of bone in kilovoltage and megavoltage images (docs/setup-error.md)."""
+
+    kv: Name = Field(description="data set whose beam is the kilovoltage one")
+    mv: Name = Field(
+        description="data set whose beam is the megavoltage one; its patient, detector and views are "
+        "what both beams see"
+    )
+    tabulated: str = Field(
+        "config/reference/nist_tissues.csv",
+        description="published mass attenuation coefficients: energy_kev, water, soft tissue, bone",
+    )
+
+
 class Evaluation(Section):
     """How errors are summarised."""
 
@@ -273,3 +377,29 @@ class Evaluation(Section):
     accuracy_px: float = Field(15.0, description="error below which a landmark counts as accurate")
     bootstrap: int = Field(2000, gt=0, description="resamplings")
     confidence: float = Field(0.95, gt=0, lt=1, description="level of the intervals")
+    permutations: int = Field(
+        9999,
+        gt=0,
+        description="drawn exchanges of a paired test, where there are too many to count",
+    )
+
+
+class Matrix(Section):
+    """Every method on some data sets, compared with each data set's baseline."""
+
+    datasets: dict[Name, list[Name]] = Field(
+        {},
+        description="data set: view sets to evaluate. Every configured method that can be is trained "
+        "on each; this takes the place of `experiments`",
+    )
+    views_seen: int | None = Field(
+        None,
+        gt=0,
+        description="the budget: every method of the configuration trains on so many views, none "
+        "stops early; null leaves each its own epochs",
+    )
+    baseline: Name | None = Field(
+        None,
+        description="method that the others are tested against, where it was trained; null is the "
+        "mean position",
+    )

@@ -55,6 +55,7 @@ def train(
     if not len(training) or not len(validation):
         problem = f"{len(training)} views to train on, {len(validation)} to validate on"
         raise InputError(f"method {method.name}", problem, "Give the data set view sets of both")
+    method = _with_epochs(method, len(training))
     types = types_among(training.landmarks, types or {}) if method.by_type else {}
     if method.by_type:
         training, validation = ByType(training, types), ByType(validation, types)
@@ -62,6 +63,15 @@ def train(
     fabric = _fabric(method.training.precision, devices)
     fabric.launch(_train, method, training, validation, Path(out_dir), seed, start_from, types)
     return Path(out_dir) / "model.safetensors"
+
+
+def _with_epochs(method: Method, views: int) -> Method:
+    """Turn a number of views to see into whole epochs of `views`."""
+    wanted = method.training.views_seen
+    if wanted is None:
+        return method
+    epochs = {"epochs": max(1, round(wanted / views))}
+    return method.model_copy(update={"training": method.training.model_copy(update=epochs)})
 
 
 def _fabric(precision: str, devices: int | str) -> Fabric:

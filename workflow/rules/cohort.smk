@@ -49,7 +49,9 @@ rule views:
         )
         * attempt,
     params:
-        config=dataset_config("view_sets", "cohort", "subjects", "views_per_shard"),
+        config=dataset_config(
+            "view_sets", "cohort", "subjects", "views_per_shard", "isocentre"
+        ),
         seed=PROJECT.config.seed,
         splits=lambda wildcards: [
             f"{SUBJECTS[s].patient}:{SUBJECTS[s].split}"

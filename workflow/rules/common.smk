@@ -117,6 +117,13 @@ def method_config(wildcards):
     return PROJECT.methods[wildcards.method].model_dump_json()
 
 
+def landmark_types(wildcards):
+    """Return the landmark types of a data set as a parameter; imported images have none."""
+    if wildcards.dataset in PROJECT.imports:
+        return ""
+    return json.dumps(read_landmark_set(landmark_file(wildcards)).types)
+
+
 def landmark_file(wildcards):
     return PROJECT.datasets[wildcards.dataset].landmarks
 

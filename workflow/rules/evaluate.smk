@@ -14,6 +14,7 @@ rule evaluate:
         "../../envs/environment.yaml"
     params:
         config=dataset_config("detector"),
+        types=landmark_types,
         code=code_digest("raymark.evaluation"),
     shell:
         "python -m raymark evaluate {wildcards.dataset} {wildcards.method}"

@@ -22,6 +22,7 @@ rule train:
         runtime=lambda wildcards, attempt: 1440 * attempt,
     params:
         config=method_config,
+        types=landmark_types,
         code=method_code,
         # A profile may give `mpi: srun` with `nodes` and `tasks_per_node`: a process per GPU.
         launcher=lambda wildcards, resources: resources.get("mpi", ""),

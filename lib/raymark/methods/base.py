@@ -1,13 +1,13 @@
 """The contract between a method and the loop that trains it, and nothing more."""
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from raymark.beliefs import belief_shape
+from raymark.beliefs import belief_maps, belief_shape
 from raymark.config import checked
 from raymark.methods import module_of
 from raymark.sections import Section
@@ -19,7 +19,8 @@ class Batch:
 
     `image` (b, 1, y, x) has zero mean and unit deviation per image; `landmarks` (b, l, 2) is in px as
     (x, y), `visible` (b, l) bool; `K` (b, 3, 3) and `world_to_camera` (b, 4, 4) project
-    `landmarks_world` (b, l, 3), in mm, onto `landmarks`, after augmentation too.
+    `landmarks_world` (b, l, 3), in mm, onto `landmarks`, after augmentation too. `channels` lists the
+    landmarks of each of the network's channels; None: a channel for each.
     """
 
     image: Tensor
@@ -28,10 +29,12 @@ class Batch:
     K: Tensor
     world_to_camera: Tensor
     landmarks_world: Tensor
+    channels: tuple[tuple[int, ...], ...] | None = None
 
     def to(self, device: torch.device) -> "Batch":
         """Return the batch on `device`."""
-        return Batch(**{f.name: getattr(self, f.name).to(device) for f in fields(self)})
+        tensors = [f.name for f in fields(self) if f.name != "channels"]
+        return replace(self, **{name: getattr(self, name).to(device) for name in tensors})
 
 
 class LandmarkNetwork(nn.Module):
@@ -54,6 +57,13 @@ class LandmarkNetwork(nn.Module):
         """Return points (b, l, 2) in image px as (x, y), and their confidence (b, l)."""
         raise NotImplementedError
 
+    def maps(self, output: Any) -> Tensor | None:
+        """Return the belief maps (b, l, row, column) that `decode` reads.
+
+        Only a method with such maps, trained towards `target_maps`, can predict landmark types.
+        """
+        return None
+
 
 def build(module: str, network: dict, landmark_count: int, seed: int, source: str):
     """Build the network of the method `module`, initialised from `seed` alone.
@@ -67,6 +77,34 @@ def build(module: str, network: dict, landmark_count: int, seed: int, source: st
         torch.manual_seed(seed)
         network = definition.Network(config, landmark_count)
     return network.to(memory_format=torch.channels_last)
+
+
+def target_maps(batch: Batch, stride: int, sigma_px: float) -> Tensor:
+    """Render what belief maps should be, (b, channel, row, column): a Gaussian per visible landmark.
+
+    Where landmarks share a channel, each cell has the highest of their Gaussians, so that near
+    instances keep their peaks apart and at 1.
+    """
+    shape_yx = batch.image.shape[-2:]
+    maps = belief_maps(batch.landmarks, batch.visible, shape_yx, stride, sigma_px)
+    if batch.channels is None:
+        return maps
+    return torch.stack([maps[:, list(members)].amax(1) for members in batch.channels], dim=1)
+
+
+def squared_errors(points: Tensor, batch: Batch) -> Tensor:
+    """Return the squared distances (n,) in px of points (b, channel, 2) from visible landmarks.
+
+    A channel that landmarks share has one point here; it is measured from the nearest of them.
+    """
+    if batch.channels is None:
+        return (points - batch.landmarks).square().sum(-1)[batch.visible]
+    nearest = []
+    for point, members in zip(points.unbind(1), map(list, batch.channels), strict=True):
+        squares = (point[:, None] - batch.landmarks[:, members]).square().sum(-1)
+        visible = batch.visible[:, members]
+        nearest.append(squares.masked_fill(~visible, torch.inf).amin(1)[visible.any(1)])
+    return torch.cat(nearest)
 
 
 def standardised(image: Tensor) -> Tensor:

@@ -15,8 +15,8 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from raymark import decoding
-from raymark.beliefs import belief_maps, cell_to_px
-from raymark.methods.base import Batch, LandmarkNetwork, cropped, padded
+from raymark.beliefs import cell_to_px
+from raymark.methods.base import Batch, LandmarkNetwork, cropped, padded, target_maps
 from raymark.sections import Section
 
 OUTPUT_STRIDE = 16
@@ -72,17 +72,17 @@ class Network(LandmarkNetwork):
 
     def loss(self, output: Tensor, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """Squared error, summed over cells, averaged over images and landmarks."""
-        shape_yx = batch.image.shape[-2:]
-        truth = belief_maps(
-            batch.landmarks, batch.visible, shape_yx, self.stride, self.config.sigma_px
-        )
+        truth = target_maps(batch, self.stride, self.config.sigma_px)
         squares = (output.float() - truth).square().sum((-2, -1)).mean()
         return squares, {"heat_maps": squares}
 
     def decode(self, output: Tensor) -> tuple[Tensor, Tensor]:
-        maps = output.float()
+        maps = self.maps(output)
         cell, belief = decoding.maximum(maps)
         return cell_to_px(decoding.refined_log_quadratic(maps, cell), self.stride), belief
+
+    def maps(self, output: Tensor) -> Tensor:
+        return output.float()
 
 
 class AtrousPyramid(nn.Module):

@@ -16,8 +16,8 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from raymark import decoding
-from raymark.beliefs import belief_maps, cell_to_px
-from raymark.methods.base import Batch, LandmarkNetwork, cropped, padded
+from raymark.beliefs import cell_to_px
+from raymark.methods.base import Batch, LandmarkNetwork, cropped, padded, target_maps
 from raymark.sections import Section
 
 LEVEL_STRIDES = (4, 8, 16, 32)
@@ -128,9 +128,9 @@ class Network(LandmarkNetwork):
         """
 
         def error(maps: Tensor, stride: int, sigma_px: float) -> Tensor:
-            shape_yx = batch.image.shape[-2:]
-            truth = belief_maps(batch.landmarks, batch.visible, shape_yx, stride, sigma_px)
-            return (maps.float() - truth).square().sum((-2, -1)).mean()
+            return (
+                (maps.float() - target_maps(batch, stride, sigma_px)).square().sum((-2, -1)).mean()
+            )
 
         parts = {"final": error(output.final, self.stride, self.config.sigma_px)}
         for number, (maps, stride) in enumerate(
@@ -140,9 +140,12 @@ class Network(LandmarkNetwork):
         return sum(parts.values()), parts
 
     def decode(self, output: Maps) -> tuple[Tensor, Tensor]:
-        maps = output.final.float()
+        maps = self.maps(output)
         cell, belief = decoding.maximum(maps)
         return cell_to_px(decoding.refined_log_quadratic(maps, cell), self.stride), belief
+
+    def maps(self, output: Maps) -> Tensor:
+        return output.final.float()
 
 
 class Bottleneck(nn.Module):

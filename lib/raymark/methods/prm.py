@@ -15,8 +15,8 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from raymark import decoding
-from raymark.beliefs import belief_maps, cell_to_px
-from raymark.methods.base import Batch, LandmarkNetwork, cropped, padded
+from raymark.beliefs import cell_to_px
+from raymark.methods.base import Batch, LandmarkNetwork, cropped, padded, target_maps
 from raymark.sections import Section
 
 
@@ -76,10 +76,7 @@ class Network(LandmarkNetwork):
 
     def loss(self, output: Tensor, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """Half the sum of squares over stacks, landmarks and cells; mean over the images."""
-        shape_yx = batch.image.shape[-2:]
-        truth = belief_maps(
-            batch.landmarks, batch.visible, shape_yx, self.stride, self.config.sigma_px
-        )
+        truth = target_maps(batch, self.stride, self.config.sigma_px)
         per_stack = (output.float() - truth[:, None]).square().sum((2, 3, 4)).mean(0) / 2
         return per_stack.sum(), {f"stack{n}": loss for n, loss in enumerate(per_stack, start=1)}
 
@@ -89,9 +86,12 @@ class Network(LandmarkNetwork):
         Refined as in the other heat-map methods, not by the original's quarter cell, so that tables
         compare networks.
         """
-        maps = output[:, -1].float()
+        maps = self.maps(output)
         cell, belief = decoding.maximum(maps)
         return cell_to_px(decoding.refined_log_quadratic(maps, cell), self.stride), belief
+
+    def maps(self, output: Tensor) -> Tensor:
+        return output[:, -1].float()
 
 
 class Hourglass(nn.Module):

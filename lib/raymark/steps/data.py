@@ -11,6 +11,7 @@ from raymark.files import sha256_of
 from raymark.steps.places import (
     dataset_of,
     file_of,
+    isocentre,
     landmark_names,
     landmark_points,
     named,
@@ -112,9 +113,7 @@ def views(config: str, dataset: str) -> None:
     settings = dataset_of(project, dataset)
     sheet = read_subjects(project.config.subjects)
     shown = {s for name in settings.view_sets for s in subjects_of(settings, name, sheet)}
-    isocentres = {
-        subject: landmark_points(settings, subject).mean(axis=0) for subject in sorted(shown)
-    }
+    isocentres = {subject: isocentre(settings, subject) for subject in sorted(shown)}
     table = plan_views(settings, sheet, isocentres, project.config.seed)
     write_views(layout.VIEWS.format(dataset=dataset), table)
 

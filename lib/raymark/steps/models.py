@@ -2,8 +2,9 @@
 
 from raymark import layout
 from raymark.config import read_project
+from raymark.errors import InputError
 from raymark.material import images_of, shards_of, shards_with_role
-from raymark.steps.places import dataset_of, named, with_its_threads
+from raymark.steps.places import dataset_of, landmark_types, named, with_its_threads
 
 
 def train(config: str, dataset: str, method: str, seed: int) -> None:
@@ -20,6 +21,7 @@ def train(config: str, dataset: str, method: str, seed: int) -> None:
         layout.MODEL_FOLDER.format(dataset=dataset, method=method, seed=seed),
         seed,
         start_from=first and layout.MODEL.format(dataset=dataset, method=first, seed=seed),
+        types=landmark_types(images_of(project, dataset)),
     )
 
 
@@ -50,6 +52,7 @@ def evaluate(config: str, dataset: str, method: str, seed: int, view_set: str) -
         layout.VIEWS.format(dataset=dataset),
         images_of(project, dataset),
         layout.ERRORS.format(**place),
+        landmark_types(images_of(project, dataset)),
     )
 
 
@@ -92,6 +95,45 @@ def capture_range(config: str, dataset: str, view_set: str) -> None:
         project.config.pose,
         layout.CAPTURE_RANGE.format(dataset=dataset, view_set=view_set),
     )
+
+
+def setup_error(config: str, dataset: str, method: str, seed: int, view_set: str) -> None:
+    from raymark.landmarks import read_landmark_set
+    from raymark.setup.measure import measure_setup
+
+    project = read_project(config)
+    place = {"dataset": dataset, "method": method, "seed": seed, "view_set": view_set}
+    asked = {tuple(p.values())[:4]: p["reference"] for p in project.setup_places()}
+    reference = named(asked, tuple(place.values()), "set-up error of")
+    settings = dataset_of(project, dataset)
+    types = read_landmark_set(settings.landmarks).types
+    measure_setup(
+        layout.PREDICTIONS.format(**place),
+        shards_of(project, dataset, view_set),
+        layout.VIEWS.format(dataset=dataset),
+        settings,
+        {name: kind for kind, names in types.items() for name in names},
+        dataset_of(project, reference).physics,
+        project.config.setup,
+        layout.SETUP.format(**place),
+    )
+
+
+def contrast(config: str) -> None:
+    from raymark.contrast import contrast_table, read_tabulated
+    from raymark.contrast_views import beams_of, patient_views
+    from raymark.files import atomic
+
+    project = read_project(config)
+    settings = project.config.contrast
+    if settings is None:
+        raise InputError(config, "has no `contrast`", "Name its data sets: config/README.md")
+    projector = dataset_of(project, settings.mv).projector
+    views = patient_views(project)
+    tabulated = read_tabulated(settings.tabulated)
+    table = contrast_table(beams_of(project), tabulated, projector, views)
+    with atomic(layout.CONTRAST) as partial:
+        table.to_csv(partial, index=False)
 
 
 def correspondence_train(config: str) -> None:

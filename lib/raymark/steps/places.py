@@ -8,6 +8,7 @@ import pandas as pd
 from raymark import layout
 from raymark.config import Project
 from raymark.errors import InputError
+from raymark.imported import Imported
 from raymark.sections import Dataset, Method
 from raymark.subjects import Subject, parent_of, read_subjects
 
@@ -39,12 +40,33 @@ def landmark_names(settings: Dataset) -> tuple[list[str], list[tuple[str, str]]]
     return names, flip_pairs(names)
 
 
+def landmark_types(settings: Dataset | Imported) -> dict[str, list[str]]:
+    """Return the landmark types of a data set; imported images have none."""
+    from raymark.landmarks import read_landmark_set
+
+    return read_landmark_set(settings.landmarks).types if isinstance(settings, Dataset) else {}
+
+
 def landmark_points(settings: Dataset, subject: str) -> np.ndarray:
     """Return the used landmarks of a subject, (landmark, 3) in world mm, in the data set's order."""
     path = layout.LANDMARKS.format(dataset=settings.name, subject=subject)
     table = pd.read_csv(path).set_index("landmark")
     names, _ = landmark_names(settings)
     return table.loc[names, ["x_mm", "y_mm", "z_mm"]].to_numpy()
+
+
+def isocentre(settings: Dataset, subject: str) -> np.ndarray:
+    """Return the point (3,), in world mm, about which a subject's views are planned."""
+    points, (names, _) = landmark_points(settings, subject), landmark_names(settings)
+    if settings.isocentre is None:
+        return points.mean(axis=0)
+    if settings.isocentre not in names:
+        raise InputError(
+            f"data set {settings.name}, isocentre",
+            f"{settings.isocentre!r} is not among the landmarks it uses",
+            f"Use one of {', '.join(names)}",
+        )
+    return points[names.index(settings.isocentre)]
 
 
 def with_its_threads(project: Project, name: str) -> Method:

@@ -9,10 +9,14 @@ import pandas as pd
 
 from raymark import layout
 from raymark.config import Project
-from raymark.evaluation import MEAN_POSITION, read_errors
+from raymark.evaluation import MEAN_POSITION, measured, read_errors
+from raymark.imported import Imported
 from raymark.landmarks import read_landmark_set
+from raymark.material import images_of
 from raymark.papers import FOLDER, Paper, read_paper
+from raymark.presence import Absence, absences, present, present_imports
 from raymark.sections import Dataset, Experiment
+from raymark.subjects import read_subjects
 
 SEEN = "new views of training patients"
 UNSEEN = "unseen patients"
@@ -21,7 +25,10 @@ BASELINE_TITLE = "Mean position (no image)"
 
 @dataclass(frozen=True)
 class Part:
-    """One method's errors on one kind of patients of one view set, all its seeds together."""
+    """One method's errors on one kind of patients of one view set, all its seeds together.
+
+    `missing` says why there are none: what was asked for and has no data.
+    """
 
     dataset: str
     view_set: str
@@ -30,22 +37,26 @@ class Part:
     errors: pd.DataFrame
     seeds: int
     diverged_seeds: int
+    missing: str = ""
 
     @property
     def diverged(self) -> bool:
-        return self.diverged_seeds == self.seeds
+        return self.diverged_seeds == self.seeds > 0
 
 
 @dataclass(frozen=True)
 class Results:
     """All errors tables stacked, landmark names in order by data set, the (dataset, method, seed)
-    that diverged, and published figures by paper."""
+    that diverged, published figures by paper, and how many views the trainings of a (dataset, method)
+    have seen, the most of several seeds; and what was asked for and has no data."""
 
     project: Project
     errors: pd.DataFrame
     landmarks: dict[str, list[str]]
     diverged: frozenset[tuple[str, str, int]] = frozenset()
     papers: dict[str, Paper] = field(default_factory=dict)
+    views_seen: dict[tuple[str, str], int] = field(default_factory=dict)
+    absences: tuple[Absence, ...] = ()
 
     @property
     def label(self) -> str:
@@ -55,10 +66,9 @@ class Results:
     def parts(self) -> list[Part]:
         """Cut the errors into what becomes one row of a table, in the configuration's order.
 
-        Runs that diverged take part only where a method has no other. Of several instances of one
-        landmark the first, which a method is surest of, is measured.
+        Runs that diverged take part only where a method has no other.
         """
-        table = self.errors[self.errors["instance"] == 0]
+        table = measured(self.errors)
         keys = ["dataset", "view_set", "seen_in_training", "method"]
         return sorted(
             (self._part(*names, rows) for names, rows in table.groupby(keys, sort=True)),
@@ -74,11 +84,14 @@ class Results:
         return Part(dataset, view_set, evaluated_on, method, rows, len(seeds), len(bad))
 
     def _order(self, part: Part) -> tuple:
-        datasets, methods = list(self.project.datasets), [*self.project.methods, MEAN_POSITION]
-        view_sets = list(self.project.datasets[part.dataset].view_sets)
+        datasets = [*self.project.datasets, *self.project.imports]
+        methods = [*self.project.methods, MEAN_POSITION]
+        configured = self.project.datasets.get(part.dataset)
+        view_sets = list(configured.view_sets) if configured else [part.view_set]
         return (
             datasets.index(part.dataset),
             view_sets.index(part.view_set),
+            part.view_set,
             part.evaluated_on != SEEN,
             methods.index(part.method),
         )
@@ -89,6 +102,22 @@ class Results:
         wanted = {(e.dataset, e.method, v) for e in shown for v in e.evaluate}
         wanted |= {(e.dataset, MEAN_POSITION, v) for e in shown for v in e.evaluate}
         return [p for p in self.parts if (p.dataset, p.method, p.view_set) in wanted]
+
+    def lines(self, papers: set[str] | None = None) -> list[Part]:
+        """List what becomes a row: the parts, of some papers or all, and what has no data."""
+        wanted = {
+            (e.dataset, e.method, v)
+            for e in self.project.config.experiments
+            for v in e.evaluate
+            if papers is None or e.paper in papers
+        }
+        absent = [
+            Part(a.dataset, a.view_set, UNSEEN, a.method, self.errors.iloc[:0], 0, 0, a.reason)
+            for a in self.absences
+            if (a.dataset, a.method, a.view_set) in wanted
+        ]
+        parts = self.parts if papers is None else self.parts_of(papers)
+        return sorted([*parts, *absent], key=self._order)
 
     def method_title(self, method: str) -> str:
         return BASELINE_TITLE if method == MEAN_POSITION else self.project.methods[method].title
@@ -104,9 +133,9 @@ class Results:
 
 def read_results(project: Project, papers_folder: str | Path = FOLDER) -> Results:
     """Read what the workflow wrote for every experiment of a project."""
-    experiments = project.config.experiments
-    paths, diverged = set(), set()
-    for experiment in experiments:
+    sheet = read_subjects(project.config.subjects)
+    paths, diverged, views_seen = set(), set(), {}
+    for experiment in present(project, sheet):
         for view_set in experiment.evaluate:
             place = {"dataset": experiment.dataset, "view_set": view_set}
             paths.add(layout.MEAN_POSITION.format(**place))
@@ -115,19 +144,35 @@ def read_results(project: Project, papers_folder: str | Path = FOLDER) -> Result
         for run in _runs(experiment):
             if bool(read_losses(*run)["diverged"].iloc[-1]):
                 diverged.add(run)
-    papers = {e.paper: read_paper(e.paper, papers_folder) for e in experiments if e.paper}
-    landmarks = {n: landmark_names(d) for n, d in project.datasets.items()}
-    return Results(project, read_errors(sorted(paths)), landmarks, frozenset(diverged), papers)
+            place = run[:2]
+            views_seen[place] = max(views_seen.get(place, 0), _views_seen(project, *run))
+    named = {e.paper for e in project.config.experiments if e.paper}
+    papers = {name: read_paper(name, papers_folder) for name in sorted(named)}
+    there = [*project.datasets, *present_imports(project)]
+    landmarks = {name: landmark_names(images_of(project, name)) for name in there}
+    errors, absent = read_errors(sorted(paths)), tuple(absences(project, sheet))
+    return Results(
+        project, errors, landmarks, frozenset(diverged), papers, views_seen, absent
+    )
 
 
-def landmark_names(dataset: Dataset) -> list[str]:
+def landmark_names(dataset: Dataset | Imported) -> list[str]:
     """List the landmarks that a data set uses, in its order."""
+    if isinstance(dataset, Imported):
+        return dataset.landmarks
     return dataset.use_landmarks or read_landmark_set(dataset.landmarks).names
 
 
 def read_losses(dataset: str, method: str, seed: int) -> pd.DataFrame:
     """Read the table of losses of one training, one row per epoch."""
     return pd.read_csv(layout.LOSSES.format(dataset=dataset, method=method, seed=seed))
+
+
+def _views_seen(project: Project, dataset: str, method: str, seed: int) -> int:
+    """Count the views that a training has seen, with those of the model it started from."""
+    seen = int(read_losses(dataset, method, seed)["views"].sum())
+    first = project.methods[method].start_from
+    return seen + (_views_seen(project, dataset, first, seed) if first else 0)
 
 
 def _runs(experiment: Experiment) -> Iterator[tuple[str, str, int]]:
