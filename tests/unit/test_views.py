@@ -206,8 +206,14 @@ def test_virtual_patients_follow_their_parent():
 def test_unknown_subjects_and_empty_splits_are_refused():
     with pytest.raises(InputError, match="'x' is not in the subject sheet"):
         plan({"s": view_set(SPHERE)}, subjects="ax")
-    with pytest.raises(InputError, match=r"view_sets\.s\.of.*no subject.*'test'.*subject sheet"):
-        plan({"s": view_set(SPHERE, "test", "evaluate")}, subjects="ab")
+    with pytest.raises(InputError, match=r"view_sets\.s\.of.*no subject.*'train'.*subject sheet"):
+        plan({"s": view_set(SPHERE, "train", "train")}, subjects="d")
+
+
+def test_a_set_to_evaluate_on_may_show_nobody():
+    sets = {"s": view_set(SPHERE), "novel": view_set(SPHERE, "test", "evaluate")}
+    assert subjects_of(dataset(sets, subjects="ab"), "novel", SHEET) == []
+    assert set(plan(sets, subjects="ab").view_set) == {"s"}
 
 
 @pytest.mark.parametrize("role", ["train", "validation"])

@@ -3,6 +3,7 @@
 import pandas as pd
 
 from raymark.evaluation import MEAN_POSITION
+from raymark.material import images_of
 from raymark.metrics import detection, errors
 from raymark.metrics.bootstrap import Clusters
 from raymark.metrics.ratio import Ratio
@@ -17,6 +18,7 @@ from raymark.tables.rows import (
     Row,
     clusters,
     interval_note,
+    missing_notes,
     notes_of,
     papers_with,
     published,
@@ -27,7 +29,8 @@ from raymark.tables.table import Column, Table
 def methods(results: Results) -> Table:
     """Every experiment: errors over all visible landmarks, shares within thresholds, detection."""
     evaluation = results.project.config.evaluation
-    rows = [_methods_row(results, part) for part in results.parts]
+    lines = results.lines()
+    rows = [_methods_row(results, part) for part in lines]
     shares = [
         *(
             Column(f"sdr_{t:g}_mm", f"SDR {t:g} mm", "%", 1, 100, best="max", diverged="diverged")
@@ -61,6 +64,7 @@ def methods(results: Results) -> Table:
         PX_NOTE,
         interval_note(results),
         BASELINE_NOTE,
+        *missing_notes(results, lines),
     ]
     return Table(
         "Accuracy of all methods", pd.DataFrame(rows), columns, results.label, notes, GROUPS
@@ -69,6 +73,8 @@ def methods(results: Results) -> Table:
 
 def _methods_row(results: Results, part: Part) -> dict:
     row, table = Row(results, part), part.errors
+    if part.missing:
+        return row.values
     seen = table[table["visible"]]
     groups, all_groups = clusters(seen), clusters(table)
     evaluation = results.project.config.evaluation
@@ -103,11 +109,8 @@ def _methods_row(results: Results, part: Part) -> dict:
 def detected(results: Results) -> Table:
     """Paper 1's figures: errors of detected landmarks, detection rate, accuracy per view."""
     papers = papers_with(results, "mre_px")
-    keys = ["mre_px", "sd_px", "mre_mm", "sd_mm"]
-    rows = [
-        _detected_row(results, part) | published(results, part, papers, keys)
-        for part in results.parts_of(papers)
-    ]
+    keys, lines = ["mre_px", "sd_px", "mre_mm", "sd_mm"], results.lines(papers)
+    rows = [_detected_row(results, part) | published(results, part, papers, keys) for part in lines]
     near = results.project.config.evaluation.accuracy_px
     columns = [
         *WHAT,
@@ -132,20 +135,25 @@ def detected(results: Results) -> Table:
         "ones: read both columns together.",
         f"Accuracy: share of a view's detections with an error below {near:g} px (a landmark outside "
         "the image is a wrong detection), averaged over views. "
-        + "; ".join(_in_mm(results, d, near) for d in dict.fromkeys(r["dataset"] for r in rows))
+        + "; ".join(_in_mm(results, d, near) for d in _with_data(rows))
         + ".",
         MM_NOTE,
         PX_NOTE,
         interval_note(results),
         BASELINE_NOTE,
         *notes_of(results, papers),
+        *missing_notes(results, lines),
     ]
     return Table("Detected landmarks", pd.DataFrame(rows), columns, results.label, notes, GROUPS)
 
 
 def _in_mm(results: Results, dataset: str, px: float) -> str:
-    settings = results.project.datasets[dataset]
+    settings = images_of(results.project, dataset)
     return f"{px:g} px of {settings.title} are {px * settings.detector.pixel_mm:.1f} mm"
+
+
+def _with_data(rows: list[dict]) -> list[str]:
+    return list(dict.fromkeys(row["dataset"] for row in rows if not row["missing"]))
 
 
 def _methods_of(rows: list[dict]) -> list[str]:
@@ -154,6 +162,8 @@ def _methods_of(rows: list[dict]) -> list[str]:
 
 def _detected_row(results: Results, part: Part) -> dict:
     row, table = Row(results, part), part.errors
+    if part.missing:
+        return row.values
     found = table[table["visible"] & table["detected"]]
     groups, near = clusters(found), results.project.config.evaluation.accuracy_px
     for unit, column in (("px", "error_px"), ("mm", "error_detector_mm")):

@@ -5,12 +5,14 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from raymark import layout
+from raymark.annotations2d import own_names
 from raymark.config import Project
 from raymark.evaluation import MEAN_POSITION, measured, read_errors
-from raymark.imported import Imported
+from raymark.imported import Imported, mm_per_px, read_images
 from raymark.landmarks import read_landmark_set
 from raymark.material import images_of
 from raymark.papers import FOLDER, Paper, read_paper
@@ -48,7 +50,8 @@ class Part:
 class Results:
     """All errors tables stacked, landmark names in order by data set, the (dataset, method, seed)
     that diverged, published figures by paper, and how many views the trainings of a (dataset, method)
-    have seen, the most of several seeds; and what was asked for and has no data."""
+    have seen, the most of several seeds; what was asked for and has no data; and, of imports, what
+    turns px of a view into mm of the X-ray (`raymark.imported.mm_per_px`)."""
 
     project: Project
     errors: pd.DataFrame
@@ -57,6 +60,7 @@ class Results:
     papers: dict[str, Paper] = field(default_factory=dict)
     views_seen: dict[tuple[str, str], int] = field(default_factory=dict)
     absences: tuple[Absence, ...] = ()
+    mm_per_px: dict[str, dict[str, np.ndarray]] = field(default_factory=dict)
 
     @property
     def label(self) -> str:
@@ -149,10 +153,17 @@ def read_results(project: Project, papers_folder: str | Path = FOLDER) -> Result
     named = {e.paper for e in project.config.experiments if e.paper}
     papers = {name: read_paper(name, papers_folder) for name in sorted(named)}
     there = [*project.datasets, *present_imports(project)]
-    landmarks = {name: landmark_names(images_of(project, name)) for name in there}
-    errors, absent = read_errors(sorted(paths)), tuple(absences(project, sheet))
+    landmarks = {name: own_names(s.annotations) or [] for name, s in project.imports.items()}
+    landmarks |= {name: landmark_names(images_of(project, name)) for name in there}
     return Results(
-        project, errors, landmarks, frozenset(diverged), papers, views_seen, absent
+        project,
+        read_errors(sorted(paths)),
+        landmarks,
+        frozenset(diverged),
+        papers,
+        views_seen,
+        tuple(absences(project, sheet)),
+        {name: mm_per_px(read_images(name)) for name in present_imports(project)},
     )
 
 

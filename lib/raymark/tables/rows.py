@@ -2,8 +2,10 @@
 
 import pandas as pd
 
+from raymark.material import images_of
 from raymark.metrics.bootstrap import Clusters, clusters_of, interval
 from raymark.metrics.ratio import Ratio
+from raymark.presence import NOT_PRESENT
 from raymark.seeds import generator
 from raymark.tables.results import Part, Results
 from raymark.tables.table import Column
@@ -11,7 +13,7 @@ from raymark.tables.table import Column
 GROUPS = ("dataset", "view_set", "evaluated_on")
 WHAT = [
     Column("dataset_title", "Data set"),
-    Column("view_set", "View set"),
+    Column("view_set_title", "View set"),
     Column("evaluated_on", "Evaluated on"),
     Column("method_title", "Method"),
 ]
@@ -31,22 +33,31 @@ MM_NOTE = "mm at the detector: px times the pixel pitch, not corrected for magni
 
 
 class Row:
-    """Collects one part's numbers; every interval has a random generator of its own name."""
+    """Collects one part's numbers; every interval has a random generator of its own name.
+
+    Of a part without data only the names are known; what says how many says so instead.
+    """
 
     def __init__(self, results: Results, part: Part):
         self.results, self.part = results, part
         rows = part.errors
-        dataset = results.project.datasets[part.dataset]
         self.values = {
             "dataset": part.dataset,
-            "dataset_title": dataset.title,
+            "dataset_title": results.project.title_of(part.dataset),
             "view_set": part.view_set,
+            "view_set_title": results.project.view_set_title(part.dataset, part.view_set),
             "evaluated_on": part.evaluated_on,
             "method": part.method,
             "method_title": results.method_title(part.method),
             "scale": results.label or "full scale",
-            "pixel_mm": dataset.detector.pixel_mm,
             "diverged": part.diverged,
+            "missing": part.missing,
+        }
+        if part.missing:
+            self.values["ci_over"] = NOT_PRESENT
+            return
+        self.values |= {
+            "pixel_mm": images_of(results.project, part.dataset).detector.pixel_mm,
             "seeds_text": _seeds_text(part),
             "patients": rows["patient"].nunique(),
             "views": rows["view"].nunique(),
@@ -82,6 +93,18 @@ def interval_note(results: Results) -> str:
     )
 
 
+def missing_notes(results: Results, lines: list[Part]) -> list[str]:
+    """Say for every row without numbers what is missing and what to do, each once."""
+    project = results.project
+    notes = [
+        f"{NOT_PRESENT.capitalize()}: {project.title_of(part.dataset)}, "
+        f"{project.view_set_title(part.dataset, part.view_set)}: {part.missing}."
+        for part in lines
+        if part.missing
+    ]
+    return list(dict.fromkeys(notes))
+
+
 def _seeds_text(part: Part) -> str:
     if not part.diverged_seeds or part.diverged:
         return str(part.seeds)
@@ -110,3 +133,31 @@ def published(results: Results, part: Part, papers: set[str], keys: list[str]) -
         return nothing
     values = {f"published_{key}": row.values.get(key, float("nan")) for key in keys}
     return values | {"published_diverged": row.diverged, "source": paper.cited(row)}
+
+
+def papers_of(results: Results, table: str) -> set[str]:
+    """Name the papers with rows of their own in a table."""
+    return {n for n, p in results.papers.items() if any(row.table == table for row in p.rows)}
+
+
+def published_rows(results: Results, table: str) -> list[dict]:
+    """Return the rows that papers have in a table, whether we have their methods or not."""
+    return [
+        {
+            "dataset": paper.name,
+            "dataset_title": row.images,
+            "view_set": row.test_set,
+            "view_set_title": row.test_set,
+            "evaluated_on": row.evaluated_on,
+            "method": row.method or "",
+            "method_title": row.title,
+            "scale": "published",
+            "diverged": row.diverged,
+            "views": row.test_images,
+            "source": f"{paper.short}, {row.source}",
+        }
+        | row.values
+        for _, paper in sorted(results.papers.items())
+        for row in paper.rows
+        if row.table == table
+    ]

@@ -14,7 +14,8 @@ class Column:
     """One printed column.
 
     `key` names the frame's column; `spread` one that follows as "± x"; `interval` prints
-    "[low, high]" from the columns `<key>_low` and `<key>_high`; `diverged` names a boolean column
+    "[low, high]" from the columns `<key>_low` and `<key>_high`; `mark` names a column of signs that
+    end the cell; `diverged` names a boolean column
     that turns the cell into DIV. Numbers are multiplied by `scale` before they are printed with
     `digits` decimals; without `digits` the cell is text. `best` is "min" or "max".
     """
@@ -26,6 +27,7 @@ class Column:
     scale: float = 1.0
     spread: str | None = None
     interval: bool = False
+    mark: str | None = None
     best: str | None = None
     diverged: str | None = None
 
@@ -35,7 +37,7 @@ class Column:
 
     def text(self, row: pd.Series) -> str:
         """Print this column's cell of a row."""
-        value = row[self.key]
+        value = row.get(self.key, np.nan)
         if self.diverged and row.get(self.diverged) == True:  # noqa: E712 (may be missing)
             return DIVERGED
         if pd.isna(value) or value == "":
@@ -48,6 +50,8 @@ class Column:
         if self.interval and pd.notna(row[f"{self.key}_low"]):
             low, high = (self._number(row[f"{self.key}_{end}"]) for end in ("low", "high"))
             text += f" [{low}, {high}]"
+        if self.mark and row[self.mark]:
+            text += f" {row[self.mark]}"
         return text
 
     def _number(self, value: float) -> str:
@@ -79,11 +83,11 @@ class Table:
         """Tell which cells (row, column) hold the best value, as printed; ties are all best."""
         value_rc = np.full((len(self.frame), len(self.columns)), np.nan)
         for c, column in enumerate(self.columns):
-            if column.best:
+            if column.best and column.key in self.frame:
                 sign = 1 if column.best == "min" else -1
                 rounded = (self.frame[column.key].astype(float) * column.scale).round(column.digits)
                 usable = rounded.notna()
-                if column.diverged:
+                if column.diverged in self.frame:
                     usable &= self.frame[column.diverged].fillna(False) != True  # noqa: E712
                 value_rc[:, c] = np.where(usable, sign * rounded, np.nan)
         if self.across:
