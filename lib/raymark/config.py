@@ -14,7 +14,17 @@ from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from raymark import matrix
 from raymark.errors import InputError
-from raymark.sections import Dataset, Evaluation, Experiment, Matrix, Method, Pose, Section
+from raymark.sections import (
+    Contrast,
+    Dataset,
+    Evaluation,
+    Experiment,
+    Matrix,
+    Method,
+    Pose,
+    Section,
+    SetupSettings,
+)
 
 if TYPE_CHECKING:
     from raymark.settings2d import Import2d
@@ -37,6 +47,10 @@ class Config(Section):
     matrix: Matrix = Matrix()
     evaluation: Evaluation = Evaluation()
     pose: Pose = Pose()
+    setup: SetupSettings = SetupSettings()
+    contrast: Contrast | None = Field(
+        None, description="data sets whose contrast of bone is compared; null: none"
+    )
 
     @model_validator(mode="after")
     def _experiments_are_known(self):
@@ -156,6 +170,17 @@ class Project:
             for view_set in e.poses
         ]
 
+    def setup_places(self) -> list[dict]:
+        """List the trainings and view sets whose set-up errors are asked for, and their reference."""
+        return [
+            {"dataset": e.dataset, "method": e.method, "seed": seed, "view_set": view_set}
+            | {"reference": e.setup.reference}
+            for e in self.config.experiments
+            if e.setup
+            for seed in e.seeds
+            for view_set in e.evaluate
+        ]
+
     def view_set_title(self, dataset: str, view_set: str) -> str:
         """Return what tables call a view set; those of imports have their names alone."""
         settings = self.datasets.get(dataset)
@@ -196,6 +221,10 @@ def project_of(values: dict, source: str | Path) -> Project:
     for experiment in config.experiments:
         if experiment.dataset in imports:
             known = imports[experiment.dataset].split.view_sets
+            if methods[experiment.method].needs_3d:
+                problem = f"{experiment.method!r} cannot train on the import {experiment.dataset!r}"
+                remedy = "Choose another method: this one needs landmarks in 3D, which images lack"
+                raise InputError(source, problem, remedy)
             if experiment.poses:
                 problem = f"an experiment asks for poses of the import {experiment.dataset!r}"
                 remedy = "Leave `poses` out: imported images have no known geometry"
@@ -210,7 +239,24 @@ def project_of(values: dict, source: str | Path) -> Project:
                     f"{experiment.dataset!r} does not have",
                     f"Known: {', '.join(known)}",
                 )
+    _check_beams(config, datasets, source)
     return Project(config, datasets, methods, imports)
+
+
+def _check_beams(config: Config, datasets: dict[str, Dataset], source: str | Path) -> None:
+    """See that what set-up errors and contrast name are rendered data sets."""
+    named = {
+        f"setup of {e.dataset}, {e.method}": (e.dataset, e.setup.reference)
+        for e in config.experiments
+        if e.setup
+    }
+    if config.contrast:
+        named["contrast"] = (config.contrast.kv, config.contrast.mv)
+    for place, names in named.items():
+        for name in names:
+            if name not in datasets:
+                problem = f"{place}: {name!r} is not a rendered data set"
+                raise InputError(source, problem, f"Known: {', '.join(datasets)}")
 
 
 def _check_starts(methods: dict[str, Method], source: str | Path) -> None:

@@ -6,8 +6,8 @@ from functools import cache
 from pathlib import Path
 
 LIBRARY = Path(__file__).parents[1]
-# These two hold no computation: configured values reach a step's parameters themselves.
-WITHOUT_RESULTS = {"raymark.config", "raymark.errors", "raymark.sections"}
+# These hold no computation: configured values reach a step's parameters themselves.
+WITHOUT_RESULTS = {"raymark.config", "raymark.errors", "raymark.matrix", "raymark.sections"}
 
 
 def code_digest(*modules: str) -> str:

@@ -22,6 +22,7 @@ from raymark.figures.landmarks import (
     spread,
 )
 from raymark.figures.make import MAKERS, make_figure
+from raymark.figures.matrix import matrix as draw_matrix
 from raymark.figures.overlays import overlays, pick_views
 from raymark.figures.pose import Verified, pose_verification
 from raymark.figures.sphere import (
@@ -30,6 +31,7 @@ from raymark.figures.sphere import (
     sphere_accuracy,
     steadiest_and_most_varied,
 )
+from raymark.figures.stages import Example, belief_stages
 from raymark.figures.style import COLOURS, DPI, cran_caud, rao_lao
 from raymark.figures.training import training_curves
 from raymark.tables import TABLES
@@ -60,12 +62,21 @@ def draw(kind, errors, stem):
     images = {view: xray() for view in views["view"]}
     points = errors[["view", "landmark", "x_true_px", "y_true_px", "visible"]]
     points = points.rename(columns={"x_true_px": "x_px", "y_true_px": "y_px"})
-    if kind == "overlays":
+    if kind == "matrix":
+        numbers = {f"mre_isocentre_mm{end}": n for end, n in (("", 2.0), ("_low", 1), ("_high", 3))}
+        said = {"patients": 1, "views": 9, "points": 90, "diverged": False, "place_title": "Pelvis"}
+        changes = pd.DataFrame({"method_title": ["A", "B"], "change": ["↓", "baseline"]})
+        draw_matrix(changes.assign(**numbers, **said), stem)
+    elif kind == "overlays":
         overlays(views, images, errors, stem)
     elif kind == "pose_verification":
         used_px = errors.loc[errors["detected"], ["x_px", "y_px"]].to_numpy()[:9]
         view = Verified("view", xray(), used_px, xray(1), xray(2), (12.0, 0.8))
         pose_verification([view, view], stem)
+    elif kind == "belief_stages":
+        maps = np.random.default_rng(0).uniform(0, 1, (3, 8, 10))
+        example = Example("left_asis", "AP", xray(), maps, 8, np.full((3, 2), 30.0), None)
+        belief_stages([example], np.array([9.0, 5, 4]), 50, stem)
     elif kind == "dataset_samples":
         dataset_samples(views.assign(flip=True), images, points, stem)
     elif kind == "landmark_overview":
@@ -219,7 +230,7 @@ def test_every_kind_has_a_caption_of_its_own(template, kinds):
 
 def test_every_figure_of_a_project_can_be_made_and_is_named_once():
     names = figure_names(project_of_examples())
-    assert len(names) == len(set(names)) == 4 + 2 * 4 + 1
+    assert len(names) == len(set(names)) == 4 + 2 * 4 + 2
     assert {name.split("-")[0] for name in names} == set(FIGURES) == set(MAKERS)
 
 

@@ -266,6 +266,9 @@ def experiments_of_figure(figure):
 
 
 def figure_inputs(wildcards):
+    if wildcards.figure == "matrix":
+        patterns = layout.ERRORS, layout.MEAN_POSITION, layout.LOSSES
+        return [f for p in patterns for f in of_experiments(p, EXPERIMENTS)]
     kind, dataset, *rest = wildcards.figure.split("-")
     experiments = experiments_of_figure(wildcards.figure)
     views = layout.VIEWS.format(dataset=dataset)
@@ -277,6 +280,11 @@ def figure_inputs(wildcards):
         return [views, *shards(dataset, *view_sets_for(dataset, "train"))]
     if kind == "training_curves":
         return of_experiments(layout.LOSSES, experiments)
+    if kind == "belief_stages":
+        model = layout.MODEL.format(
+            dataset=dataset, method=rest[0], seed=experiments[0].seeds[0]
+        )
+        return [views, model, *shards(dataset, rest[-1])]
     if kind == "pose_verification":
         places = [p for p in PRESENT.pose_places() if p["dataset"] == dataset]
         places = [p for p in places if [p["method"], p["view_set"]] == rest]
@@ -284,6 +292,14 @@ def figure_inputs(wildcards):
             f.format(**p) for p in places for f in (layout.POSES, layout.PREDICTIONS)
         ]
         return [views, *tables, *shards(dataset, rest[-1]), *cts_of(dataset, rest[-1])]
+    if kind == "contrast":
+        return contrast_inputs(wildcards)
+    if kind == "setup_errors":
+        return setup_tables(experiments)
+    if kind == "setup_overlays":
+        predictions = of_experiments(layout.PREDICTIONS, experiments)
+        images = [*shards(dataset, rest[-1]), *cts_of(dataset, rest[-1])]
+        return [views, *predictions, *setup_tables(experiments), *images]
     images = shards(dataset, rest[-1]) if kind == "overlays" else []
     baseline = of_experiments(layout.MEAN_POSITION, experiments)
     return [*of_experiments(layout.ERRORS, experiments), *baseline, *images]
@@ -291,6 +307,8 @@ def figure_inputs(wildcards):
 
 def table_chapter(wildcards):
     """Name the report's chapter: the paper whose published figures a table stands beside."""
+    if wildcards.table in ("setup", "contrast"):
+        return setup_chapter()
     key = PUBLISHES.get(wildcards.table)
     papers = [read_paper(e.paper) for e in PROJECT.config.experiments if e.paper]
     shorts = [p.short for p in papers if any(key in row.values for row in p.rows)]
@@ -299,6 +317,10 @@ def table_chapter(wildcards):
 
 def figure_chapter(wildcards):
     """Name the report's chapter: the paper that the figure's one experiment belongs to."""
+    if wildcards.figure == "matrix":
+        return "Tables"
+    if wildcards.figure.startswith("contrast-"):
+        return setup_chapter()
     papers = {e.paper for e in experiments_of_figure(wildcards.figure)}
     if len(wildcards.figure.split("-")) < 4 or papers == {None}:
         return f"Data set – {PROJECT.title_of(wildcards.figure.split('-')[1])}"
@@ -306,8 +328,8 @@ def figure_chapter(wildcards):
 
 
 def figure_caption(wildcards):
-    kind, _, *rest = wildcards.figure.split("-")
-    return {"figure": kind.replace("_", " "), "of": " ".join(rest)}
+    kind, *rest = wildcards.figure.split("-")
+    return {"figure": kind.replace("_", " "), "of": " ".join(rest[1:])}
 
 
 def pose_table_inputs(wildcards):

@@ -10,6 +10,7 @@ rule table:
         quality=every_quality_row(),
         papers=paper_files(),
         poses=pose_table_inputs,
+        setup=setup_table_inputs,
     output:
         expand(
             layout.TABLE,
@@ -29,7 +30,7 @@ rule table:
     conda:
         "../../envs/environment.yaml"
     params:
-        config=PROJECT.config.evaluation.model_dump_json(),
+        config=PROJECT.config.model_dump_json(include={"evaluation", "matrix"}),
         code=code_digest("raymark.tables"),
     shell:
         "python -m raymark table {wildcards.table} > {log} 2>&1"
@@ -53,7 +54,7 @@ rule figure:
     conda:
         "../../envs/environment.yaml"
     params:
-        config=PROJECT.config.evaluation.model_dump_json(),
+        config=PROJECT.config.model_dump_json(include={"evaluation", "matrix"}),
         shows=lambda wildcards: FIGURES[wildcards.figure.split("-")[0]][0],
         code=code_digest("raymark.figures.make"),
     shell:
@@ -66,3 +67,12 @@ all_tables = expand(
 all_figures = expand(
     layout.FIGURE, figure=figure_names(PRESENT), format=layout.FIGURE_FORMATS
 )
+
+
+rule matrix:
+    """Every method on every data set: the two tables and the figure, nothing else."""
+    input:
+        expand(
+            layout.TABLE, table=["matrix", "comparisons"], format=layout.TABLE_FORMATS
+        ),
+        expand(layout.FIGURE, figure="matrix", format=layout.FIGURE_FORMATS),

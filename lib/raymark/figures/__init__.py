@@ -5,16 +5,22 @@ A figure's name is its kind and what it is of: ``overlays-pelvis-cpm-grid``,
 """
 
 from raymark.config import Project
+from raymark.methods import IN_STAGES
 
 # kind: (what it shows, what its name ends in)
 FIGURES = {
+    "matrix": ("the error of every method on every data set, beside the baseline's", "project"),
     "dataset_samples": ("training images with their landmarks", "dataset"),
     "landmark_overview": ("the landmarks with their names on AP and lateral images", "rendered"),
     "training_curves": ("losses and validation error of every epoch", "dataset"),
     "error_distribution": ("distribution of the errors of every method", "view set"),
     "overlays": ("true and predicted landmarks over the view sphere", "experiment"),
     "belief_error": ("confidence against error", "experiment"),
+    "belief_stages": ("belief maps stage by stage", "staged"),
     "pose_verification": ("X-rays beside the CT at the recovered pose", "posed"),
+    "setup_overlays": ("treatment images on the plan, before and after registration", "setup"),
+    "setup_errors": ("distribution of the set-up errors of every registration", "setup"),
+    "contrast": ("one view in kilovoltage and megavoltage, and a profile", "contrast"),
     "sphere_accuracy": ("accuracy of every viewing direction", "grid"),
     "belief_sphere": ("confidence of two landmarks over the view sphere", "grid"),
 }
@@ -30,12 +36,22 @@ def figure_names(project: Project) -> list[str]:
         and project.datasets[e.dataset].view_sets[v].sampling.kind == "grid"
     ]
     ends = {
+        "project": [""],
         "dataset": [e.dataset for e, _ in experiments],
         "rendered": [e.dataset for e, _ in experiments if e.dataset in project.datasets],
         "view set": [f"{e.dataset}-{v}" for e, v in experiments],
         "experiment": [f"{e.dataset}-{e.method}-{v}" for e, v in experiments],
+        "staged": [
+            f"{e.dataset}-{e.method}-{e.evaluate[0]}"
+            for e in project.config.experiments
+            if project.methods[e.method].module in IN_STAGES
+        ],
         "posed": [f"{p['dataset']}-{p['method']}-{p['view_set']}" for p in project.pose_places()],
+        "setup": [f"{p['dataset']}-{p['method']}-{p['view_set']}" for p in project.setup_places()],
+        "contrast": [project.config.contrast.mv] if project.config.contrast else [],
         "grid": [f"{e.dataset}-{e.method}-{v}" for e, v in grids],
     }
-    names = [f"{kind}-{end}" for kind, (_, per) in FIGURES.items() for end in ends[per]]
+    names = [
+        f"{kind}-{end}" if end else kind for kind, (_, per) in FIGURES.items() for end in ends[per]
+    ]
     return list(dict.fromkeys(names))

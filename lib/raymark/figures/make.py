@@ -14,9 +14,11 @@ from raymark.figures import figure_names
 from raymark.figures.beliefs import belief_error
 from raymark.figures.distribution import error_distribution
 from raymark.figures.landmarks import dataset_samples, landmark_overview
+from raymark.figures.matrix import matrix
 from raymark.figures.overlays import overlays, pick_views
 from raymark.figures.pose import Verified, pose_verification
 from raymark.figures.sphere import belief_sphere, sphere_accuracy, steadiest_and_most_varied
+from raymark.figures.stages import Example, belief_stages
 from raymark.figures.style import cran_caud, rao_lao
 from raymark.figures.training import training_curves
 from raymark.geometry import Camera
@@ -24,11 +26,17 @@ from raymark.material import images_of, shards_of, shards_with_role
 from raymark.sections import Dataset, DetectorConfig, Experiment
 from raymark.seeds import generator
 from raymark.shards import Shards
-from raymark.tables.results import BASELINE_TITLE, landmark_names, read_losses
+from raymark.tables.matrix import comparison_rows, place_title
+from raymark.tables.results import BASELINE_TITLE, landmark_names, read_losses, read_results
 from raymark.views import read_views
 
 SAMPLES = 24
 VERIFIED = 3
+STAGED, RESOLVED, WITHDRAWN = (
+    48,
+    2,
+    1,
+)  # views looked at for belief per stage, and rows of each kind
 OVERVIEW = {"AP": 0.0, "Lateral": 90.0}  # primary angle, degrees
 OVERVIEW_PX = 480
 OVERVIEW_ROOM = 2.1  # magnification, and a border
@@ -42,6 +50,13 @@ def make_figure(name: str, project: Project, stem: str | Path) -> None:
         raise InputError(f"figure {name!r}", "is not known", f"Known: {', '.join(known)}")
     kind, *end = name.split("-")
     MAKERS[kind](project, *end, stem=stem)
+
+
+def _matrix(project: Project, stem) -> None:
+    results = read_results(project)
+    rows = comparison_rows(results)
+    places = zip(rows["dataset"], rows["view_set"], rows["evaluated_on"], strict=True)
+    matrix(rows.assign(place_title=[place_title(results, *place) for place in places]), stem)
 
 
 def _training_curves(project: Project, dataset: str, stem) -> None:
@@ -149,7 +164,12 @@ def _overview_settings(settings: Dataset, world_mm: np.ndarray) -> Dataset:
         pixel_mm=pixel_mm,
     )
     quiet = settings.physics.model_copy(update={"photons_per_px": None})
-    return settings.model_copy(update={"detector": detector, "physics": quiet})
+    plain = {
+        name: view_set.model_copy(update={"field_of_view_share": 1.0, "tools": None})
+        for name, view_set in settings.view_sets.items()
+    }
+    changes = {"detector": detector, "physics": quiet, "view_sets": plain}
+    return settings.model_copy(update=changes)
 
 
 def _overview_view(planned: pd.DataFrame, primary_deg: float) -> pd.Series:
@@ -203,13 +223,90 @@ def _rendered(settings: Dataset, subject: str, cameras: list[Camera]) -> list[np
     return [scene.detection.log_image(scene.projector.project(c), noise) for c in cameras]
 
 
+def _belief_stages(project: Project, dataset: str, method: str, view_set: str, stem) -> None:
+    """Draw two landmarks that later stages put right, and one outside the image that they give up.
+
+    They are chosen, by the rules of `raymark.stages`, among evenly spread views of the first training.
+    """
+    from raymark.models import load_model
+    from raymark.poses import spread
+    from raymark.stages import most_resolved, most_withdrawn, stages_of
+
+    seed = next(e.seeds for e in _experiments(project, dataset, view_set) if e.method == method)[0]
+    network, _ = load_model(layout.MODEL.format(dataset=dataset, method=method, seed=seed))
+    shards = Shards(shards_of(project, dataset, view_set))
+    stages = stages_of(network, shards, spread(range(len(shards)), STAGED))
+    near_px = project.config.evaluation.accuracy_px
+    chosen = most_resolved(stages, near_px, RESOLVED)
+    chosen += most_withdrawn(stages, project.methods[method].detection_threshold, WITHDRAWN)
+    views = read_views(layout.VIEWS.format(dataset=dataset)).set_index("view")
+    examples = []
+    for place, landmark in chosen:
+        number = stages.numbers[place]
+        view = views.loc[shards.views[number]]
+        shown = shards.small["visible"][number, landmark]
+        examples.append(
+            Example(
+                shards.landmarks[landmark],
+                f"{rao_lao(view['primary_deg'])}, {cran_caud(view['secondary_deg'])}",
+                shards.read(np.array([number]))["image"][0],
+                stages.beliefs[place, :, landmark],
+                network.stride,
+                stages.points_px[place, :, landmark],
+                shards.small["landmarks"][number, landmark] if shown else None,
+            )
+        )
+    visible = np.isfinite(stages.error_px[:, 0])
+    medians = [np.median(error[visible]) for error in stages.error_px.swapaxes(0, 1)]
+    belief_stages(examples, np.array(medians), int(visible.sum()), stem)
+
+
+def _setup_overlays(project: Project, dataset: str, method: str, view_set: str, stem) -> None:
+    """Draw views of the first training's table of set-up errors, spread over it."""
+    from raymark.figures.setup import COLUMNS, compared_views, setup_overlays
+
+    place = {"dataset": dataset, "method": method, "view_set": view_set}
+    seed = next(p["seed"] for p in project.setup_places() if place.items() <= p.items())
+    setup_overlays(compared_views(project, place | {"seed": seed}), COLUMNS, stem)
+
+
+def _setup_errors(project: Project, dataset: str, method: str, view_set: str, stem) -> None:
+    from raymark.figures.setup import setup_errors
+    from raymark.setup.measure import read_setup
+    from raymark.tables.setup import registration_titles
+
+    place = {"dataset": dataset, "method": method, "view_set": view_set}
+    seeds = [p["seed"] for p in project.setup_places() if place.items() <= p.items()]
+    table = read_setup([layout.SETUP.format(**place, seed=seed) for seed in seeds])
+    titles = registration_titles(project.methods[method].title)
+    errors_mm = {
+        title: table.loc[table["registration"] == registration, "error_mm"].to_numpy()
+        for registration, title in titles.items()
+    }
+    setup_errors(errors_mm, project.config.setup.within_mm, stem)
+
+
+def _contrast(project: Project, dataset: str, stem) -> None:
+    from raymark.contrast_views import patient_views
+    from raymark.figures.contrast import contrast
+
+    names = project.config.contrast
+    titles = {"kv": project.title_of(names.kv), "mv": project.title_of(names.mv)}
+    contrast(patient_views(project)[0], titles, stem)
+
+
 MAKERS: dict[str, Callable] = {
+    "matrix": _matrix,
     "dataset_samples": _dataset_samples,
     "landmark_overview": _landmark_overview,
     "training_curves": _training_curves,
     "error_distribution": _error_distribution,
     "overlays": _overlays,
+    "belief_stages": _belief_stages,
     "pose_verification": _pose_verification,
+    "setup_overlays": _setup_overlays,
+    "setup_errors": _setup_errors,
+    "contrast": _contrast,
     "sphere_accuracy": _sphere_accuracy,
     "belief_error": _belief_error,
     "belief_sphere": _belief_sphere,

@@ -159,6 +159,8 @@ def _tex(text: str) -> str:
     """Escape what LaTeX would read as commands, and write our signs as mathematics."""
     signs = {"±": r"$\pm$", "≤": r"$\leq$", "≥": r"$\geq$", "×": r"$\times$", "°": r"$^\circ$"}
     signs |= {
+        "↓": r"$\downarrow$",
+        "↑": r"$\uparrow$",
         "–": "--",
         "<": r"$<$",
         ">": r"$>$",

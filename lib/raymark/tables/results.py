@@ -51,7 +51,8 @@ class Results:
     """All errors tables stacked, landmark names in order by data set, the (dataset, method, seed)
     that diverged, published figures by paper, and how many views the trainings of a (dataset, method)
     have seen, the most of several seeds; what was asked for and has no data; and, of imports, what
-    turns px of a view into mm of the X-ray (`raymark.imported.mm_per_px`)."""
+    turns px of a view into mm of the X-ray (`raymark.imported.mm_per_px`); and the landmark types of
+    each data set."""
 
     project: Project
     errors: pd.DataFrame
@@ -61,6 +62,7 @@ class Results:
     views_seen: dict[tuple[str, str], int] = field(default_factory=dict)
     absences: tuple[Absence, ...] = ()
     mm_per_px: dict[str, dict[str, np.ndarray]] = field(default_factory=dict)
+    types: dict[str, dict[str, list[str]]] = field(default_factory=dict)
 
     @property
     def label(self) -> str:
@@ -164,6 +166,7 @@ def read_results(project: Project, papers_folder: str | Path = FOLDER) -> Result
         views_seen,
         tuple(absences(project, sheet)),
         {name: mm_per_px(read_images(name)) for name in present_imports(project)},
+        {n: read_landmark_set(d.landmarks).types for n, d in project.datasets.items()},
     )
 
 

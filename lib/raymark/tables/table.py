@@ -45,9 +45,9 @@ class Column:
         if self.digits is None:
             return str(value)
         text = self._number(value)
-        if self.spread and pd.notna(row[self.spread]):
+        if self.spread and pd.notna(row.get(self.spread)):
             text += f" ± {self._number(row[self.spread])}"
-        if self.interval and pd.notna(row[f"{self.key}_low"]):
+        if self.interval and pd.notna(row.get(f"{self.key}_low")):
             low, high = (self._number(row[f"{self.key}_{end}"]) for end in ("low", "high"))
             text += f" [{low}, {high}]"
         if self.mark and row[self.mark]:

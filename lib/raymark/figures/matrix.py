@@ -1,0 +1,120 @@
+"""The matrix in one picture: a panel for each data set, a line for each method."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+from raymark.figures.style import BLUE, DOUBLE_IN, GREY, VERMILION, figure
+
+# What the test said: marker, line colour, fill. Shape and fill tell them apart in greyscale too.
+LOOKS = {
+    "↓": ("o", BLUE, BLUE),
+    "↑": ("D", VERMILION, VERMILION),
+    "": ("o", GREY, "white"),
+    "baseline": ("|", "black", "black"),
+}
+LEGEND = {
+    "↓": "error below the baseline's",
+    "": "no difference shown",
+    "↑": "error above the baseline's",
+}
+COLUMNS, LINE_IN = 3, 0.17
+
+
+def matrix(rows: pd.DataFrame, stem: str | Path) -> None:
+    """Draw mean errors with their intervals, data set by data set.
+
+    `rows` is the frame of the table *comparisons* with a column `place_title`; methods without a row
+    in a panel were not trained there.
+    """
+    methods = list(dict.fromkeys(rows["method_title"]))
+    panels = list(dict.fromkeys(rows["place_title"]))
+    columns = min(COLUMNS, len(panels))
+    lines = -(-len(panels) // columns)
+    height = lines * (0.95 + LINE_IN * len(methods)) + 0.35
+    with figure(DOUBLE_IN, height, stem) as page:
+        grid = page.subplots(lines, columns, sharey=True, squeeze=False)
+        for axes in grid.flat[len(panels) :]:
+            axes.set_axis_off()
+        for title, axes in zip(panels, grid.flat, strict=False):
+            _panel(axes, rows[rows["place_title"] == title], methods)
+            axes.set_title(_wrapped(title, 26 if columns == COLUMNS else 42), loc="left")
+        grid[0, 0].set_yticks(range(len(methods)), methods)
+        grid[0, 0].set_ylim(len(methods) - 0.4, -0.6)
+        page.legend(handles=_handles(), loc="outside lower center", ncols=4)
+
+
+def _panel(axes: Axes, rows: pd.DataFrame, methods: list[str]) -> None:
+    baseline = rows[rows["change"] == "baseline"].iloc[0]
+    low, high = baseline["mre_isocentre_mm_low"], baseline["mre_isocentre_mm_high"]
+    if np.isfinite(low):
+        axes.axvspan(low, high, color="#E4E4E4", lw=0)
+    axes.axvline(baseline["mre_isocentre_mm"], color="black", lw=0.8, ls=(0, (4, 2)))
+    for _, row in rows.iterrows():
+        _line(axes, row, methods.index(row["method_title"]))
+    for place in sorted(set(range(len(methods))) - set(map(methods.index, rows["method_title"]))):
+        _word(axes, place, "not trained")
+    for border in range(len(methods) - 1):
+        axes.axhline(border + 0.5, color="#EFEFEF", lw=0.5, zorder=0)
+    axes.set_xscale("log")
+    _ticks(axes, rows)
+    axes.tick_params(axis="y", length=0)
+    axes.set_xlabel(f"mean error (mm)\n{_stands_on(baseline)}")
+
+
+def _line(axes: Axes, row: pd.Series, place: int) -> None:
+    if row["diverged"]:
+        return _word(axes, place, "DIV")
+    marker, colour, fill = LOOKS[row["change"]]
+    low, high = row["mre_isocentre_mm_low"], row["mre_isocentre_mm_high"]
+    if np.isfinite(low):
+        axes.plot([low, high], [place, place], color=colour, lw=1.2, solid_capstyle="butt")
+    axes.plot(
+        row["mre_isocentre_mm"], place, marker=marker, mfc=fill, mec=colour, ms=4.5, mew=1.1, ls=""
+    )
+    return None
+
+
+def _word(axes: Axes, place: int, word: str) -> None:
+    """Write what takes the place of a number, at the panel's left edge."""
+    axes.text(0.02, place, word, transform=axes.get_yaxis_transform(), color=GREY, va="center",
+              fontsize=6)  # fmt: skip
+
+
+def _ticks(axes: Axes, rows: pd.DataFrame) -> None:
+    """Fit the axis to what is shown, with ticks at 1, 2 and 5, or finer where that were too few."""
+    shown = rows[~rows["diverged"].astype(bool)]
+    names = ["mre_isocentre_mm", "mre_isocentre_mm_low", "mre_isocentre_mm_high"]
+    low, high = np.nanmin(shown[names]), np.nanmax(shown[names])
+    room = max(high / low, 1.5) ** 0.06
+    axes.set_xlim(low / room, high * room)
+    subs = (1, 2, 5) if high / low > 4 else (1, 1.5, 2, 3, 4, 5, 6, 8)
+    axes.xaxis.set_major_locator(LogLocator(subs=subs))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.xaxis.set_minor_formatter(NullFormatter())
+
+
+def _stands_on(row: pd.Series) -> str:
+    patients = "1 patient" if row["patients"] == 1 else f"{row['patients']} patients"
+    return f"{patients}, {row['views']} views, {row['points']:,} points"
+
+
+def _wrapped(title: str, width: int) -> str:
+    from textwrap import fill
+
+    return fill(title, width)
+
+
+def _handles() -> list:
+    """Explain the three outcomes and the baseline."""
+    outcomes = [
+        Line2D([], [], marker=LOOKS[change][0], color=LOOKS[change][1], mfc=LOOKS[change][2],
+               ms=4.5, lw=1.2, label=words)
+        for change, words in LEGEND.items()
+    ]  # fmt: skip
+    return [*outcomes, Patch(facecolor="#E4E4E4", edgecolor="black", label="baseline")]
