@@ -1,14 +1,18 @@
 """Tables of the material: CTs, and the data sets made from them."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import pandas as pd
 
 from raymark import layout
 from raymark.config import Project
+from raymark.material import images_of
+from raymark.presence import NOT_PRESENT, missing, missing_files
+from raymark.sections import Dataset
+from raymark.subjects import Subject, read_subjects
 from raymark.tables.results import SEEN, UNSEEN, landmark_names
 from raymark.tables.table import Column, Table
-from raymark.views import read_views
+from raymark.views import detector_of, read_views
 
 VOXELS = ["voxels_x", "voxels_y", "voxels_z"]
 SPACING = ["spacing_x_mm", "spacing_y_mm", "spacing_z_mm"]
@@ -53,9 +57,24 @@ def read_cts(project: Project) -> Table:
 
 def read_data(project: Project) -> Table:
     """Make the table of data sets from their views and landmark files."""
-    views = {name: read_views(layout.VIEWS.format(dataset=name)) for name in project.datasets}
-    landmarks = {name: len(landmark_names(d)) for name, d in project.datasets.items()}
-    return data(project, views, landmarks)
+    absent = dict(_absent(project, read_subjects(project.config.subjects)))
+    there = [n for n in [*project.datasets, *project.imports] if (n, "") not in absent]
+    views = {name: read_views(layout.VIEWS.format(dataset=name)) for name in there}
+    landmarks = {name: len(landmark_names(images_of(project, name))) for name in there}
+    return data(project, views, landmarks, absent)
+
+
+def _absent(
+    project: Project, sheet: Mapping[str, Subject]
+) -> Iterator[tuple[tuple[str, str], str]]:
+    """Yield every (data set, view set) without data, or (import, "") as a whole, and the reason."""
+    for name, dataset in project.datasets.items():
+        for view_set in dataset.view_sets:
+            if reason := missing(project, sheet, name, view_set):
+                yield (name, view_set), reason
+    for name, settings in project.imports.items():
+        if reason := missing_files(settings):
+            yield (name, ""), reason
 
 
 def _label(project: Project) -> str:
@@ -63,17 +82,28 @@ def _label(project: Project) -> str:
 
 
 def data(
-    project: Project, views: Mapping[str, pd.DataFrame], landmarks: Mapping[str, int]
+    project: Project,
+    views: Mapping[str, pd.DataFrame],
+    landmarks: Mapping[str, int],
+    absent: Mapping[tuple[str, str], str] | None = None,
 ) -> Table:
-    """What each view set shows; `views` and the number of `landmarks` are by data set."""
+    """What each view set shows; `views` and the number of `landmarks` are by data set.
+
+    `absent` says for a (data set, view set), or (import, ""), why it has no data.
+    """
+    absent = absent or {}
     rows = [
         row
-        for name in project.datasets
-        for row in _rows(project, name, views[name], landmarks[name])
+        for name in [*project.datasets, *project.imports]
+        for row in (
+            _rows(project, name, views[name], landmarks[name])
+            if name in views
+            else [_name(project, name)]
+        )
     ]
     columns = [
         Column("dataset_title", "Data set"),
-        Column("view_set", "View set"),
+        Column("view_set_title", "View set"),
         Column("role", "Used for"),
         Column("evaluated_on", "Shows"),
         Column("patients", "Patients", digits=0),
@@ -87,13 +117,27 @@ def data(
     notes = [
         "Virtual patients are deformed copies of a CT; they stay with the patient they came from.",
         "Angles: the range that the views span, positive towards LAO and cranial.",
+        *dict.fromkeys(
+            f"{NOT_PRESENT.capitalize()}: {_place(project, *place)}: {reason}."
+            for place, reason in absent.items()
+        ),
     ]
     return Table("Data sets", pd.DataFrame(rows), columns, _label(project), notes, ("dataset",))
 
 
+def _place(project: Project, dataset: str, view_set: str) -> str:
+    title = project.title_of(dataset)
+    return f"{title}, {project.view_set_title(dataset, view_set)}" if view_set else title
+
+
+def _name(project: Project, name: str) -> dict:
+    """Return the row of an import whose data is not there."""
+    return {"dataset": name, "dataset_title": project.title_of(name), "evaluated_on": NOT_PRESENT}
+
+
 def _rows(project: Project, name: str, views: pd.DataFrame, landmarks: int) -> list[dict]:
-    dataset = project.datasets[name]
-    detector = dataset.detector
+    dataset = images_of(project, name)
+    rendered = isinstance(dataset, Dataset)
     trained_on = set()
     for view_set, settings in dataset.view_sets.items():
         if settings.role == "train":
@@ -101,17 +145,22 @@ def _rows(project: Project, name: str, views: pd.DataFrame, landmarks: int) -> l
     rows = []
     for view_set, settings in dataset.view_sets.items():
         shown = views[views["view_set"] == view_set]
-        subjects = set(shown["subject"])
+        share = settings.field_of_view_share if rendered else 1.0
+        detector = detector_of(dataset.detector, share)
+        row = _name(project, name) | {
+            "view_set": view_set,
+            "view_set_title": project.view_set_title(name, view_set),
+            "role": settings.role,
+        }
+        rows.append(row)
+        if shown.empty:
+            continue
         seen = set(shown["patient"]) <= trained_on
-        rows.append(
+        row.update(
             {
-                "dataset": name,
-                "dataset_title": dataset.title,
-                "view_set": view_set,
-                "role": settings.role,
                 "evaluated_on": "" if settings.role == "train" else (SEEN if seen else UNSEEN),
                 "patients": shown["patient"].nunique(),
-                "virtual_patients": len(subjects - set(dataset.subjects)),
+                "virtual_patients": rendered and len(set(shown["subject"]) - set(dataset.subjects)),
                 "views": len(shown),
                 "landmarks": landmarks,
                 "image": f"{detector.width_px} × {detector.height_px}",

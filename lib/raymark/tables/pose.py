@@ -1,12 +1,14 @@
 """Tables of poses: how near each stage comes, and from how far refinement finds back."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import pandas as pd
 
 from raymark import layout
 from raymark.config import Project
+from raymark.presence import NOT_PRESENT, Absence, absences, only_present
+from raymark.subjects import read_subjects
 from raymark.tables.results import SEEN, UNSEEN
 from raymark.tables.table import Column, Table
 
@@ -25,13 +27,20 @@ MEASURES = {
 QUARTILES_NOTE = "Numbers are medians [lower, upper quartile] over the views that have a pose."
 
 
-def pose(project: Project, poses: pd.DataFrame) -> Table:
-    """Bier 2018, section 3.2, which gives no figures: errors of the poses, stage by stage."""
+def pose(project: Project, poses: pd.DataFrame, absent: Sequence[Absence] = ()) -> Table:
+    """Bier 2018, section 3.2, which gives no figures: errors of the poses, stage by stage.
+
+    `absent` are the view sets whose poses were asked for and that have no data.
+    """
     keys = ["dataset", "view_set", "seen_in_training", "method"]
     rows = [
         _pose_row(project, names, stage, part)
         for names, group in sorted(poses.groupby(keys, sort=True), key=_order(project))
         for stage, part in _stages(group)
+    ]
+    rows += [
+        _names(project, a.dataset, a.view_set, False, a.method) | {"stage_title": NOT_PRESENT}
+        for a in absent
     ]
     columns = [
         *_what(),
@@ -54,6 +63,11 @@ def pose(project: Project, poses: pd.DataFrame) -> Table:
         f"Refined: at most {settings.refined_views} views of a view set, evenly spread over those "
         "with a robust pose, against DRRs of the patient's own CT. The row above it shows the same "
         "views before.",
+        *dict.fromkeys(
+            f"{NOT_PRESENT.capitalize()}: {project.title_of(a.dataset)}, "
+            f"{project.view_set_title(a.dataset, a.view_set)}: {a.reason}."
+            for a in absent
+        ),
     ]
     groups = ("dataset", "view_set", "evaluated_on", "method", "same_views")
     return Table("Pose of the X-ray", pd.DataFrame(rows), columns, _label(project), notes, groups)
@@ -71,6 +85,7 @@ def capture_range(project: Project, starts: pd.DataFrame) -> Table:
                 "dataset": dataset,
                 "dataset_title": project.datasets[dataset].title,
                 "view_set": view_set,
+                "view_set_title": project.view_set_title(dataset, view_set),
                 "start": f"{low:g} to {high:g}",
                 "starts": len(part),
                 "captured": float((part["mtre_mm"] < limit).mean()),
@@ -101,16 +116,19 @@ def read_pose(project: Project) -> Table:
     """Make the table of poses from what the workflow wrote."""
     from raymark.poses import read_poses
 
-    return pose(
-        project, read_poses(sorted({layout.POSES.format(**p) for p in project.pose_places()}))
-    )
+    sheet = read_subjects(project.config.subjects)
+    places = only_present(project, sheet).pose_places()
+    asked = {(p["dataset"], p["method"], p["view_set"]) for p in project.pose_places()}
+    absent = [a for a in absences(project, sheet) if (a.dataset, a.method, a.view_set) in asked]
+    return pose(project, read_poses(sorted({layout.POSES.format(**p) for p in places})), absent)
 
 
 def read_capture_range(project: Project) -> Table:
     """Make the table of the capture range from what the workflow wrote."""
     from raymark.poses import CAPTURE_SCHEMA, read_poses
 
-    paths = {layout.CAPTURE_RANGE.format(**p) for p in project.pose_places()}
+    places = only_present(project, read_subjects(project.config.subjects)).capture_places()
+    paths = {layout.CAPTURE_RANGE.format(**p) for p in places}
     return capture_range(project, read_poses(sorted(paths), CAPTURE_SCHEMA))
 
 
@@ -129,13 +147,7 @@ def _stages(group: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
 def _pose_row(project: Project, names: tuple, stage: str, part: pd.DataFrame) -> dict:
     dataset, view_set, seen, method = names
     found = part[part["reason"] == ""]
-    row = {
-        "dataset": dataset,
-        "dataset_title": project.datasets[dataset].title,
-        "view_set": view_set,
-        "evaluated_on": SEEN if seen else UNSEEN,
-        "method": method,
-        "method_title": project.methods[method].title,
+    row = _names(project, dataset, view_set, seen, method) | {
         "stage": stage,
         "stage_title": STAGES[stage],
         "same_views": stage in ("robust_same", "refined"),
@@ -146,6 +158,18 @@ def _pose_row(project: Project, names: tuple, stage: str, part: pd.DataFrame) ->
     for key in MEASURES:
         row |= _quartiles(key, found[key])
     return row
+
+
+def _names(project: Project, dataset: str, view_set: str, seen: bool, method: str) -> dict:
+    return {
+        "dataset": dataset,
+        "dataset_title": project.title_of(dataset),
+        "view_set": view_set,
+        "view_set_title": project.view_set_title(dataset, view_set),
+        "evaluated_on": SEEN if seen else UNSEEN,
+        "method": method,
+        "method_title": project.methods[method].title,
+    }
 
 
 def _quartiles(key: str, values: pd.Series) -> dict[str, float]:
@@ -167,7 +191,7 @@ def _order(project: Project):
 def _what() -> list[Column]:
     return [
         Column("dataset_title", "Data set"),
-        Column("view_set", "View set"),
+        Column("view_set_title", "View set"),
         Column("evaluated_on", "Evaluated on"),
     ]
 
