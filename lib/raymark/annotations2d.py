@@ -79,14 +79,24 @@ class Annotation:
     patient: str | None = None
 
 
+def own_names(layout: Layout) -> list[str] | None:
+    """Return the landmarks' names that a layout knows by itself; a spreadsheet has its own."""
+    match layout:
+        case SpineAp():
+            return corner_names()
+        case Cephalometric2015():
+            return list(CEPHALOMETRIC)
+    return None
+
+
 def read_annotations(layout: Layout, names: list[str] | None) -> tuple[list[str], list[Annotation]]:
     """Return the landmarks' names, the layout's own where `names` is None, and all annotations."""
     match layout:
         case SpineAp(filenames=source):
-            names = names or corner_names()
+            names = names or own_names(layout)
             annotations = list(_spine_ap(layout, names))
         case Cephalometric2015(readers=[source, *_]):
-            names = names or list(CEPHALOMETRIC)
+            names = names or own_names(layout)
             annotations = list(_cephalometric(layout, names))
         case PointTable(file=source):
             names, annotations = _point_table(Path(source), names)

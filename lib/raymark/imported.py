@@ -80,8 +80,9 @@ def affine_of(image: pd.Series) -> Affine:
     return Affine(matrix_xy, image[["shift_x_px", "shift_y_px"]].to_numpy(float))
 
 
-def mm_per_px(images: pd.DataFrame) -> np.ndarray:
-    """Return matrices (view, 2, 2) that turn a difference of points in shard px into the file's mm."""
-    matrix_xy = images[list(MATRIX)].to_numpy(float).reshape(-1, 2, 2)
+def mm_per_px(images: pd.DataFrame) -> dict[str, np.ndarray]:
+    """Return each view's matrix (2, 2) that turns a vector in shard px into the file's own mm."""
+    matrices_xy = images[list(MATRIX)].to_numpy(float).reshape(-1, 2, 2)
     file_pixel_mm = (images["pixel_mm"] * images["scale"]).to_numpy()
-    return file_pixel_mm[:, None, None] * np.linalg.inv(matrix_xy)
+    to_mm = file_pixel_mm[:, None, None] * np.linalg.inv(matrices_xy)
+    return dict(zip(images.index, to_mm, strict=True))

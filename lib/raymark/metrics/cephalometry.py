@@ -5,6 +5,8 @@ Analysis 31, 2016, section 2); signs as in the values the challenge ships. Its F
 between S–N and Go–Gn, not one with the Frankfort plane.
 """
 
+from collections.abc import Mapping
+
 import numpy as np
 import pandas as pd
 
@@ -91,24 +93,22 @@ def mean_class_success_rate(predicted: np.ndarray, truth: np.ndarray) -> Ratio:
     return Ratio(right, np.ones(len(truth)), group_n=group_n)
 
 
-def compare_classes(errors: pd.DataFrame, pixel_mm: pd.Series) -> pd.DataFrame:
-    """Return each method's success classification rate per measure.
+def classes_by_view(
+    errors: pd.DataFrame, mm_per_px: Mapping[str, np.ndarray]
+) -> tuple[pd.Index, np.ndarray, np.ndarray]:
+    """Return the views (sorted) of one method's table of errors, their classes and the true ones.
 
-    `errors` stacks the tables of errors of several methods on the same views, `pixel_mm` is each
-    view's pitch by its id (column pixel_mm of the list of imported images). Columns: method,
-    measure, images, scr, mean_class_scr, both as shares.
+    `mm_per_px` has each view's matrix (2, 2) from px to the X-ray's own mm
+    (`raymark.imported.mm_per_px`). Classes are (view, 8), in the order of `MEASURES`.
     """
-    rows = []
-    for method, table in errors.groupby("method", sort=True):
-        views, found_px = points_by_view(table, LANDMARKS, PREDICTED)
-        _, true_px = points_by_view(table, LANDMARKS, TRUE)
-        pitch_mm = pixel_mm.loc[views].to_numpy()[:, None, None]
-        found, truth = classes(measures(found_px * pitch_mm)), classes(measures(true_px * pitch_mm))
-        for measure, own, right in zip(MEASURES, found.T, truth.T, strict=True):
-            scr = success_classification_rate(own, right).value
-            mean = mean_class_success_rate(own, right).value
-            rows.append((method, measure, len(views), scr, mean))
-    return pd.DataFrame(rows, columns=["method", "measure", "images", "scr", "mean_class_scr"])
+    views, found_px = points_by_view(errors, LANDMARKS, PREDICTED)
+    _, true_px = points_by_view(errors, LANDMARKS, TRUE)
+    to_mm = np.stack([mm_per_px[view] for view in views])
+    found, true = (
+        classes(measures(np.einsum("vij,vlj->vli", to_mm, points_px)))
+        for points_px in (found_px, true_px)
+    )
+    return views, found, true
 
 
 def _length(vector: np.ndarray) -> np.ndarray:

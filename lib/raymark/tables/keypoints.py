@@ -8,6 +8,7 @@ from raymark.metrics import detection, errors
 from raymark.metrics.cobb import ANGLES, cobb_by_view, smape_percent, true_columns
 from raymark.metrics.ratio import Ratio
 from raymark.tables.cephalometry import shows_cephalograms
+from raymark.tables.instances import paper_scale, px_note
 from raymark.tables.results import Part, Results
 from raymark.tables.rows import (
     BASELINE_NOTE,
@@ -41,7 +42,7 @@ def pck(results: Results) -> Table:
     keys = [*(f"pck_{t:g}_px" for t in thresholds), "mean_px"]
     compared = sorted({n for p in papers for n in results.papers[p].compared_landmarks})
     rows = [
-        _pck_row(results, part, thresholds, names, what) | published(results, part, papers, keys)
+        _pck_row(results, part, papers, names, what) | published(results, part, papers, keys)
         for part in lines
         for what, names in [("all", None), *((name, [name]) for name in compared)]
     ]
@@ -66,11 +67,9 @@ def pck(results: Results) -> Table:
     notes = [
         "PCK: share of visible landmarks that are detected within the distance. Mean deviation: of "
         "all visible landmarks, detected or not.",
-        "px are the data set's own: "
-        + "; ".join(
-            _pitch(results, n) for n in dict.fromkeys(p.dataset for p in lines if not p.missing)
-        )
-        + ".",
+        "Instances of a landmark type have the name of the one they are paired with (table "
+        "`instances`); those that are missed have no deviation.",
+        px_note(results, papers, lines),
         interval_note(results),
         BASELINE_NOTE,
         *notes_of(results, papers),
@@ -82,7 +81,7 @@ def pck(results: Results) -> Table:
 
 
 def _pck_row(
-    results: Results, part: Part, thresholds: list[float], names: list[str] | None, what: str
+    results: Results, part: Part, papers: set[str], names: list[str] | None, what: str
 ) -> dict:
     row, table = Row(results, part), part.errors
     row.values["landmarks"] = what
@@ -90,21 +89,17 @@ def _pck_row(
         return row.values
     if names is not None:
         table = table[table["landmark"].isin(names)]
+    table = table.assign(error_px=table["error_px"] * paper_scale(results, part, papers))
     seen, groups = table[table["visible"]], clusters(table)
     columns = (table[key].to_numpy() for key in ("error_px", "visible", "detected"))
     error_px, visible, detected = columns
-    for threshold in thresholds:
+    for threshold in results.project.config.evaluation.pck_px:
         found = detection.correct_keypoints(error_px, visible, detected, threshold)
         row.add(f"pck_{threshold:g}_px", found, groups)
     of_seen = errors.mean_radial_error(seen["error_px"].to_numpy())
     row.add("mean_px", of_seen, clusters(seen))
     row.values |= {"points": len(seen), "ci_over": groups.kind}
     return row.values
-
-
-def _pitch(results: Results, dataset: str) -> str:
-    settings = images_of(results.project, dataset)
-    return f"{settings.detector.pixel_mm:g} mm for {settings.title}"
 
 
 def sdr(results: Results) -> Table:

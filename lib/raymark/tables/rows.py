@@ -128,7 +128,7 @@ def published(results: Results, part: Part, papers: set[str], keys: list[str]) -
     if experiment is None:
         return nothing
     paper = results.papers[experiment.paper]
-    row = paper.row(part.method, part.evaluated_on)
+    row = paper.row(part.method, part.evaluated_on, part.dataset)
     if row is None:
         return nothing
     values = {f"published_{key}": row.values.get(key, float("nan")) for key in keys}
