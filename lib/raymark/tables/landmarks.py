@@ -134,7 +134,9 @@ def _rmse_rows(results: Results, part: Part, papers: set[str]) -> tuple[pd.DataF
         cells[landmark] = {"px": errors.rmse(rows["error_px"].to_numpy()).value}
     source = ""
     experiment = results.experiment(part, papers)
-    row = experiment and results.papers[experiment.paper].row(method, part.evaluated_on)
+    row = experiment and results.papers[experiment.paper].row(
+        method, part.evaluated_on, part.dataset
+    )
     if row:
         paper = results.papers[experiment.paper]
         source = f"{paper.short}, {row.source}"
