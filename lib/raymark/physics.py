@@ -30,11 +30,13 @@ COMPOSITION = {
         **{"Na": 0.001, "Mg": 0.002, "P": 0.103, "S": 0.003, "Ca": 0.225},
     },
     "metal": {"Ti": 1.0},
+    "steel": {"Fe": 0.65, "Cr": 0.18, "Ni": 0.14, "Mo": 0.03},  # ASTM F138, for implants
     "tungsten": {"W": 1.0},
     "aluminium": {"Al": 1.0},
 }
 CORTICAL_BONE_G_PER_CM3 = 1.92  # ICRU Report 44
 TITANIUM_G_PER_CM3 = 4.51
+TOOL_METALS = {"steel": ("steel", 7.95), "titanium": ("metal", TITANIUM_G_PER_CM3)}  # g/cm³
 
 CT_EFFECTIVE_KEV = 70.0  # a scanner at 120 kV
 SOFT_TISSUE_UP_TO_HU = 100
@@ -221,6 +223,15 @@ def linac_spectrum() -> Spectrum:
 # ------------------------------------------------------------------------------------- detector
 
 
+@dataclass(frozen=True)
+class Shadow:
+    """What metal before the patient lets through: `pixels` (n,) of the flattened image, and the share
+    (energy, n) of the photons at each of the detector's energies that reach them."""
+
+    pixels: np.ndarray
+    passed_en: np.ndarray
+
+
 class EnergyIntegratingDetector:
     """An ideal detector that adds up the energy of all photons, and its log image.
 
@@ -246,7 +257,15 @@ class EnergyIntegratingDetector:
         self.photons_per_px = photons_per_px
         self.least_signal = 0.5 / photons_per_px if photons_per_px else FLOAT32_TINY
 
-    def transmission(self, line_integrals_myx: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def metal_attenuation(self, metal: str) -> np.ndarray:
+        """Return what a metal of `TOOL_METALS` attenuates at the detector's energies, per mm."""
+        material, g_per_cm3 = TOOL_METALS[metal]
+        cm_per_mm = 0.1
+        return cm_per_mm * g_per_cm3 * mass_attenuation(material, self.energies_kev)
+
+    def transmission(
+        self, line_integrals_myx: np.ndarray, shadow: Shadow | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
         """Return the expected signal over the empty pixel's (y, x) and its variance for one photon.
 
         `line_integrals_myx` is float32 (material, y, x) in g/cm³ · mm, as a projector returns it.
@@ -255,11 +274,21 @@ class EnergyIntegratingDetector:
         signal, variance = np.zeros((2, shape[0] * shape[1]), dtype=np.float32)
         integrals = np.ascontiguousarray(line_integrals_myx).reshape(len(MATERIALS), -1)
         _transmit(integrals, self.attenuation_me, self.signal, self.variance, signal, variance)
+        if shadow is not None:
+            path_en = self.attenuation_me.T @ integrals[:, shadow.pixels]
+            passed_en = np.exp(-path_en) * shadow.passed_en
+            signal[shadow.pixels] = self.signal @ passed_en
+            variance[shadow.pixels] = self.variance @ passed_en
         return signal.reshape(shape), variance.reshape(shape)
 
-    def log_image(self, line_integrals_myx: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    def log_image(
+        self,
+        line_integrals_myx: np.ndarray,
+        rng: np.random.Generator,
+        shadow: Shadow | None = None,
+    ) -> np.ndarray:
         """Return −ln(signal / empty pixel's signal), float16 (y, x); `rng` draws the noise."""
-        signal_yx, variance_yx = self.transmission(line_integrals_myx)
+        signal_yx, variance_yx = self.transmission(line_integrals_myx, shadow)
         if self.photons_per_px is not None:
             variance_yx /= np.float32(self.photons_per_px)
             noise_yx = rng.standard_normal(signal_yx.shape, dtype=np.float32)

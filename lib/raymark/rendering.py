@@ -10,13 +10,14 @@ import pandas as pd
 
 from raymark.beliefs import belief_maps
 from raymark.ct import Volume
-from raymark.geometry import inside
+from raymark.geometry import Camera, inside
 from raymark.parallel import in_order, thread_count
-from raymark.physics import EnergyIntegratingDetector, densities_from_hu, spectrum_of
+from raymark.physics import EnergyIntegratingDetector, Shadow, densities_from_hu, spectrum_of
 from raymark.render import projector_class
-from raymark.sections import Dataset
+from raymark.sections import Dataset, Tools
 from raymark.seeds import generator
 from raymark.shards import write_shard
+from raymark.tools import rods_of_view, shadow
 from raymark.views import camera_of, detector_of
 
 REPORT_EVERY_S = 5.0
@@ -51,8 +52,15 @@ def render_shard(
         "projector": dataset.projector,
         "digest": digest,
     }
+    if scenario := scenario_of(dataset, views):
+        attributes["scenario"] = scenario
     rendered = reported(scene.render_all(views), len(views))
     write_shard(path, rendered, len(views), attributes)
+
+
+def scenario_of(dataset: Dataset, views: pd.DataFrame) -> dict:
+    """Return what the view set of these views, all of one, sets besides the standard image."""
+    return dataset.view_sets[views["view_set"].iloc[0]].scenario()
 
 
 class Scene:
@@ -71,7 +79,7 @@ class Scene:
         self.projector = projector(density_mxyz, volume.affine)
         physics = dataset.physics
         self.detection = EnergyIntegratingDetector(spectrum_of(physics), physics.photons_per_px)
-        self.detector = detector_of(dataset.detector)
+        self.detector, self.view_sets = dataset.detector, dataset.view_sets
         self.beliefs = dataset.beliefs
         self.landmarks_world_mm = landmarks_world_mm
         self.mirrored = mirror_order(names, flip_pairs)
@@ -83,9 +91,11 @@ class Scene:
 
     def render(self, view) -> dict[str, np.ndarray]:
         """Return the arrays of one row of the views table, as `raymark.shards` stores them."""
-        camera = camera_of(view, self.detector)
+        view_set = self.view_sets[view.view_set]
+        camera = camera_of(view, detector_of(self.detector, view_set.field_of_view_share))
         line_integrals_myx = self.projector.project(camera)
-        image = self.detection.log_image(line_integrals_myx, generator("noise", view.seed))
+        metal = self._shadow(view_set.tools, camera, view.seed)
+        image = self.detection.log_image(line_integrals_myx, generator("noise", view.seed), metal)
         # A mirrored image shows the left side's anatomy where the right side is expected: the
         # names swap, so that a picture of either kind reads alike.
         world = self.landmarks_world_mm[self.mirrored] if view.flip else self.landmarks_world_mm
@@ -103,6 +113,12 @@ class Scene:
             "K": camera.K,
             "world_to_camera": camera.world_to_camera,
         }
+
+    def _shadow(self, tools: Tools | None, camera: Camera, seed: int) -> Shadow | None:
+        if tools is None:
+            return None
+        rods = rods_of_view(tools, self.landmarks_world_mm, seed)
+        return shadow(camera, rods, self.detection.metal_attenuation(tools.metal))
 
 
 def mirror_order(names: list[str], flip_pairs: list[tuple[str, str]]) -> np.ndarray:

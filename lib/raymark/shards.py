@@ -224,6 +224,11 @@ class Shards:
                 raise InputError(path, f"differs from {self.paths[0]} in image size", REMEDY)
         return images
 
+    @property
+    def shape_yx(self) -> tuple[int, int]:
+        """Size of the images in px."""
+        return self._images[0].shape[1:]
+
     @cached_property
     def small(self) -> dict[str, np.ndarray]:
         """Everything but images and belief maps, for all views."""

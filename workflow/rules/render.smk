@@ -22,6 +22,7 @@ rule render:
         config=dataset_config(
             "landmarks", "use_landmarks", "detector", "physics", "beliefs", "projector"
         ),
+        scenario=scenario_of,
         code=code_digest(
             "raymark.rendering",
             *(

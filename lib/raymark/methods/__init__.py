@@ -11,6 +11,8 @@ from types import ModuleType
 
 from raymark.errors import InputError
 
+IN_STAGES = ("cpm",)  # methods that show how belief develops: their networks offer `stages`
+
 
 def names() -> list[str]:
     """Return the names of all methods."""

@@ -64,6 +64,13 @@ class LandmarkNetwork(nn.Module):
         """
         return None
 
+    def stages(self, output: Any) -> Tensor:
+        """Return every stage's belief maps (b, stage, l, row, column).
+
+        Only methods of `raymark.methods.IN_STAGES`, which refine their beliefs in stages, have it.
+        """
+        raise NotImplementedError
+
 
 def build(module: str, network: dict, landmark_count: int, seed: int, source: str):
     """Build the network of the method `module`, initialised from `seed` alone.

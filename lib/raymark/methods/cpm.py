@@ -70,6 +70,9 @@ class Network(LandmarkNetwork):
         per_stage = (output.float() - truth[:, None]).square().sum((2, 3, 4)).mean(0)
         return per_stage.sum(), {f"stage{t + 1}": loss for t, loss in enumerate(per_stage)}
 
+    def stages(self, output: Tensor) -> Tensor:
+        return output
+
     def decode(self, output: Tensor) -> tuple[Tensor, Tensor]:
         mean_belief = output.float().mean(1)
         cell, belief = decoding.maximum(mean_belief)
