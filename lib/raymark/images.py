@@ -96,6 +96,9 @@ def _nifti(path: Path):
 def _itk_file(path: Path):
     import SimpleITK as sitk
 
+    from raymark.ct.detached import check_data_file
+
+    check_data_file(path)
     image = sitk.ReadImage(str(path))
     if image.GetNumberOfComponentsPerPixel() > 1:
         raise _coloured(path)

@@ -16,6 +16,7 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 
+from raymark.ct.detached import check_data_file
 from raymark.ct.grid import check_affine, check_shape
 from raymark.errors import InputError
 
@@ -108,6 +109,7 @@ def _header_size(content: bytes) -> int:
 def _read_itk(path: Path) -> tuple[np.ndarray, np.ndarray]:
     import SimpleITK
 
+    check_data_file(path)
     reader = SimpleITK.ImageFileReader()
     reader.SetImageIO(ITK_SUFFIXES[path.suffix.lower()])
     reader.SetFileName(str(path))
