@@ -36,14 +36,14 @@ class Stages:
 
 @torch.inference_mode()
 def stages_of(network: LandmarkNetwork, samples: Samples, numbers: Sequence[int]) -> Stages:
-    """Look at the views with these numbers; the network must offer `stages`."""
+    """Look at the views with these numbers; the network must offer `stage_maps`."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     network = network.to(device)
     numbers = np.asarray(numbers)
     groups = np.split(numbers, range(BATCH, len(numbers), BATCH))
     parts = []
     for batch in batches(samples, groups, device):
-        beliefs = network.stages(network(standardised(batch.image))).float()
+        beliefs = network.stage_maps(network(standardised(batch.image))).float()
         points = cell_to_px(decoding.maximum(beliefs)[0], network.stride)
         error = (points - batch.landmarks[:, None]).norm(dim=-1)
         error = torch.where(batch.visible[:, None], error, torch.nan)

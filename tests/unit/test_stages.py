@@ -66,7 +66,7 @@ class Shifting(LandmarkNetwork):
             maps[b, stage, landmark, y, min(x + 4 - 2 * stage, 23)] = 1.0
         return maps
 
-    def stages(self, output):
+    def stage_maps(self, output):
         return output
 
 

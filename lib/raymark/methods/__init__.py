@@ -11,7 +11,7 @@ from types import ModuleType
 
 from raymark.errors import InputError
 
-IN_STAGES = ("cpm",)  # methods that show how belief develops: their networks offer `stages`
+IN_STAGES = ("cpm",)  # methods that show how belief develops: their networks offer `stage_maps`
 
 
 def names() -> list[str]:

@@ -64,7 +64,7 @@ class LandmarkNetwork(nn.Module):
         """
         return None
 
-    def stages(self, output: Any) -> Tensor:
+    def stage_maps(self, output: Any) -> Tensor:
         """Return every stage's belief maps (b, stage, l, row, column).
 
         Only methods of `raymark.methods.IN_STAGES`, which refine their beliefs in stages, have it.

@@ -70,7 +70,7 @@ class Network(LandmarkNetwork):
         per_stage = (output.float() - truth[:, None]).square().sum((2, 3, 4)).mean(0)
         return per_stage.sum(), {f"stage{t + 1}": loss for t, loss in enumerate(per_stage)}
 
-    def stages(self, output: Tensor) -> Tensor:
+    def stage_maps(self, output: Tensor) -> Tensor:
         return output
 
     def decode(self, output: Tensor) -> tuple[Tensor, Tensor]:
