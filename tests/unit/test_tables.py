@@ -283,7 +283,7 @@ def test_landmarks_are_rows_however_many_there_are():
     results = Results(project_of_examples(), errors, {"pelvis": names}, frozenset(), PAPERS)
     table = landmark_tables.landmarks(results)
     assert table.frame["landmark"].tolist() == names
-    assert len(table.columns) == 6
+    assert len(table.columns) == 7
 
 
 def test_order_of_rows_changes_no_table():
