@@ -13,6 +13,7 @@ include: "workflow/rules/render.smk"
 include: "workflow/rules/train.smk"
 include: "workflow/rules/evaluate.smk"
 include: "workflow/rules/pose.smk"
+include: "workflow/rules/setup.smk"
 include: "workflow/rules/report.smk"
 include: "workflow/rules/correspondence.smk"
 

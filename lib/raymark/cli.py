@@ -25,6 +25,8 @@ STEPS = {
     "evaluate": ("compare predictions with truth", ["dataset", "method", "seed", "view_set"]),
     "pose": ("estimate and refine poses", ["dataset", "method", "seed", "view_set"]),
     "capture-range": ("try from how far refinement finds back", ["dataset", "view_set"]),
+    "setup-error": ("measure set-up errors", ["dataset", "method", "seed", "view_set"]),
+    "contrast": ("measure the contrast of bone, kilovoltage against megavoltage", []),
     "mean-position": ("evaluate the baseline that looks at no image", ["dataset", "view_set"]),
     "correspondence-train": ("train the network that matches CT slices", []),
     "correspondence-match": ("match the test slices with their transformed copies", ["matcher"]),

@@ -33,11 +33,13 @@ if TYPE_CHECKING:
 class Config(Section):
     """The main file."""
 
-    preset: Literal["demo", "paper"] = Field("demo", description="which presets to lay over")
+    preset: Literal["demo", "reduced", "paper"] = Field(
+        "demo", description="which presets to lay over"
+    )
     seed: int = Field(0, description="base of all random numbers of the data")
     subjects: str = Field("config/subjects.tsv", description="the subject sheet")
     sources: str = Field("config/sources.tsv", description="the table of declared data files")
-    datasets: list[str] = Field(min_length=1, description="data set files")
+    datasets: list[str] = Field(description="data set files; may be empty where there are imports")
     imports: list[str] = Field([], description="files of annotated 2D images (config/import)")
     methods: list[str] = Field(min_length=1, description="method files")
     experiments: list[Experiment] = Field(min_length=1, description="what to train and show")
@@ -221,10 +223,6 @@ def project_of(values: dict, source: str | Path) -> Project:
     for experiment in config.experiments:
         if experiment.dataset in imports:
             known = imports[experiment.dataset].split.view_sets
-            if methods[experiment.method].needs_3d:
-                problem = f"{experiment.method!r} cannot train on the import {experiment.dataset!r}"
-                remedy = "Choose another method: this one needs landmarks in 3D, which images lack"
-                raise InputError(source, problem, remedy)
             if experiment.poses:
                 problem = f"an experiment asks for poses of the import {experiment.dataset!r}"
                 remedy = "Leave `poses` out: imported images have no known geometry"

@@ -72,6 +72,11 @@ class LandmarkSet(Section):
         return [landmark.name for landmark in self.landmarks]
 
     @property
+    def kind_of(self) -> dict[str, str]:
+        """The type of every landmark that has one."""
+        return {name: kind for kind, members in self.types.items() for name in members}
+
+    @property
     def flip_pairs(self) -> list[tuple[str, str]]:
         """The names that swap when an image is mirrored, as (left, right)."""
         return flip_pairs(self.names)

@@ -7,6 +7,7 @@ steps that need them, so that every command starts fast.
 from raymark.steps.data import fetch, import_2d, ingest, landmarks, render, views, virtual_patient
 from raymark.steps.models import (
     capture_range,
+    contrast,
     correspondence_follow_up,
     correspondence_match,
     correspondence_report,
@@ -15,6 +16,7 @@ from raymark.steps.models import (
     mean_position,
     pose,
     predict_views,
+    setup_error,
     train,
 )
 from raymark.steps.products import (
@@ -31,6 +33,7 @@ from raymark.steps.products import (
 __all__ = [
     "capture_range",
     "check",
+    "contrast",
     "correspondence_follow_up",
     "correspondence_match",
     "correspondence_report",
@@ -50,6 +53,7 @@ __all__ = [
     "progress",
     "render",
     "schemas",
+    "setup_error",
     "table",
     "train",
     "views",

@@ -106,13 +106,12 @@ def setup_error(config: str, dataset: str, method: str, seed: int, view_set: str
     asked = {tuple(p.values())[:4]: p["reference"] for p in project.setup_places()}
     reference = named(asked, tuple(place.values()), "set-up error of")
     settings = dataset_of(project, dataset)
-    types = read_landmark_set(settings.landmarks).types
     measure_setup(
         layout.PREDICTIONS.format(**place),
         shards_of(project, dataset, view_set),
         layout.VIEWS.format(dataset=dataset),
         settings,
-        {name: kind for kind, names in types.items() for name in names},
+        read_landmark_set(settings.landmarks).kind_of,
         dataset_of(project, reference).physics,
         project.config.setup,
         layout.SETUP.format(**place),

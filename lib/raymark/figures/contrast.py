@@ -1,0 +1,79 @@
+"""One view through two beams, side by side, and the bone along a line (LandmarkNet, Background)."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+from matplotlib.axes import Axes
+
+from raymark.contrast_views import Paired
+from raymark.figures.style import BLUE, DOUBLE_IN, GREY, VERMILION, figure, show_xray
+
+COLOURS = {"kv": BLUE, "mv": VERMILION}
+DASHES = {"kv": "-", "mv": (0, (5, 1.5))}
+INNER_SHARE = 0.6  # of the rows, among which the line is chosen
+
+
+def contrast(view: Paired, titles: Mapping[str, str], stem: str | Path) -> None:
+    """Draw the images of both beams, each in its own greys, and below their values along one row.
+
+    `titles` names the beams. The row is the one along which the bone varies most.
+    """
+    row = telling_row(view.bone_mm_yx)
+    height, width = view.bone_mm_yx.shape
+    image_in = 0.5 * DOUBLE_IN * 0.9 * height / width
+    with figure(DOUBLE_IN, image_in + 2.2, stem) as page:
+        panels = page.subplots(2, 2, height_ratios=[image_in, 1.75])
+        for axes, (beam, image_yx) in zip(panels[0], view.images_yx.items(), strict=True):
+            show_xray(axes, image_yx)
+            axes.axhline(row, color=COLOURS[beam], lw=0.9, ls=DASHES[beam])
+            axes.set_title(titles[beam])
+        x_mm = (np.arange(width) - (width - 1) / 2) * view.mm_per_px
+        profiles = {beam: image_yx[row] for beam, image_yx in view.images_yx.items()}
+        _draw_profiles(panels[1, 0], x_mm, profiles, titles)
+        panels[1, 0].set(ylabel="−ln(signal)", title="Along the line")
+        _draw_profiles(panels[1, 1], x_mm, bone_alone(view, row), titles)
+        panels[1, 1].set(ylabel="contrast, −ln(signal)", title="Of it, the bone's contrast")
+        _shade_bone(panels[1, 1], x_mm, view.bone_mm_yx[row])
+        handles, labels = panels[1, 0].get_legend_handles_labels()
+        page.legend(handles, labels, loc="outside lower center", ncols=2, handlelength=3.2)
+
+
+def telling_row(bone_mm_yx: np.ndarray) -> int:
+    """Choose the row of the image's inner part along which the thickness of bone varies most."""
+    height = len(bone_mm_yx)
+    first = round(height * (1 - INNER_SHARE) / 2)
+    variation = np.abs(np.diff(bone_mm_yx[first : height - first], axis=1)).sum(axis=1)
+    return first + int(variation.argmax())
+
+
+def bone_alone(view: Paired, row: int) -> dict[str, np.ndarray]:
+    """Return what bone adds to a row beyond the soft tissue that could be in its place, by beam.
+
+    The image minus the parabola, fitted to the boneless rays of that beam, of −ln(signal) over the
+    thickness of tissue.
+    """
+    bone_mm, tissue_mm = view.bone_mm_yx, view.tissue_mm_yx
+    boneless = (bone_mm < 1.0) & (tissue_mm > 0)
+    curves = {}
+    for beam, image_yx in view.images_yx.items():
+        law = np.polynomial.Polynomial.fit(tissue_mm[boneless], image_yx[boneless], 2)
+        curves[beam] = np.where(tissue_mm[row] > 0, image_yx[row] - law(tissue_mm[row]), 0.0)
+    return curves
+
+
+def _draw_profiles(axes: Axes, x_mm, values: Mapping[str, np.ndarray], titles) -> None:
+    for beam, along in values.items():
+        axes.plot(x_mm, along, color=COLOURS[beam], ls=DASHES[beam], label=titles[beam])
+    axes.set(xlabel="at the isocentre (mm)", xlim=(x_mm[0], x_mm[-1]))
+    axes.grid(True)
+    axes.set_axisbelow(True)
+
+
+def _shade_bone(axes: Axes, x_mm: np.ndarray, bone_mm: np.ndarray) -> None:
+    right = axes.twinx()
+    right.fill_between(x_mm, bone_mm, color=GREY, alpha=0.25, lw=0)
+    low, high = axes.get_ylim()
+    right.set_ylim(1.4 * bone_mm.max() * low / high, max(1.4 * bone_mm.max(), 1.0))  # zeros meet
+    right.set_ylabel("solid bone passed (mm), shaded")
+    right.spines["right"].set_visible(True)

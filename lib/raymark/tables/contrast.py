@@ -1,0 +1,60 @@
+"""The contrast of bone, kilovoltage against megavoltage, as measured and as tabulated."""
+
+from pathlib import Path
+
+import pandas as pd
+
+from raymark import layout
+from raymark.config import Project
+from raymark.errors import InputError
+from raymark.tables.table import Column, Table
+
+BEAMS = ("kv", "mv")
+
+
+def contrast(project: Project, measured: pd.DataFrame) -> Table:
+    """Every quantity by beam and as their ratio, each beside what published coefficients give.
+
+    `measured` has quantity, n, and for kv and mv a column of the simulation's and one `_tabulated`.
+    """
+    ratio = {f"ratio{of}": measured[f"kv{of}"] / measured[f"mv{of}"] for of in ("", "_tabulated")}
+    frame = measured.assign(**ratio)
+    frame["deviation"] = frame["ratio"] / frame["ratio_tabulated"] - 1
+    named = project.config.contrast
+    titles = {"kv": project.title_of(named.kv), "mv": project.title_of(named.mv)}
+    columns = [Column("quantity", "Quantity")]
+    for beam in BEAMS:
+        columns += [
+            Column(beam, titles[beam], digits=3),
+            Column(f"{beam}_tabulated", f"{titles[beam]}, tabulated", digits=3),
+        ]
+    columns += [
+        Column("ratio", "kV / MV", digits=2),
+        Column("ratio_tabulated", "kV / MV, tabulated", digits=2),
+        Column("deviation", "Deviation of the ratio", "%", 1, 100),
+        Column("n", "Pixels", digits=0),
+    ]
+    notes = [
+        f"Tabulated: the same quantity from published coefficients, {named.tabulated} (Hubbell and "
+        "Seltzer, NISTIR 5632, ICRU-44 tissues), by Beer and Lambert's law over the beam; the other "
+        "columns are the simulation's own coefficients and its noiseless images.",
+        "μ: linear attenuation of cortical bone (1.92 g/cm³) and soft tissue (1.06 g/cm³), weighted "
+        "by the energy that the detector adds up. A contrast is a difference of −ln(signal).",
+        "Bone is what the CT's HU make it: vessels full of contrast agent count as bone too. "
+        "Patient: rays through at least 10 mm of solid bone, each against the nearest ray through at "
+        "most 1 mm, in place and in thickness of tissue, no farther than 20 mm; its tabulated value "
+        "is the law for what the same rays pass. Pixels near each other are not independent: no "
+        "interval is given.",
+        "Scatter and detector blur, which lower contrast further, are not simulated.",
+    ]
+    label = "demo scale" if project.config.preset == "demo" else ""
+    title = "Contrast of bone, kilovoltage against megavoltage"
+    return Table(title, frame, columns, label, notes)
+
+
+def read_contrast(project: Project) -> Table:
+    """Make the table from what the workflow wrote."""
+    path = Path(layout.CONTRAST)
+    if not path.exists():
+        raise InputError(path, "does not exist", "Make it with raymark contrast")
+    return contrast(project, pd.read_csv(path))
