@@ -15,6 +15,7 @@ import numpy as np
 from raymark.affine2d import Affine, resampled, shown
 from raymark.errors import InputError
 from raymark.images import read_xray
+from raymark.itk import one_thread
 from raymark.planned2d import FAILED, REGISTERED, TEMPLATE, Planned
 from raymark.settings2d import Import2d
 
@@ -121,12 +122,13 @@ def register(
     moving.SetOrigin(start.shift_px.tolist())
     first = sitk.AffineTransform(2)
     first.SetCenter([(size - 1) / 2 for size in fixed_yx.shape[::-1]])
-    method = _method(sitk.GetImageFromArray(on_template_yx.astype(np.uint8)))
     to_moving = sitk.AffineTransform(first)
-    method.SetInitialTransform(to_moving, inPlace=True)
     try:
-        method.Execute(fixed, moving)
-        costs = [_cost(method, fixed, moving, transform) for transform in (first, to_moving)]
+        with one_thread():
+            method = _method(sitk.GetImageFromArray(on_template_yx.astype(np.uint8)))
+            method.SetInitialTransform(to_moving, inPlace=True)
+            method.Execute(fixed, moving)
+            costs = [_cost(method, fixed, moving, transform) for transform in (first, to_moving)]
     except RuntimeError:  # the images came apart
         return None
     found = _affine_of(to_moving)
@@ -155,7 +157,6 @@ def _method(mask):
     method.SetOptimizerScalesFromPhysicalShift()
     method.SetShrinkFactorsPerLevel(SHRINK)
     method.SetSmoothingSigmasPerLevel([shrink / 2 for shrink in SHRINK])
-    method.SetNumberOfThreads(1)  # the sums of several would depend on how many there are
     return method
 
 
