@@ -43,7 +43,7 @@ def test_withdrawn_is_outside_the_image_and_no_longer_believed():
 
 @pytest.mark.parametrize("name", methods.names())
 def test_methods_in_stages_are_those_that_offer_them(name):
-    offered = methods.module_of(name).Network.stages is not LandmarkNetwork.stages
+    offered = methods.module_of(name).Network.stage_maps is not LandmarkNetwork.stage_maps
     assert offered == (name in methods.IN_STAGES)
 
 
