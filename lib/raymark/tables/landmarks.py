@@ -124,7 +124,7 @@ def _rmse_rows(results: Results, part: Part, papers: set[str]) -> tuple[pd.DataF
     seen = part.errors[part.errors["visible"]]
     px, names, method = seen["error_px"].to_numpy(), seen["landmark"].to_numpy(), part.method
     mean = Row(results, part)
-    cells = {MEAN: {}} | {name: {} for name in results.landmarks.get(part.dataset, [])}
+    cells = {MEAN: {}}
     if not part.missing:
         groups = clusters(seen)
         mean.add("px", errors.mean_landmark_rmse(px, names), groups)
