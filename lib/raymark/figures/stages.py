@@ -22,6 +22,7 @@ BELIEF = ListedColormap(
     ]
 )
 BAR_BACKGROUND = "#404040"
+BESIDE_IN, LARGEST_IN = 0.95, 1.7  # names and colour bar; a panel's width
 
 
 @dataclass(frozen=True)
@@ -47,8 +48,9 @@ def belief_stages(
     """
     stages, rows = len(median_px), max(len(examples), 1)
     height, width = examples[0].image_yx.shape if examples else (3, 4)
-    panel_in = (DOUBLE_IN - 0.95) / stages
-    with figure(DOUBLE_IN, rows * (panel_in * height / width + 0.03) + 0.75, stem) as page:
+    panel_in = min((DOUBLE_IN - BESIDE_IN) / stages, LARGEST_IN)
+    page_in = BESIDE_IN + stages * panel_in, rows * (panel_in * height / width + 0.02) + 0.48
+    with figure(*page_in, stem) as page:
         page.get_layout_engine().set(w_pad=0.01, h_pad=0.01, wspace=0.0, hspace=0.0)
         panels = page.subplots(rows, stages, squeeze=False)
         for axes in panels.flat:
