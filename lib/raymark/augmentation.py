@@ -22,7 +22,7 @@ class Draw:
     `matrix` (3, 3) maps image px (x, y, 1) to augmented image px; `gamma` bends the contrast;
     `noise` is a deviation in units of the image's own and `noise_seed` its field. The tool is a rod
     between two `tool_ends` (2, 2) px with its half-width in px and its height in image deviations
-    (0: no tool).
+    (0: no tool). `flip` mirrors the image before all else.
     """
 
     matrix: np.ndarray
@@ -32,6 +32,7 @@ class Draw:
     tool_ends: np.ndarray
     tool_half_width: float
     tool_height: float
+    flip: bool
 
 
 def draw(config: Augmentation, shape_yx: tuple[int, int], random: np.random.Generator) -> Draw:
@@ -54,6 +55,7 @@ def draw(config: Augmentation, shape_yx: tuple[int, int], random: np.random.Gene
         ends,
         half_width,
         height if tool else 0.0,
+        random.uniform() < config.flip_probability,
     )
 
 
@@ -68,6 +70,32 @@ def similarity(centre: np.ndarray, angle: float, scale: float, shift: np.ndarray
     matrix[:2, :2] = linear
     matrix[:2, 2] = centre - linear @ centre + shift
     return matrix
+
+
+def mirrored(batch: Batch, draws: list[Draw], partners: np.ndarray) -> Batch:
+    """Mirror the images whose draw says so, left to right, and what is known about them.
+
+    `partners` (l,) is the number of the landmark that each one becomes: in a mirrored image a left
+    landmark looks like the right one, and carries its name.
+    """
+    chosen = [index for index, d in enumerate(draws) if d.flip]
+    if not chosen:
+        return batch
+    last_px = batch.image.shape[-1] - 1
+    matrix = torch.tensor(
+        [[-1.0, 0, last_px], [0, 1, 0], [0, 0, 1]], dtype=batch.K.dtype, device=batch.K.device
+    )
+    image, landmarks, visible = batch.image.clone(), batch.landmarks.clone(), batch.visible.clone()
+    K, world = batch.K.clone(), batch.landmarks_world.clone()
+    image[chosen] = image[chosen].flip(-1)
+    landmarks[chosen] = landmarks[chosen][:, partners]
+    landmarks[chosen, :, 0] = last_px - landmarks[chosen, :, 0]
+    visible[chosen] = visible[chosen][:, partners]
+    world[chosen] = world[chosen][:, partners]
+    K[chosen] = matrix @ K[chosen]
+    return replace(
+        batch, image=image, landmarks=landmarks, visible=visible, K=K, landmarks_world=world
+    )
 
 
 def augmented(batch: Batch, draws: list[Draw]) -> Batch:

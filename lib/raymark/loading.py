@@ -53,6 +53,19 @@ class ByType:
         return self.samples.read(indices) | {"channels": self.channels}
 
 
+def partners(samples: Samples) -> np.ndarray:
+    """Return for each landmark of the samples' views the number of the one it swaps sides with.
+
+    A landmark without a partner is its own.
+    """
+    views = samples.samples if isinstance(samples, ByType) else samples
+    number = {name: index for index, name in enumerate(views.landmarks)}
+    partner = np.arange(len(views.landmarks))
+    for left, right in views.flip_pairs:
+        partner[[number[left], number[right]]] = number[right], number[left]
+    return partner
+
+
 def batches(
     samples: Samples, groups: Iterable[np.ndarray], device: torch.device
 ) -> Iterator[Batch]:

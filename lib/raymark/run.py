@@ -12,8 +12,8 @@ from rich.console import Console
 from rich.progress import track
 from torch import Tensor
 
-from raymark.augmentation import augmented, draw
-from raymark.loading import Samples, batches
+from raymark.augmentation import augmented, draw, mirrored
+from raymark.loading import Samples, batches, partners
 from raymark.methods.base import Batch, LandmarkNetwork, build, squared_errors, standardised
 from raymark.models import copied, read_tensors, take_over, write_tensors
 from raymark.sections import Augmentation, Method, Training
@@ -122,7 +122,7 @@ class Run:
             asked = time.perf_counter()
             batch = next(source)
             waited += time.perf_counter() - asked
-            batch = self._prepared(batch, group, epoch)
+            batch = self._prepared(batch, group, epoch, samples)
             losses = self._step(batch, step, len(groups) * self.config.epochs)
             images += len(group)
             for name, value in losses.items():
@@ -148,13 +148,14 @@ class Run:
         whole = np.split(order, range(self.config.batch, count, self.config.batch))
         return [np.resize(g, -(-len(g) // devices) * devices)[rank::devices] for g in whole]
 
-    def _prepared(self, batch: Batch, group: np.ndarray, epoch: int) -> Batch:
+    def _prepared(self, batch: Batch, group: np.ndarray, epoch: int, samples: Samples) -> Batch:
         """Augment, each view by its own generator, and standardise."""
         recipe = self.config.augmentation
         if recipe != Augmentation():
             shape_yx = batch.image.shape[-2:]
             random = (generator("augmentation", self.seed, epoch, index) for index in group)
-            batch = augmented(batch, [draw(recipe, shape_yx, r) for r in random])
+            draws = [draw(recipe, shape_yx, r) for r in random]
+            batch = augmented(mirrored(batch, draws, partners(samples)), draws)
         return replace(batch, image=standardised(batch.image))
 
     def _step(self, batch: Batch, step: int, steps: int) -> dict[str, float]:

@@ -216,6 +216,9 @@ class Augmentation(Section):
     contrast: Range = Field((1.0, 1.0), description="range of the gamma")
     noise: float = Field(0.0, ge=0, description="standard deviation, in units of the image's own")
     tool_probability: float = Field(0.0, ge=0, le=1, description="chance of an occluding tool")
+    flip_probability: float = Field(
+        0.0, ge=0, le=1, description="chance of a mirrored image, left and right landmarks swapped"
+    )
 
 
 class Training(Section):

@@ -6,7 +6,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from raymark.augmentation import augmented, draw, rods, similarity
+from raymark.augmentation import augmented, draw, mirrored, rods, similarity
 from raymark.geometry import Detector, carm_camera
 from raymark.methods.base import Batch
 from raymark.sections import Augmentation
@@ -167,3 +167,40 @@ def test_tools_are_as_frequent_as_asked():
     config = Augmentation(tool_probability=0.3)
     count = sum(draw(config, SHAPE_YX, generator(i)).tool_height != 0 for i in range(1000))
     assert 250 < count < 350
+
+
+def test_a_mirrored_image_swaps_left_and_right_and_keeps_its_projection():
+    camera = carm_camera(
+        Detector(*SHAPE_YX, 2.0),
+        primary_deg=30,
+        secondary_deg=10,
+        isocentre_world_mm=np.zeros(3),
+        source_to_isocentre_mm=700,
+        source_to_detector_mm=1100,
+    )
+    world = np.array([[20.0, 5.0, -10.0], [-25.0, 0.0, 8.0], [3.0, 0.0, 30.0]])
+    points = camera.project(world)
+    before = bead(*points[0], camera)
+    before = replace(
+        before,
+        landmarks=torch.tensor(points, dtype=torch.float32)[None],
+        visible=torch.tensor([[True, False, True]]),
+        landmarks_world=torch.tensor(world)[None],
+    )
+    draws = [replace(STILL, flip=True)]
+    after = mirrored(before, draws, np.array([1, 0, 2]))
+    assert after.landmarks[0, 1, 0].item() == pytest.approx(
+        SHAPE_YX[1] - 1 - points[0][0], abs=1e-4
+    )
+    assert centroid(after.image[0, 0].double().numpy()) == pytest.approx(
+        after.landmarks[0, 1].numpy(), abs=0.05
+    )
+    assert after.visible[0].tolist() == [False, True, True]
+    in_camera = after.landmarks_world[0] @ after.world_to_camera[0, :3, :3].T
+    in_camera = (in_camera + after.world_to_camera[0, :3, 3]) @ after.K[0].T
+    projected = in_camera[:, :2] / in_camera[:, 2:]
+    assert projected.numpy() == pytest.approx(after.landmarks[0].numpy(), abs=1e-3)
+    back = mirrored(after, draws, np.array([1, 0, 2]))
+    assert torch.equal(back.image, before.image)
+    assert back.landmarks.numpy() == pytest.approx(before.landmarks.numpy(), abs=1e-4)
+    assert mirrored(before, [STILL], np.array([1, 0, 2])) is before
