@@ -178,3 +178,4 @@ def test_scenarios_have_titles_and_one_capture_range_is_measured():
     names = figure_names(project)
     assert [n for n in names if "stages" in n] == ["belief_stages-balls-cpm-standard"]
     assert "pose_verification-balls-cpm-tool" in names
+    assert [n for n in names if "belief_error" in n] == ["belief_error-balls-cpm-standard"]

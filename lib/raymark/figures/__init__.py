@@ -13,9 +13,11 @@ FIGURES = {
     "dataset_samples": ("training images with their landmarks", "dataset"),
     "landmark_overview": ("the landmarks with their names on AP and lateral images", "rendered"),
     "training_curves": ("losses and validation error of every epoch", "dataset"),
-    "error_distribution": ("distribution of the errors of every method", "view set"),
+    "error_distribution": ("distribution of the errors of every method", "standard set"),
     "overlays": ("true and predicted landmarks over the view sphere", "experiment"),
-    "belief_error": ("confidence against error", "experiment"),
+    "keypoint_accuracy": ("landmarks within a distance, by type and method", "landmarknet"),
+    "found_instances": ("belief maps of landmark types and the points found", "typed"),
+    "belief_error": ("confidence against error", "standard"),
     "belief_stages": ("belief maps stage by stage", "staged"),
     "pose_verification": ("X-rays beside the CT at the recovered pose", "posed"),
     "setup_overlays": ("treatment images on the plan, before and after registration", "setup"),
@@ -27,7 +29,11 @@ FIGURES = {
 
 
 def figure_names(project: Project) -> list[str]:
-    """List the figures that a configuration calls for; maps of the view sphere need a grid of views."""
+    """List the figures that a configuration calls for.
+
+    Maps of the view sphere need a grid of views. Scenarios, such as a tool in the image, are shown by
+    the figures that have images.
+    """
     experiments = [(e, v) for e in project.config.experiments for v in e.evaluate]
     grids = [
         (e, v)
@@ -35,16 +41,29 @@ def figure_names(project: Project) -> list[str]:
         if e.dataset in project.datasets
         and project.datasets[e.dataset].view_sets[v].sampling.kind == "grid"
     ]
+    standard = [
+        (e, v)
+        for e, v in experiments
+        if e.dataset not in project.datasets
+        or not project.datasets[e.dataset].view_sets[v].scenario()
+    ]
     ends = {
         "project": [""],
         "dataset": [e.dataset for e, _ in experiments],
         "rendered": [e.dataset for e, _ in experiments if e.dataset in project.datasets],
-        "view set": [f"{e.dataset}-{v}" for e, v in experiments],
+        "standard set": [f"{e.dataset}-{v}" for e, v in standard],
+        "standard": [f"{e.dataset}-{e.method}-{v}" for e, v in standard],
         "experiment": [f"{e.dataset}-{e.method}-{v}" for e, v in experiments],
         "staged": [
             f"{e.dataset}-{e.method}-{e.evaluate[0]}"
             for e in project.config.experiments
             if project.methods[e.method].module in IN_STAGES
+        ],
+        "landmarknet": ["landmarknet"] if project.experiments_with("landmarknet") else [],
+        "typed": [
+            f"{e.dataset}-{e.method}-{v}"
+            for e, v in experiments
+            if e.dataset in project.datasets and project.methods[e.method].by_type
         ],
         "posed": [f"{p['dataset']}-{p['method']}-{p['view_set']}" for p in project.pose_places()],
         "setup": [f"{p['dataset']}-{p['method']}-{p['view_set']}" for p in project.setup_places()],

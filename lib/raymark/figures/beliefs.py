@@ -35,7 +35,14 @@ def belief_error(errors: pd.DataFrame, threshold: float | None, stem: str | Path
             norm=LogNorm(vmin=0.5, vmax=max(density.max(), 2)),
         )
         middle, median = _running_median(confidence, error_px, x_edges[::2])
-        axes.plot(middle, median, color=VERMILION, marker="o", ms=2.8, label="median error")
+        axes.plot(
+            middle,
+            median,
+            color=VERMILION,
+            marker="o",
+            ms=2.8,
+            label=f"median error ({len(rows)} landmarks)",
+        )
         if threshold is not None and x_edges[0] < threshold < x_edges[-1]:
             axes.axvline(threshold, color=GREY, ls=(0, (4, 2)), lw=0.9)
             axes.text(threshold, 1.01, f"detected from {threshold:g}", ha="center", va="bottom",

@@ -14,17 +14,19 @@ from raymark.metrics.detection import accuracy_by_view
 def sphere_accuracy(errors: pd.DataFrame, threshold_px: float, stem: str | Path) -> None:
     """Draw the accuracy of every viewing direction.
 
-    `errors` has view, primary_deg, secondary_deg, error_px, visible, detected; accuracy is the share
-    of a view's detections with an error below `threshold_px`.
+    `errors` has view, primary_deg, secondary_deg, error_px, error_detector_mm, visible, detected;
+    accuracy is the share of a view's detections with an error below `threshold_px`.
     """
     angles = errors.drop_duplicates("view").set_index("view")[["primary_deg", "secondary_deg"]]
     views = accuracy_by_view(errors, threshold_px).join(angles, on="view")
     percent = 100 * views["accuracy"].to_numpy()
     lowest = 50 if percent.min(initial=100, where=np.isfinite(percent)) >= 50 else 0
-    with figure(SINGLE_IN, _height_in(views, 2.3), stem) as page:
+    with figure(SINGLE_IN, _height_in(views, 2.3) + 0.15, stem) as page:
         axes = page.subplots()
         mesh = _draw(axes, views, percent, (lowest, 100))
-        _bar(axes, mesh, f"detections within {threshold_px:g} px (%)")
+        axes.set_title(f"{views['detections'].sum()} detections in {len(views)} views", pad=3)
+        limit_mm = threshold_px * (errors["error_detector_mm"] / errors["error_px"]).median()
+        _bar(axes, mesh, f"detections within {threshold_px:g} px = {limit_mm:.3g} mm (%)")
 
 
 def belief_sphere(errors: pd.DataFrame, landmarks: list[str], stem: str | Path) -> None:
