@@ -10,8 +10,10 @@ from tests.workflow.conftest import Project
 HERE = Path(__file__).parent
 INSIDE = "RAYMARK_CLUSTER_TEST"
 NAMESPACES = ["unshare", "--mount", "--net", "--pid", "--fork", "--kill-child", "--mount-proc"]
-# The shell stays, as the first process of its namespace, to collect the daemons that end.
-PREPARE = 'ip link set lo up && mount -t tmpfs none /etc/slurm && "$@"; status=$?; exit $status'
+# Slurm looks names up only where there is an address besides loopback's (192.0.2.1 is nobody's). The
+# shell stays, as the first process of its namespace, to collect the daemons that end.
+PREPARE = """ip link set lo up && ip address add 192.0.2.1/32 dev lo && mount -t tmpfs none /etc/slurm &&
+"$@"; status=$?; exit $status"""
 QUICK = ["--jobs", "4", "--cores", "4", "--latency-wait", "10", "--max-jobs-per-timespan", "100/1s"]
 QUICK += ["--seconds-between-status-checks", "2", "--slurm-init-seconds-before-status-checks", "2"]
 WITHOUT_ACCOUNTING = ["--slurm-status-command", "squeue"]

@@ -137,7 +137,7 @@ END
     sacctmgr -i add user root account=lab cluster=raymark >/dev/null || true
 }
 
-nodes_are_ready() { [ "$(sinfo -h -N -p cpu -o %T | grep -cE '^(idle|mixed|allocated)$')" = 2 ]; }
+nodes_are_ready() { [ "$(timeout 5 sinfo -h -N -p cpu -o %T | grep -cE '^(idle|mixed|allocated)$')" = 2 ]; }
 
 [ "$(id -u)" = 0 ] || skip "it needs root"
 there=$(realpath -m /etc/slurm/slurm.conf)
