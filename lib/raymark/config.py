@@ -163,6 +163,11 @@ class Project:
         """Return how tables and figures call a data set or an import."""
         return (self.datasets.get(dataset) or self.imports[dataset]).title
 
+    @property
+    def scale(self) -> str:
+        """What tables say above themselves: "demo scale", or nothing at the papers' own."""
+        return "" if self.config.preset == "paper" else f"{self.config.preset} scale"
+
     def pose_places(self) -> list[dict]:
         """List the trainings and view sets whose poses are asked for: what fills a path's pattern."""
         return [

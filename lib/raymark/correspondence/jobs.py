@@ -103,7 +103,7 @@ def write_report(project: Project) -> None:
     paths = [layout.CORRESPONDENCE_MATCHES.format(matcher=matcher) for matcher in MATCHERS]
     matches = pd.concat([pd.read_parquet(path) for path in paths], ignore_index=True)
     follow_up = pd.read_parquet(layout.CORRESPONDENCE_FOLLOW_UP)
-    label = "demo scale" if project.config.preset == "demo" else ""
+    label = project.scale
     where = tested_on(settings, project, read_subjects(project.config.subjects))
     table = correspondence_table(matches, follow_up, read_paper("correspondence"), label, where)
     write_table(table, layout.TABLE.removesuffix(".{format}").format(table="correspondence"))

@@ -47,7 +47,7 @@ def contrast(project: Project, measured: pd.DataFrame) -> Table:
         "interval is given.",
         "Scatter and detector blur, which lower contrast further, are not simulated.",
     ]
-    label = "demo scale" if project.config.preset == "demo" else ""
+    label = project.scale
     title = "Contrast of bone, kilovoltage against megavoltage"
     return Table(title, frame, columns, label, notes)
 

@@ -78,7 +78,7 @@ def _absent(
 
 
 def _label(project: Project) -> str:
-    return "demo scale" if project.config.preset == "demo" else ""
+    return project.scale
 
 
 def data(

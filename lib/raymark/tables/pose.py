@@ -197,4 +197,4 @@ def _what() -> list[Column]:
 
 
 def _label(project: Project) -> str:
-    return "demo scale" if project.config.preset == "demo" else ""
+    return project.scale

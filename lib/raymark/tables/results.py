@@ -66,7 +66,7 @@ class Results:
 
     @property
     def label(self) -> str:
-        return "demo scale" if self.project.config.preset == "demo" else ""
+        return self.project.scale
 
     @cached_property
     def parts(self) -> list[Part]:

@@ -53,7 +53,7 @@ def setup(project: Project, measured: pd.DataFrame) -> Table:
         Column("ci_over", "Interval over"),
     ]
     title = "Set-up error from one treatment image"
-    label = "demo scale" if project.config.preset == "demo" else ""
+    label = project.scale
     return Table(title, pd.DataFrame(rows), columns, label, _notes(project), GROUPS)
 
 
