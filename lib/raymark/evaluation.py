@@ -105,6 +105,8 @@ def evaluate_mean_position(
     # A collimated image is the middle of the whole one: positions count from the middle.
     for axis, size, whole in zip("yx", shards.shape_yx, training.shape_yx, strict=True):
         training_truth[f"{axis}_true_px"] += (size - whole) / 2
+    alike = views_alike(views, training.views, shards.views)
+    training_truth = training_truth[training_truth["view"].isin(alike)]
     predictions = mean_position_predictions(training_truth, truth, views)
     table = errors_table(predictions, truth, views, shards.pixel_mm, mm_per_px=_own_mm(dataset))
     write_errors(table, out_path)
@@ -158,6 +160,23 @@ def errors_table(
         table["error_isocentre_mm"] = np.linalg.norm(np.einsum("rij,rj->ri", to_mm, off_px), axis=1)
     table = table.sort_values(["view", "landmark", "instance"], kind="stable")
     return table[ERROR_COLUMNS].reset_index(drop=True)
+
+
+def views_alike(
+    views: pd.DataFrame, training_views: Sequence[str], shown_views: Sequence[str]
+) -> set[str]:
+    """Return the training views of the view set whose mean direction is nearest to the shown views'.
+
+    A C-arm knows its angles: a baseline from frontal and lateral images together would be too weak.
+    Of view sets equally near, as where all are of one direction or of none, all count.
+    """
+    training = views[views["view"].isin(training_views)]
+    shown = views[views["view"].isin(shown_views)]
+    angles = ["primary_deg", "secondary_deg"]
+    centres = training.groupby("view_set")[angles].mean()
+    away_deg = np.hypot(*(centres[angle] - shown[angle].mean() for angle in angles)).round(6)
+    nearest = centres.index[~(away_deg > away_deg.min())]
+    return set(training.loc[training["view_set"].isin(nearest), "view"])
 
 
 def mean_position_predictions(

@@ -1,12 +1,14 @@
 """Tables of papers 3 and 4: shares within a distance against plain pandas, angles against known tilts."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
 
 from raymark.metrics.cobb import corner_names
 from raymark.papers import Paper
-from raymark.tables import keypoints
+from raymark.tables import instances, keypoints
 from raymark.tables.results import SEEN, Results
 from tests.unit.evaluation_examples import LANDMARKS, METHODS, errors_of, project_of_examples
 from tests.unit.test_cobb import spine
@@ -46,6 +48,39 @@ def test_pck_is_told_for_all_and_for_the_compared_landmarks():
         assert rows.loc[what, "mean_px"] == pytest.approx(seen["error_px"].mean())
     assert rows.loc["sacrum", "published_pck_8_px"] == 0.9895
     assert np.isnan(rows.loc["all", "published_pck_8_px"])
+
+
+def test_types_stand_beside_what_was_published_in_the_papers_pixels():
+    """Both hips are one type; the paper's images are twice as wide, so 4 px of ours are its 8."""
+    results = results_of({"pck_image_8_px": 0.9})
+    row = {"method": "cpm", "title": "-", "evaluated_on": SEEN, "source": "Table 2"}
+    row |= {"dataset": "pelvis", "landmark": "asis", "values": {"pck_image_8_px": 0.9}}
+    paper = Paper.model_validate(
+        {"name": "bier2018", "short": "P", "citation": "-", "image_width_px": 1230, "rows": [row]}
+    )
+    types = {"pelvis": {"asis": ["left_asis", "right_asis"]}}
+    results = replace(results, papers={"bier2018": paper}, types=types)
+    table = instances.instances(results)
+    ours = table.frame.set_index("method").loc["cpm"]
+    seen = errors_of("cpm").query("visible and landmark in ['left_asis', 'right_asis']")
+    right = seen["detected"] & (seen["error_px"] <= 4)
+    assert ours["pck_8_px"] == pytest.approx(right.mean())
+    assert ours["pck_image_8_px"] == pytest.approx(right.groupby(seen["view"]).any().mean())
+    found = seen[seen["detected"]]
+    assert ours["mean_px"] == pytest.approx(2 * found["error_px"].mean())
+    assert ours["found"] > ours["shown"] * 0.3
+    assert ours["published_pck_image_8_px"] == 0.9
+    assert set(table.frame["method"]) == {"cpm", "mean_position"}
+    assert "each 2 px here" in " ".join(table.notes)
+
+
+def test_a_row_about_one_landmark_is_not_that_of_all():
+    rows = results_of({"pck_8_px": 0.9}).papers["bier2018"].rows
+    one = rows[0].model_copy(update={"landmark": "sacrum"})
+    other = rows[0].model_copy(update={"dataset": "chest"})
+    paper = results_of({}).papers["bier2018"].model_copy(update={"rows": [one, other]})
+    assert paper.row("cpm", SEEN, "pelvis") is None
+    assert paper.row("cpm", SEEN, "chest") == other
 
 
 def test_sdr_counts_mm_of_the_patient_and_shows_what_was_published():

@@ -150,7 +150,9 @@ def import_file(wildcards):
 def shards(dataset, *view_sets):
     """List the shards of some view sets; of an import, the files by which its shards are found."""
     if dataset in PROJECT.imports:
-        return [f.format(dataset=dataset) for f in (layout.VIEWS, layout.IMPORTED_IMAGES)]
+        return [
+            f.format(dataset=dataset) for f in (layout.VIEWS, layout.IMPORTED_IMAGES)
+        ]
     return [
         layout.SHARD.format(
             dataset=dataset,
@@ -258,7 +260,9 @@ def paper_files():
 
 def experiments_of_figure(figure):
     """List the experiments that a figure, named <kind>-<data set>[-<method>][-<view set>], shows."""
-    _, dataset, *rest = figure.split("-")
+    kind, dataset, *rest = figure.split("-")
+    if kind == "keypoint_accuracy":  # of a paper, not of a data set
+        return [e for e in EXPERIMENTS if e.paper == dataset]
     experiments = [e for e in EXPERIMENTS if e.dataset == dataset]
     if len(rest) == 2:
         experiments = [e for e in experiments if e.method == rest[0]]
@@ -300,7 +304,14 @@ def figure_inputs(wildcards):
         predictions = of_experiments(layout.PREDICTIONS, experiments)
         images = [*shards(dataset, rest[-1]), *cts_of(dataset, rest[-1])]
         return [views, *predictions, *setup_tables(experiments), *images]
-    images = shards(dataset, rest[-1]) if kind == "overlays" else []
+    if kind == "keypoint_accuracy":
+        patterns = layout.ERRORS, layout.MEAN_POSITION, layout.LOSSES
+        return [f for p in patterns for f in of_experiments(p, experiments)]
+    images = (
+        shards(dataset, rest[-1]) if kind in ("overlays", "found_instances") else []
+    )
+    if kind == "found_instances":
+        images += of_experiments(layout.MODEL, experiments)
     baseline = of_experiments(layout.MEAN_POSITION, experiments)
     return [*of_experiments(layout.ERRORS, experiments), *baseline, *images]
 
@@ -322,6 +333,8 @@ def figure_chapter(wildcards):
     if wildcards.figure.startswith("contrast-"):
         return setup_chapter()
     papers = {e.paper for e in experiments_of_figure(wildcards.figure)}
+    if wildcards.figure.startswith("keypoint_accuracy-"):
+        return f"Paper – {read_paper(papers.pop()).short}"
     if len(wildcards.figure.split("-")) < 4 or papers == {None}:
         return f"Data set – {PROJECT.title_of(wildcards.figure.split('-')[1])}"
     return f"Paper – {read_paper(papers.pop()).short}"

@@ -1,6 +1,7 @@
 """Each figure by its name, from what the workflow wrote below the working folder."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ import pandas as pd
 from raymark import layout
 from raymark.config import Project
 from raymark.errors import InputError
-from raymark.evaluation import read_errors, truth_of
+from raymark.evaluation import MEAN_POSITION, read_errors, truth_of
 from raymark.figures import figure_names
 from raymark.figures.beliefs import belief_error
 from raymark.figures.distribution import error_distribution
@@ -22,6 +23,7 @@ from raymark.figures.stages import Example, belief_stages
 from raymark.figures.style import cran_caud, rao_lao
 from raymark.figures.training import training_curves
 from raymark.geometry import Camera
+from raymark.landmarks import read_landmark_set
 from raymark.material import images_of, shards_of, shards_with_role
 from raymark.sections import Dataset, DetectorConfig, Experiment
 from raymark.seeds import generator
@@ -56,7 +58,9 @@ def _matrix(project: Project, stem) -> None:
     results = read_results(project)
     rows = comparison_rows(results)
     places = zip(rows["dataset"], rows["view_set"], rows["evaluated_on"], strict=True)
-    matrix(rows.assign(place_title=[place_title(results, *place) for place in places]), stem)
+    rows = rows.assign(place_title=[place_title(results, *place) for place in places])
+    order = [results.method_title(name) for name in [*project.methods, MEAN_POSITION]]
+    matrix(rows, order, stem)
 
 
 def _training_curves(project: Project, dataset: str, stem) -> None:
@@ -295,6 +299,30 @@ def _contrast(project: Project, dataset: str, stem) -> None:
     contrast(patient_views(project)[0], titles, stem)
 
 
+def _keypoint_accuracy(project: Project, paper: str, stem) -> None:
+    from raymark.figures.keypoints import keypoint_accuracy, of_methods, of_types
+    from raymark.tables.results import read_results
+
+    shown = project.config.model_copy(update={"experiments": project.experiments_with(paper)})
+    results = read_results(replace(project, config=shown))
+    compared = results.papers[paper].compared_landmarks[0]
+    thresholds_px = project.config.evaluation.pck_px
+    types, methods = of_types(results, paper), of_methods(results, paper, compared)
+    keypoint_accuracy(types, methods, compared.replace("_", " "), thresholds_px, stem)
+
+
+def _found_instances(project: Project, dataset: str, method: str, view_set: str, stem) -> None:
+    """Draw what the first training finds on the first of the views that show most."""
+    from raymark.figures.instances import found_instances, looked_for
+
+    seed = next(e.seeds for e in _experiments(project, dataset, view_set) if e.method == method)[0]
+    place = {"dataset": dataset, "method": method, "seed": seed}
+    errors = read_errors([layout.ERRORS.format(**place, view_set=view_set)])
+    shards = Shards(shards_of(project, dataset, view_set))
+    types = read_landmark_set(project.datasets[dataset].landmarks).types
+    found_instances(looked_for(layout.MODEL.format(**place), shards, errors, types), stem)
+
+
 MAKERS: dict[str, Callable] = {
     "matrix": _matrix,
     "dataset_samples": _dataset_samples,
@@ -308,6 +336,8 @@ MAKERS: dict[str, Callable] = {
     "setup_errors": _setup_errors,
     "contrast": _contrast,
     "sphere_accuracy": _sphere_accuracy,
+    "keypoint_accuracy": _keypoint_accuracy,
+    "found_instances": _found_instances,
     "belief_error": _belief_error,
     "belief_sphere": _belief_sphere,
 }

@@ -25,7 +25,8 @@ HOW_MANY = [
     Column("ci_over", "Interval over"),
 ]
 BASELINE_NOTE = (
-    "Mean position: every landmark at its mean place in the training images. It looks at no image; "
+    "Mean position: every landmark at its mean place in the training images of that direction. It "
+    "looks at no image; "
     "what is not clearly better has learnt nothing."
 )
 PX_NOTE = "px are the data set's own pixels; compare them only at an equal pixel pitch."

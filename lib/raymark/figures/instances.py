@@ -1,0 +1,93 @@
+"""An X-ray, the belief map of each landmark type, and the points found in it (LandmarkNet, Fig. 3)."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from matplotlib.lines import Line2D
+
+from raymark.figures.overlays import DARK, DOT, RING
+from raymark.figures.style import DOUBLE_IN, SEQUENTIAL, figure, show_xray
+from raymark.landmark_types import XY, XY_TRUE, Types
+from raymark.shards import Shards
+
+COLUMNS = ("X-ray with the true points", "belief map", "points found")
+
+
+@dataclass(frozen=True)
+class Found:
+    """One landmark or type on one image: its belief map over the image, true and found points."""
+
+    title: str
+    image_yx: np.ndarray
+    belief_yx: np.ndarray
+    stride: int
+    true_px: np.ndarray
+    found_px: np.ndarray
+
+
+def looked_for(
+    model_path: str | Path, shards: Shards, errors: pd.DataFrame, types: Types
+) -> list[Found]:
+    """Look with a model at the first of the views that show most: one row per channel seen there.
+
+    `errors` are of this model on the views of `shards`, `types` those that it was trained with.
+    """
+    import torch
+
+    from raymark.loading import batches
+    from raymark.methods.base import standardised
+    from raymark.models import load_model
+
+    network, model = load_model(model_path)
+    view = errors.groupby("view", sort=True)["visible"].sum().idxmax()
+    number = np.array([shards.views.index(view)])
+    image = next(batches(shards, [number], torch.device("cpu"))).image
+    with torch.inference_mode():
+        maps = network.maps(network(standardised(image)))[0].numpy()
+    rows = []
+    for channel, belief in zip(model.landmarks, maps, strict=True):
+        of_channel = errors["landmark"].isin([channel, *types.get(channel, [])])
+        table = errors[(errors["view"] == view) & of_channel]
+        true = table.loc[table["visible"], XY_TRUE].to_numpy()
+        if not len(true):
+            continue
+        points = table.loc[table["detected"], XY].to_numpy()
+        title = channel.replace("_", " ")
+        rows.append(Found(title, image[0, 0].numpy(), belief, network.stride, true, points))
+    return rows
+
+
+def found_instances(rows: Sequence[Found], stem: str | Path) -> None:
+    """Draw a row per landmark: image with true points, belief map, points after suppression."""
+    panel_in = DOUBLE_IN / 3.2
+    height, width = rows[0].image_yx.shape
+    with figure(0.96 * DOUBLE_IN, len(rows) * panel_in * height / width + 0.6, stem) as page:
+        page.get_layout_engine().set(w_pad=0.02, h_pad=0.02)
+        panels = page.subplots(len(rows), 3, squeeze=False)
+        for axes, title in zip(panels[0], COLUMNS, strict=True):
+            axes.set_title(title)
+        for row, (image, belief, points) in zip(rows, panels, strict=True):
+            for axes in (image, points):
+                show_xray(axes, row.image_yx)
+                axes.plot(*row.true_px.T, **RING, ms=6, mew=0.9, path_effects=DARK)
+            points.plot(*row.found_px.T, **DOT, ms=3)
+            image.text(-0.04, 0.5, row.title, transform=image.transAxes, rotation=90, va="center",
+                       ha="right", fontsize=8)  # fmt: skip
+            rows_cells, columns_cells = row.belief_yx.shape
+            extent = (-0.5, columns_cells * row.stride - 0.5, rows_cells * row.stride - 0.5, -0.5)
+            shown = belief.imshow(row.belief_yx, cmap=SEQUENTIAL, vmin=0, vmax=1, extent=extent)
+            belief.set(xlim=(-0.5, width - 0.5), ylim=(height - 0.5, -0.5))
+            belief.set_axis_off()
+        bar = page.colorbar(
+            shown, ax=panels[:, 1], location="bottom", shrink=0.6, aspect=30, pad=0.01
+        )
+        bar.set_label("belief")
+        bar.outline.set_linewidth(0.6)
+        keys = [
+            Line2D([], [], **RING, ms=6, path_effects=DARK, label="true"),
+            Line2D([], [], **DOT, ms=3, label="found"),
+        ]
+        page.legend(handles=keys, loc="outside lower right", ncols=2)
