@@ -21,6 +21,7 @@ from raymark.ct import Volume, read_ct
 from raymark.errors import InputError
 from raymark.figures.style import DOUBLE_IN, figure
 from raymark.files import atomic
+from raymark.itk import one_thread
 
 AIR_HU = -1000
 LPS = np.diag([-1.0, -1.0, 1.0, 1.0])  # from RAS, and back
@@ -90,9 +91,9 @@ def align(first: Volume, second: Volume) -> Aligned:
     method.SetSmoothingSigmasPerLevel([4.0, 2.0])
     method.SmoothingSigmasAreSpecifiedInPhysicalUnitsOn()
     method.SetInitialTransform(start, inPlace=False)
-    method.SetNumberOfThreads(1)  # the sums of several would depend on how many there are
     try:
-        found = method.Execute(fixed, moving)
+        with one_thread():
+            found = method.Execute(fixed, moving)
     except RuntimeError as error:
         problem = f"cannot be aligned ({str(error).strip().splitlines()[-1]})"
         raise InputError("the second CT", problem, "Give two CTs of one region") from None
