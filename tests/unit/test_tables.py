@@ -336,7 +336,8 @@ def test_tables_of_a_paper_are_made_only_where_it_is_compared():
         }
     )
     names = table_names(type(project)(without, project.datasets, project.methods))
-    assert names == ["data", "cts", "methods", "landmarks", "decoder_bias"]
+    always = ["data", "cts", "matrix", "comparisons", "methods", "landmarks", "decoder_bias"]
+    assert names == always
 
 
 def test_unknown_tables_are_refused():
@@ -352,6 +353,8 @@ def test_results_are_read_from_where_the_workflow_writes_them(tmp_path, monkeypa
     sheet = "subject\tpatient\tct\tlandmarks\tlabels\tsplit\npelvis\tp\tct.nii\tp.csv\t\ttrain\n"
     Path("config").mkdir()
     Path("config/subjects.tsv").write_text(sheet)
+    names = "".join(f"  - {{name: {name}}}\n" for name in LANDMARKS)
+    Path(project.datasets["pelvis"].landmarks).write_text(f"landmarks:\n{names}")
     for method in METHODS:
         place = {"dataset": "pelvis", "method": method, "seed": 0, "view_set": "grid"}
         write_errors(errors_of(method), layout.ERRORS.format(**place))
