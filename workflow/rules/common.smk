@@ -297,7 +297,7 @@ def figure_inputs(wildcards):
         ]
         return [views, *tables, *shards(dataset, rest[-1]), *cts_of(dataset, rest[-1])]
     if kind == "contrast":
-        return contrast_inputs(wildcards)
+        return [*contrast_inputs(wildcards), layout.CONTRAST]
     if kind == "setup_errors":
         return setup_tables(experiments)
     if kind == "setup_overlays":

@@ -276,7 +276,7 @@ def _setup_overlays(project: Project, dataset: str, method: str, view_set: str, 
 
 def _setup_errors(project: Project, dataset: str, method: str, view_set: str, stem) -> None:
     from raymark.figures.setup import setup_errors
-    from raymark.setup.measure import read_setup
+    from raymark.setup.results import read_setup
     from raymark.tables.setup import registration_titles
 
     place = {"dataset": dataset, "method": method, "view_set": view_set}

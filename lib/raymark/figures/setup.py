@@ -26,8 +26,8 @@ from raymark.figures.style import (
 )
 from raymark.landmarks import read_landmark_set
 from raymark.material import shards_of
-from raymark.poses import spread
-from raymark.setup.measure import INTENSITY, LANDMARKS, NOTHING, read_setup, setup_views
+from raymark.setup.measure import SetupView, setup_views
+from raymark.setup.results import INTENSITY, LANDMARKS, NOTHING, evenly, read_setup
 from raymark.shards import Shards
 from raymark.views import read_views
 
@@ -61,7 +61,7 @@ def compared_views(project: Project, place: Mapping) -> list[Compared]:
     beams = {(p["dataset"], p["method"]): p["reference"] for p in project.setup_places()}
     reference = project.datasets[beams[place["dataset"], place["method"]]].physics
     measured = read_setup([layout.SETUP.format(**place)]).set_index(["view", "registration"])
-    chosen = spread(list(dict.fromkeys(measured.index.get_level_values("view"))), SHOWN)
+    chosen = evenly(list(dict.fromkeys(measured.index.get_level_values("view"))), SHOWN)
     shards = Shards(shards_of(project, place["dataset"], place["view_set"]))
     views = read_views(layout.VIEWS.format(dataset=dataset.name)).set_index("view")
     shown = setup_views(
@@ -76,7 +76,7 @@ def compared_views(project: Project, place: Mapping) -> list[Compared]:
     return [_compared(view, measured.loc[view.view], project) for view in shown]
 
 
-def _compared(view, rows: pd.DataFrame, project: Project) -> Compared:
+def _compared(view: SetupView, rows: pd.DataFrame, project: Project) -> Compared:
     match, _ = view.by_landmarks(project.config.setup)
     used = {found for found, _ in match.pairs} if match else set()
     return Compared(

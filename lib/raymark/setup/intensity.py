@@ -3,6 +3,8 @@
 import numpy as np
 import SimpleITK as sitk
 
+from raymark.itk import one_thread
+
 BINS = 32
 SHRINK = (4, 2, 1)
 FIRST_STEP_MM, LAST_STEP_MM, STEPS = 4.0, 0.01, 200
@@ -36,5 +38,5 @@ def mutual_information_shift(
     method.SetSmoothingSigmasPerLevel([factor / 2 if factor > 1 else 0 for factor in SHRINK])
     method.SmoothingSigmasAreSpecifiedInPhysicalUnitsOff()
     method.SetInitialTransform(sitk.TranslationTransform(2), inPlace=False)
-    method.SetNumberOfThreads(1)
-    return np.array(method.Execute(reference, image).GetParameters())
+    with one_thread():
+        return np.array(method.Execute(reference, image).GetParameters())

@@ -14,39 +14,20 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from raymark import layout
 from raymark.ct import read_volume
-from raymark.errors import InputError
-from raymark.files import atomic
 from raymark.geometry import Camera
-from raymark.poses import spread
 from raymark.rendering import Scene
 from raymark.sections import Dataset, Physics, SetupSettings
 from raymark.seeds import generator
 from raymark.setup.intensity import mutual_information_shift
 from raymark.setup.matching import Match, Planned, matched
+from raymark.setup.results import INTENSITY, LANDMARKS, NOTHING, evenly, write_setup
 from raymark.shards import Shards
 from raymark.views import read_views, seen_in_training
 
-LANDMARKS, INTENSITY, NOTHING = "landmarks", "mutual_information", "none"
-REGISTRATIONS = (LANDMARKS, INTENSITY, NOTHING)
 ISOCENTRE = ["isocentre_x_mm", "isocentre_y_mm", "isocentre_z_mm"]
-SCHEMA = pa.schema(
-    {
-        **dict.fromkeys(["dataset", "method"], pa.string()),
-        "seed": pa.int64(),
-        **dict.fromkeys(["view_set", "view", "subject", "patient"], pa.string()),
-        "seen_in_training": pa.bool_(),
-        "registration": pa.string(),
-        "landmarks": pa.int64(),
-        "reason": pa.string(),
-        **dict.fromkeys(["true_x_mm", "true_y_mm", "x_mm", "y_mm"], pa.float64()),
-        **dict.fromkeys(["error_x_mm", "error_y_mm", "error_mm"], pa.float64()),
-    }
-)
 
 
 @dataclass(frozen=True)
@@ -89,7 +70,7 @@ def measure_setup(
     shards, predictions = Shards(shard_paths), pd.read_parquet(predictions_path)
     views = read_views(views_path)
     views = views.assign(seen_in_training=seen_in_training(views, dataset)).set_index("view")
-    chosen = spread(range(len(shards)), settings.registered_views or len(shards))
+    chosen = evenly(range(len(shards)), settings.registered_views or len(shards))
     start, rows = time.perf_counter(), []
     for shown in setup_views(chosen, shards, predictions, views, dataset, kinds, reference):
         of_view = views.loc[shown.view, ["subject", "patient", "seen_in_training"]].to_dict()
@@ -98,9 +79,7 @@ def measure_setup(
     print(f"{len(chosen)} views registered in {seconds:.1f} s", file=sys.stderr)
     keys = ("dataset", "method", "seed", "view_set")
     table = pd.DataFrame(rows).assign(**{key: predictions[key].iloc[0] for key in keys})
-    arrow = pa.Table.from_pandas(table[SCHEMA.names], SCHEMA, preserve_index=False)
-    with atomic(out_path) as partial:
-        pq.write_table(arrow.replace_schema_metadata(None), partial, compression="zstd")
+    write_setup(table, out_path)
 
 
 def _registered(shown: SetupView, settings: SetupSettings) -> Iterable[dict]:
@@ -157,7 +136,7 @@ def setup_views(
         yield SetupView(
             view=name,
             image_yx=image_yx,
-            reference_yx=_rendered(scenes[subject], plan),
+            reference_yx=rendered(scenes[subject], plan),
             planned=planned_landmarks(shards.landmarks, kinds, world_mm, plan),
             true_mm=displacement_mm(true, plan),
             mm_per_px=views.loc[name, "source_to_isocentre_mm"] / abs(plan.K[0, 0]),
@@ -193,20 +172,6 @@ def planned_landmarks(
     return Planned(kept, types, plan.project(world_mm), depth_mm / abs(plan.K[0, 0]))
 
 
-def read_setup(paths: Iterable[str | Path]) -> pd.DataFrame:
-    """Read and stack tables of set-up errors; InputError where a file is none."""
-    again, tables = "Make it again with raymark setup-error", []
-    for path in paths:
-        try:
-            table = pq.read_table(path)
-        except (OSError, pa.ArrowException) as error:
-            raise InputError(path, f"is no table of set-up errors ({error})", again) from None
-        if not table.schema.equals(SCHEMA):
-            raise InputError(path, "has other columns than a table of set-up errors", again)
-        tables.append(table.to_pandas())
-    return pd.concat(tables, ignore_index=True)
-
-
 def _scene(dataset: Dataset, subject: str, reference: Physics) -> Scene:
     quiet = reference.model_copy(update={"photons_per_px": None})
     volume = read_volume(layout.CT.format(dataset=dataset.name, subject=subject))
@@ -214,6 +179,7 @@ def _scene(dataset: Dataset, subject: str, reference: Physics) -> Scene:
     return Scene(volume, nothing, [], [], dataset.model_copy(update={"physics": quiet}))
 
 
-def _rendered(scene: Scene, camera: Camera) -> np.ndarray:
+def rendered(scene: Scene, camera: Camera) -> np.ndarray:
+    """Return the image (y, x) of a noiseless scene."""
     line_integrals_myx = scene.projector.project(camera)
     return scene.detection.log_image(line_integrals_myx, generator("none")).astype(np.float32)

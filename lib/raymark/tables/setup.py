@@ -1,5 +1,7 @@
 """The table of set-up errors: registration by landmarks, by mutual information, and none."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 
@@ -9,9 +11,9 @@ from raymark.metrics import errors
 from raymark.metrics.bootstrap import Clusters, clusters_of, interval
 from raymark.metrics.permutation import paired_test
 from raymark.metrics.ratio import Ratio
-from raymark.presence import only_present
+from raymark.presence import absences, only_present
 from raymark.seeds import generator
-from raymark.setup.measure import INTENSITY, LANDMARKS, NOTHING, REGISTRATIONS, read_setup
+from raymark.setup.results import INTENSITY, LANDMARKS, NOTHING, REGISTRATIONS, read_setup
 from raymark.subjects import read_subjects
 from raymark.tables.results import SEEN, UNSEEN
 from raymark.tables.table import Column, Table
@@ -59,8 +61,12 @@ def setup(project: Project, measured: pd.DataFrame) -> Table:
 
 def read_setup_table(project: Project) -> Table:
     """Make the table from what the workflow wrote."""
-    places = only_present(project, read_subjects(project.config.subjects)).setup_places()
-    return setup(project, read_setup(sorted({layout.SETUP.format(**p) for p in places})))
+    sheet = read_subjects(project.config.subjects)
+    places = only_present(project, sheet).setup_places()
+    table = setup(project, read_setup(sorted({layout.SETUP.format(**p) for p in places})))
+    asked = {(p["dataset"], p["method"]) for p in project.setup_places()}
+    missing = [a for a in absences(project, sheet) if (a.dataset, a.method) in asked]
+    return replace(table, notes=[*table.notes, *map(str, missing)])
 
 
 def registration_titles(method_title: str) -> dict[str, str]:
@@ -122,13 +128,12 @@ def _against_intensity(project: Project, names, registration: str, group: pd.Dat
         ["difference_mm", "difference_mm_low", "difference_mm_high", "p"], np.nan
     )
     views = group.set_index(["seed", "view"])
-    paired = views[views["registration"] == registration].join(
-        views.loc[views["registration"] == INTENSITY, "error_mm"], rsuffix="_other"
-    )
-    paired = paired.dropna(subset=["error_mm", "error_mm_other"]).reset_index()
+    other = views.loc[views["registration"] == INTENSITY, "error_mm"].rename("other_mm")
+    paired = views[views["registration"] == registration].join(other)
+    paired = paired.dropna(subset=["error_mm", "other_mm"]).reset_index()
     if registration == INTENSITY or paired.empty:
         return nothing
-    difference = (paired["error_mm"] - paired["error_mm_other"]).to_numpy()
+    difference = (paired["error_mm"] - paired["other_mm"]).to_numpy()
     clusters = clusters_of(paired["patient"].to_numpy(), paired["view"].to_numpy())
     names = (*names, registration)
     ratio = Ratio(difference, np.ones(len(difference)))

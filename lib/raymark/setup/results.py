@@ -1,0 +1,55 @@
+"""Tables of set-up errors: their columns, and how they are written and read."""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from raymark.errors import InputError
+from raymark.files import atomic
+
+LANDMARKS, INTENSITY, NOTHING = "landmarks", "mutual_information", "none"
+REGISTRATIONS = (LANDMARKS, INTENSITY, NOTHING)
+SCHEMA = pa.schema(
+    {
+        **dict.fromkeys(["dataset", "method"], pa.string()),
+        "seed": pa.int64(),
+        **dict.fromkeys(["view_set", "view", "subject", "patient"], pa.string()),
+        "seen_in_training": pa.bool_(),
+        "registration": pa.string(),
+        "landmarks": pa.int64(),
+        "reason": pa.string(),
+        **dict.fromkeys(["true_x_mm", "true_y_mm", "x_mm", "y_mm"], pa.float64()),
+        **dict.fromkeys(["error_x_mm", "error_y_mm", "error_mm"], pa.float64()),
+    }
+)
+
+
+def evenly(items: Sequence, count: int) -> list:
+    """Choose at most `count` items, evenly over their order."""
+    picks = np.linspace(0, len(items) - 1, min(count, len(items))).round().astype(int)
+    return [items[pick] for pick in picks]
+
+
+def write_setup(table: pd.DataFrame, path: str | Path) -> None:
+    """Write a table of set-up errors as Parquet; the same table gives the same bytes."""
+    arrow = pa.Table.from_pandas(table[SCHEMA.names], SCHEMA, preserve_index=False)
+    with atomic(path) as partial:
+        pq.write_table(arrow.replace_schema_metadata(None), partial, compression="zstd")
+
+
+def read_setup(paths: Iterable[str | Path]) -> pd.DataFrame:
+    """Read and stack tables of set-up errors; InputError where a file is none."""
+    again, tables = "Make it again with raymark setup-error", []
+    for path in paths:
+        try:
+            table = pq.read_table(path)
+        except (OSError, pa.ArrowException) as error:
+            raise InputError(path, f"is no table of set-up errors ({error})", again) from None
+        if not table.schema.equals(SCHEMA):
+            raise InputError(path, "has other columns than a table of set-up errors", again)
+        tables.append(table.to_pandas())
+    return pd.concat(tables, ignore_index=True)

@@ -1,0 +1,412 @@
+"""Set-up errors: matching with wrong and missing landmarks, mutual information, signs, the table."""
+
+import contextlib
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from raymark import layout
+from raymark.ct import Volume
+from raymark.ct.store import write_volume
+from raymark.errors import InputError
+from raymark.figures.setup import Compared, chequerboard, moved_back, setup_errors, setup_overlays
+from raymark.geometry import Camera, Detector, carm_camera
+from raymark.rendering import Scene, render_shard
+from raymark.sections import Dataset, Physics, SetupSettings
+from raymark.setup.intensity import mutual_information_shift
+from raymark.setup.matching import Planned, matched
+from raymark.setup.measure import (
+    displacement_mm,
+    measure_setup,
+    planned_landmarks,
+    rendered,
+    seen_after,
+)
+from raymark.setup.results import SCHEMA, read_setup
+from raymark.shards import Shards
+from raymark.tables.setup import setup as setup_table
+from raymark.views import plan_views, write_views
+from tests.unit.evaluation_examples import project_of_examples
+
+KIND = "spinous_process"
+NAMES = ["t3", "t4", "t5", "t6", "t7", "carina", "sternal_angle"]
+KINDS = {name: KIND for name in NAMES[:5]}
+PLAN_PX = np.array([[80, 30], [81, 45], [79, 61], [80, 76], [82, 92], [90, 60], [84, 41.0]])
+MM_PER_PX = 1.6
+
+
+def planned(count=7) -> Planned:
+    names = NAMES[:count]
+    scale = np.full(count, MM_PER_PX)
+    return Planned(names, [KINDS.get(n, "") for n in names], PLAN_PX[:count], scale)
+
+
+def seen(shift_mm, names=NAMES, unnamed=False):
+    points = np.array([PLAN_PX[NAMES.index(n)] for n in names]) + np.asarray(shift_mm) / MM_PER_PX
+    return [KINDS.get(n, n) if unnamed else n for n in names], points
+
+
+# matching
+
+
+@given(
+    shift=st.tuples(st.floats(-20, 20), st.floats(-20, 20)),
+    kept=st.sets(st.sampled_from(NAMES[:5]), min_size=2),
+    unnamed=st.booleans(),
+    outliers=st.integers(0, 2),
+    seed=st.integers(0, 2**32 - 1),
+)
+@settings(max_examples=60, deadline=None)
+def test_matching_recovers_a_shift_with_outliers_and_missing_instances(
+    shift, kept, unnamed, outliers, seed
+):
+    """With both named landmarks, two or more processes and fewer wrong points than right ones."""
+    rng = np.random.default_rng(seed)
+    found = [*sorted(kept), "carina", "sternal_angle"]
+    names, points = seen(shift, found, unnamed)
+    points += rng.uniform(-1, 1, points.shape)
+    wrong = [KIND if unnamed else n for n in NAMES if n not in found][:outliers]
+    far = PLAN_PX[0] + np.array([60, 0]) + rng.uniform(-5, 5, (len(wrong), 2))
+    order = rng.permutation(len(names) + len(wrong))
+    names, points = [*names, *wrong], np.concatenate([points, far])
+    match = matched([names[k] for k in order], points[order], planned(), inlier_mm=8)
+    np.testing.assert_allclose(
+        match.displacement_mm, shift, atol=2.3
+    )  # 1 px of noise, and the mean
+    assert len(match.pairs) >= len(found)
+
+
+def test_exact_points_give_the_exact_shift_and_every_pair():
+    for unnamed in (False, True):
+        match = matched(*seen((13, -9), unnamed=unnamed), planned(), inlier_mm=8)
+        np.testing.assert_allclose(match.displacement_mm, (13, -9), atol=1e-9)
+        assert match.pairs == tuple((k, k) for k in range(7))
+
+
+def test_named_landmarks_decide_by_which_vertebra_the_spine_is_off():
+    """One vertebra lower fits three processes as well; the carina says which it is."""
+    names, points = seen((0, 24), ["t3", "t4", "t5", "carina"], unnamed=True)
+    match = matched(names, points, planned(), inlier_mm=6)
+    np.testing.assert_allclose(match.displacement_mm, (0, 24), atol=1e-9)
+    alone = matched(names[:3], points[:3], planned(5), inlier_mm=6)
+    assert abs(alone.displacement_mm[1]) < 4  # ties go to the smallest displacement
+
+
+def test_the_order_of_what_was_found_does_not_matter():
+    names, points = seen((7, 5), unnamed=True)
+    points[2] += 30
+    forward = matched(names, points, planned(), 8)
+    backward = matched(names[::-1], points[::-1], planned(), 8)
+    np.testing.assert_allclose(forward.displacement_mm, backward.displacement_mm, atol=1e-12)
+
+
+def test_a_planned_landmark_has_one_partner_only():
+    names, points = seen((0, 0), ["carina", "sternal_angle"])
+    match = matched([*names, "carina"], np.vstack([points, points[0] + 2]), planned(), 8)
+    assert match.pairs == ((0, 5), (1, 6))
+
+
+def test_nothing_found_or_nothing_known_is_no_match():
+    assert matched([], np.zeros((0, 2)), planned(), 8) is None
+    assert matched(["heart"], np.zeros((1, 2)), planned(), 8) is None
+
+
+# mutual information, on rendered images
+
+
+DETECTOR = {"height_px": 96, "width_px": 112, "pixel_mm": 2.4}
+PIXEL_AT_ISOCENTRE_MM = 2.4 * 1000 / 1500
+LANDMARKS_MM = np.array([[0, -20, 25], [0, -20, 5], [0, -20, -15], [10, 10, 0], [-5, 30, 20.0]])
+LANDMARK_NAMES = ["t3", "t4", "t5", "carina", "sternal_angle"]
+
+
+def dataset(**update) -> Dataset:
+    values = {
+        "name": "body",
+        "title": "Body, 6 MV",
+        "subjects": ["body"],
+        "landmarks": "none",
+        "detector": DETECTOR,
+        "physics": {"spectrum": "mv", "photons_per_px": 1e5},
+        "view_sets": {
+            "novel": {
+                "of": "train",
+                "role": "evaluate",
+                "sampling": {
+                    "kind": "sphere",
+                    "count": 5,
+                    "primary_deg": [-8, 8],
+                    "secondary_deg": [-4, 4],
+                },
+                "translation_mm": [15, 15, 15],
+                "source_to_isocentre_mm": [1000, 1000],
+                "source_to_detector_mm": [1500, 1500],
+            }
+        },
+    }
+    return Dataset.model_validate(values | update)
+
+
+def body() -> Volume:
+    """An ellipsoid of water with cavities and bones, which leaves the image's sides free."""
+    shape, mm = (60, 44, 52), 3.0
+    world = np.stack(np.indices(shape), -1) * mm - mm * (np.array(shape) - 1) / 2
+    rng = np.random.default_rng(3)
+    hu = np.where((world**2 / np.array([80, 60, 70]) ** 2).sum(-1) < 1, 20.0, -1000.0)
+    for number in range(14):
+        place, size = rng.uniform([-55, -35, -45], [55, 35, 45]), rng.uniform(7, 16)
+        hu[np.linalg.norm(world - place, axis=-1) < size] = 900 if number % 2 else -800
+    affine = np.diag([mm, mm, mm, 1.0])
+    affine[:3, 3] = -mm * (np.array(shape) - 1) / 2
+    return Volume(hu.astype(np.int16), affine)
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory):
+    """A rendered view set in a folder of its own, with perfect predictions beside it."""
+    folder = tmp_path_factory.mktemp("setup")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        settings = dataset()
+        subject = type("Row", (), {"subject": "body", "patient": "p1", "split": "train"})()
+        isocentre = {"body": LANDMARKS_MM.mean(axis=0)}
+        views = plan_views(settings, {"body": subject}, isocentre, base_seed=0)
+        write_views(layout.VIEWS.format(dataset="body"), views)
+        write_volume(layout.CT.format(dataset="body", subject="body"), body())
+        shard = layout.SHARD.format(dataset="body", view_set="novel", subject="body", shard="00000")
+        render_shard(body(), LANDMARKS_MM, LANDMARK_NAMES, [], views, settings, shard, "test")
+    return folder, folder / shard, views
+
+
+def predictions_of(shard, offset_px=(0, 0), found=5):
+    shards = Shards([shard])
+    rows = [
+        {
+            "dataset": "body", "method": "unet", "seed": 0, "view_set": "novel", "view": view,
+            "subject": "body", "landmark": name, "instance": 0, "confidence": 0.9,
+            "x_px": shards.small["landmarks"][v, k, 0] + offset_px[0],
+            "y_px": shards.small["landmarks"][v, k, 1] + offset_px[1],
+            "detected": k < found,
+        }
+        for v, view in enumerate(shards.views)
+        for k, name in enumerate(LANDMARK_NAMES)
+    ]  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def measured(project, predictions, **settings) -> pd.DataFrame:
+    folder, shard, _ = project
+    kv = Physics(spectrum="kv", tube_kvp=110)
+    with contextlib.chdir(folder):
+        predictions.to_parquet("predictions.parquet")
+        views = layout.VIEWS.format(dataset="body")
+        files = "predictions.parquet", [shard], views
+        measure_setup(*files, dataset(), {}, kv, SetupSettings(**settings), "setup.parquet")
+        return read_setup(["setup.parquet"])
+
+
+@pytest.fixture(scope="module")
+def perfect(project) -> pd.DataFrame:
+    return measured(project, predictions_of(project[1]))
+
+
+def test_every_view_has_every_registration_and_a_true_displacement(perfect):
+    assert list(perfect.columns) == SCHEMA.names
+    assert perfect.groupby("view")["registration"].nunique().eq(3).all()
+    nothing = perfect[perfect["registration"] == "none"]
+    true = np.hypot(nothing["true_x_mm"], nothing["true_y_mm"])
+    np.testing.assert_allclose(nothing["error_mm"], true)
+    assert true.max() > 8
+
+
+def test_true_landmarks_are_off_by_the_depth_alone(perfect):
+    """15 mm towards the source magnify what lies 35 mm off the axis by half a millimetre."""
+    found = perfect[perfect["registration"] == "landmarks"]
+    assert found["landmarks"].eq(5).all()
+    assert found["error_mm"].max() < 0.8
+
+
+def test_errors_are_estimated_minus_true_to_the_right_and_down(project, perfect):
+    shift_px = np.array([3.0, -2.0])
+    table = measured(project, predictions_of(project[1], shift_px))
+    both = (
+        frame.loc[frame["registration"] == "landmarks", ["error_x_mm", "error_y_mm"]].to_numpy()
+        for frame in (table, perfect)
+    )
+    moved_mm = np.subtract(*both)
+    np.testing.assert_allclose(moved_mm, [shift_px * PIXEL_AT_ISOCENTRE_MM] * 5, rtol=0.03)
+
+
+def test_intensities_find_the_displacement_between_the_energies(perfect):
+    found = perfect[perfect["registration"] == "mutual_information"]
+    assert found["error_mm"].max() < 1.5  # the patient's depth takes part, as for landmarks
+
+
+def test_too_few_landmarks_leave_a_view_unregistered_with_the_reason(project):
+    table = measured(project, predictions_of(project[1], found=1))
+    rows = table[table["registration"] == "landmarks"]
+    assert rows["error_mm"].isna().all()
+    assert rows["x_mm"].isna().all()
+    assert (rows["reason"] == "1 landmarks agree, 2 needed").all()
+
+
+def test_only_as_many_views_as_asked_are_registered(project):
+    table = measured(project, predictions_of(project[1]), registered_views=2)
+    assert table["view"].nunique() == 2
+
+
+@pytest.mark.parametrize("shift_px", [(4.0, -3.0), (-6.5, 2.25)])
+def test_mutual_information_recovers_a_known_shift_of_a_rendered_image(project, shift_px):
+    """The kV image against the MV one of the same view, moved by the patient's in-plane shift."""
+    settings = dataset()
+    quiet = {"spectrum": "kv", "tube_kvp": 110, "photons_per_px": None}
+
+    scenes = [Scene(body(), np.zeros((0, 3)), [], [], dataset(physics=p)) for p in (
+        quiet, settings.physics.model_dump() | {"photons_per_px": None})]  # fmt: skip
+    detector = Detector(96, 112, 2.4)
+    camera = carm_camera(detector, primary_deg=0, secondary_deg=0, isocentre_world_mm=np.zeros(3),
+                         source_to_isocentre_mm=1000, source_to_detector_mm=1500)  # fmt: skip
+    K = camera.K.copy()
+    K[:2, 2] += shift_px  # moves every pixel alike, whatever its depth
+    moved = Camera(K, camera.world_to_camera, *camera.shape_yx)
+    reference, image = rendered(scenes[0], camera), rendered(scenes[1], moved)
+    found_px = mutual_information_shift(reference, image, PIXEL_AT_ISOCENTRE_MM)
+    np.testing.assert_allclose(found_px / PIXEL_AT_ISOCENTRE_MM, shift_px, atol=0.5)
+    again = mutual_information_shift(reference, image, PIXEL_AT_ISOCENTRE_MM)
+    np.testing.assert_array_equal(found_px, again)
+
+
+# signs
+
+
+@pytest.mark.parametrize("flip", [False, True])
+@pytest.mark.parametrize("primary_deg", [0.0, 90.0, -37.0])
+def test_the_displacement_is_that_of_the_isocentre_in_the_image(flip, primary_deg):
+    camera = carm_camera(Detector(100, 120, 2.0), primary_deg=primary_deg, secondary_deg=5,
+                         roll_deg=3, isocentre_world_mm=np.array([5.0, -7, 30]), flip=flip,
+                         source_to_isocentre_mm=1000, source_to_detector_mm=1500)  # fmt: skip
+    plan = Camera(camera.K, seen_after(camera.world_to_camera, np.array([4.0, -9, 6])), 100, 120)
+    rotation = camera.world_to_camera[:3, :3]
+    in_plane = rotation.T @ np.diag([1, 1, 0]) @ rotation @ np.array([-4.0, 9, -6])
+    isocentre = np.array([5.0, -7, 30]) - np.array([4.0, -9, 6])  # the plan's
+    before, after = plan.project(isocentre), plan.project(isocentre + in_plane)
+    px_to_mm = 1000 / abs(plan.K[0, 0])
+    found = displacement_mm(camera.world_to_camera, plan)
+    np.testing.assert_allclose(found, (after - before) * px_to_mm, atol=1e-6)
+
+
+def test_planned_landmarks_know_their_type_and_the_scale_at_their_depth():
+    camera = carm_camera(Detector(100, 120, 2.0), primary_deg=0, secondary_deg=0,
+                         isocentre_world_mm=np.zeros(3), source_to_isocentre_mm=1000,
+                         source_to_detector_mm=1500)  # fmt: skip
+    world = np.array([[0, 0, 0], [0, 100.0, 0], [np.nan] * 3])
+    plan = planned_landmarks(["t3", "carina", "lost"], KINDS, world, camera)
+    assert (list(plan.names), list(plan.kinds)) == (["t3", "carina"], [KIND, ""])
+    np.testing.assert_allclose(plan.mm_per_px, [2 / 1.5, 1.1 * 2 / 1.5])
+
+
+def test_a_file_that_is_none_is_refused(tmp_path):
+    (tmp_path / "a.parquet").write_text("no table")
+    with pytest.raises(InputError, match="no table of set-up errors"):
+        read_setup([tmp_path / "a.parquet"])
+    pd.DataFrame({"a": [1]}).to_parquet(tmp_path / "b.parquet")
+    with pytest.raises(InputError, match="other columns"):
+        read_setup([tmp_path / "b.parquet"])
+
+
+# the table and the figures
+
+
+def setup_rows(patients=("A", "B", "C"), missing=0):
+    """Landmarks off by 1 or 3 mm in turn, mutual information by 2, of ten views a patient."""
+    rows = []
+    for patient in patients:
+        for number in range(10):
+            lost = number < missing
+            for registration, error in (
+                ("landmarks", np.nan if lost else (1.0, 3.0)[number % 2]),
+                ("mutual_information", 2.0),
+                ("none", 10.0),
+            ):
+                rows.append(
+                    {
+                        "dataset": "pelvis", "method": "cpm", "seed": 0, "view_set": "grid",
+                        "view": f"{patient}-{number}", "subject": patient, "patient": patient,
+                        "seen_in_training": False, "registration": registration, "landmarks": 4,
+                        "reason": "", "true_x_mm": 6.0, "true_y_mm": 8.0, "x_mm": 0.0, "y_mm": 0.0,
+                        "error_x_mm": error, "error_y_mm": 0.0, "error_mm": error,
+                    }
+                )  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def test_the_table_says_what_it_should():
+    table = setup_table(project_of_examples(), setup_rows())
+    assert table.label == "demo scale"
+    landmarks, intensity, nothing = (row for _, row in table.frame.iterrows())
+    assert landmarks["registration_title"] == "Landmarks (Pose machine)"
+    assert landmarks["error_mm"] == pytest.approx(2.0)
+    assert landmarks["sd_mm"] == pytest.approx(1.0)
+    assert landmarks["within_2_mm"] == 0.5
+    assert intensity["within_2_mm"] == 1
+    assert landmarks["p95_mm"] == pytest.approx(3.0)
+    assert nothing["difference_mm"] == pytest.approx(8.0)
+    assert nothing["p"] == pytest.approx(0.25)  # 2 of the 8 ways to exchange three patients
+    assert landmarks["p"] == 1.0
+    assert np.isnan(intensity["p"])
+    assert landmarks["ci_over"] == "patients"
+    assert landmarks["views"] == 30
+    bold = pd.DataFrame(table.bold(), columns=[c.key for c in table.columns])
+    assert bold["within_2_mm"].tolist() == [False, True, False]
+    assert bold["error_mm"].tolist() == [True, True, False]
+
+
+def test_views_that_were_not_registered_are_misses_without_an_error():
+    table = setup_table(project_of_examples(), setup_rows(missing=4))
+    landmarks = table.frame.iloc[0]
+    assert landmarks["registered"] == pytest.approx(0.6)
+    assert landmarks["within_5_mm"] == pytest.approx(0.6)
+    assert landmarks["error_mm"] == pytest.approx(2.0)
+    every = setup_table(project_of_examples(), setup_rows(missing=10)).frame.iloc[0]
+    assert np.isnan(every["error_mm"])
+    assert every["within_5_mm"] == 0
+    assert np.isnan(every["difference_mm"])
+
+
+def test_one_patient_gives_intervals_over_views():
+    frame = setup_table(project_of_examples(), setup_rows(patients=("A",))).frame
+    assert frame["ci_over"].eq("views (one patient)").all()
+    assert frame.loc[0, "error_mm_low"] < 2 < frame.loc[0, "error_mm_high"]
+
+
+def test_moving_an_image_back_undoes_the_displacement():
+    image = np.zeros((20, 30))
+    image[8, 17] = 1.0
+    assert np.unravel_index(np.nanargmax(moved_back(image, np.array([-5, 3]))), (20, 30)) == (
+        11,
+        12,
+    )
+    board = chequerboard(
+        np.linspace(0, 1, 600).reshape(20, 30), moved_back(image, np.array([9, 0]))
+    )
+    assert np.isfinite(board).all()
+    assert board.min() >= 0
+    assert board.max() <= 1
+
+
+def test_figures_are_drawn_also_of_views_that_were_not_registered(tmp_path):
+    rng = np.random.default_rng(0)
+    lost = {"none": np.zeros(2), "landmarks": np.full(2, np.nan)}
+    errors = {"none": 9.0, "landmarks": np.nan}
+    compared = Compared("displaced by 9 mm", rng.random((40, 48)), rng.random((40, 48)),
+                        PLAN_PX[:3] / 2, PLAN_PX[:3] / 2, np.array([True, False, True]), lost,
+                        errors, 1.6)  # fmt: skip
+    columns = {"none": "Before", "landmarks": "By landmarks"}
+    setup_overlays([compared, compared], columns, tmp_path / "overlays")
+    distributions = {"a": np.array([1.0, np.nan, 3.0]), "b": np.full(3, np.nan)}
+    setup_errors(distributions, [2.0], tmp_path / "errors")
+    for name in ("overlays", "errors"):
+        assert (tmp_path / f"{name}.png").stat().st_size > 5_000
