@@ -66,7 +66,7 @@ def draw(kind, errors, stem):
         numbers = {f"mre_isocentre_mm{end}": n for end, n in (("", 2.0), ("_low", 1), ("_high", 3))}
         said = {"patients": 1, "views": 9, "points": 90, "diverged": False, "place_title": "Pelvis"}
         changes = pd.DataFrame({"method_title": ["A", "B"], "change": ["↓", "baseline"]})
-        draw_matrix(changes.assign(**numbers, **said), stem)
+        draw_matrix(changes.assign(**numbers, **said), ["A", "B"], stem)
     elif kind == "overlays":
         overlays(views, images, errors, stem)
     elif kind == "pose_verification":

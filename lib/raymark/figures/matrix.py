@@ -1,6 +1,7 @@
 """The matrix in one picture: a panel for each data set, a line for each method."""
 
 from pathlib import Path
+from textwrap import fill
 
 import numpy as np
 import pandas as pd
@@ -23,30 +24,39 @@ LEGEND = {
     "": "no difference shown",
     "↑": "error above the baseline's",
 }
-COLUMNS, LINE_IN = 3, 0.17
+COLUMNS, TITLE_WIDTH = 3, 80  # letters of a title over the whole width
+LINE_IN, ROOM_IN = 0.17, 0.95  # height of a method, and of what surrounds a panel
 
 
-def matrix(rows: pd.DataFrame, stem: str | Path) -> None:
+def matrix(rows: pd.DataFrame, order: list[str], stem: str | Path) -> None:
     """Draw mean errors with their intervals, data set by data set.
 
-    `rows` is the frame of the table *comparisons* with a column `place_title`; methods without a row
-    in a panel were not trained there.
+    `rows` is the frame of the table *comparisons* with a column `place_title`; `order` lists the
+    titles of all methods from top to bottom. Panels side by side share their methods; one without a
+    row in a panel was not trained there.
     """
-    methods = list(dict.fromkeys(rows["method_title"]))
-    panels = list(dict.fromkeys(rows["place_title"]))
-    columns = min(COLUMNS, len(panels))
-    lines = -(-len(panels) // columns)
-    height = lines * (0.95 + LINE_IN * len(methods)) + 0.35
-    with figure(DOUBLE_IN, height, stem) as page:
-        grid = page.subplots(lines, columns, sharey=True, squeeze=False)
-        for axes in grid.flat[len(panels) :]:
-            axes.set_axis_off()
-        for title, axes in zip(panels, grid.flat, strict=False):
-            _panel(axes, rows[rows["place_title"] == title], methods)
-            axes.set_title(_wrapped(title, 26 if columns == COLUMNS else 42), loc="left")
-        grid[0, 0].set_yticks(range(len(methods)), methods)
-        grid[0, 0].set_ylim(len(methods) - 0.4, -0.6)
+    titles = list(dict.fromkeys(rows["place_title"]))
+    columns = min(COLUMNS, len(titles))
+    lines = [titles[start : start + columns] for start in range(0, len(titles), columns)]
+    methods = [_methods_of(rows[rows["place_title"].isin(line)], order) for line in lines]
+    heights = [ROOM_IN + LINE_IN * len(names) for names in methods]
+    with figure(DOUBLE_IN, sum(heights) + 0.35, stem) as page:
+        grid = page.subplots(
+            len(lines), columns, sharey="row", squeeze=False, height_ratios=heights
+        )
+        for line, names, panels in zip(lines, methods, grid, strict=True):
+            for axes in panels[len(line) :]:
+                axes.set_axis_off()
+            for title, axes in zip(line, panels, strict=False):
+                _panel(axes, rows[rows["place_title"] == title], names)
+                axes.set_title(fill(title, TITLE_WIDTH // columns), loc="left")
+            panels[0].set_yticks(range(len(names)), names)
+            panels[0].set_ylim(len(names) - 0.4, -0.6)
         page.legend(handles=_handles(), loc="outside lower center", ncols=4)
+
+
+def _methods_of(rows: pd.DataFrame, order: list[str]) -> list[str]:
+    return [method for method in order if method in set(rows["method_title"])]
 
 
 def _panel(axes: Axes, rows: pd.DataFrame, methods: list[str]) -> None:
@@ -64,7 +74,7 @@ def _panel(axes: Axes, rows: pd.DataFrame, methods: list[str]) -> None:
     axes.set_xscale("log")
     _ticks(axes, rows)
     axes.tick_params(axis="y", length=0)
-    axes.set_xlabel(f"mean error (mm)\n{_stands_on(baseline)}")
+    axes.set_xlabel(f"mean error (mm)\n{_stands_on(baseline)}", fontsize=6.5)
 
 
 def _line(axes: Axes, row: pd.Series, place: int) -> None:
@@ -102,12 +112,6 @@ def _ticks(axes: Axes, rows: pd.DataFrame) -> None:
 def _stands_on(row: pd.Series) -> str:
     patients = "1 patient" if row["patients"] == 1 else f"{row['patients']} patients"
     return f"{patients}, {row['views']} views, {row['points']:,} points"
-
-
-def _wrapped(title: str, width: int) -> str:
-    from textwrap import fill
-
-    return fill(title, width)
 
 
 def _handles() -> list:

@@ -19,7 +19,16 @@ from raymark.metrics.permutation import EXACT_CLUSTERS, holm, paired_test
 from raymark.metrics.ratio import Ratio
 from raymark.seeds import generator
 from raymark.tables.results import UNSEEN, Part, Results
-from raymark.tables.rows import BASELINE_NOTE, GROUPS, HOW_MANY, WHAT, Row, clusters, interval_note
+from raymark.tables.rows import (
+    BASELINE_NOTE,
+    GROUPS,
+    HOW_MANY,
+    WHAT,
+    Row,
+    clusters,
+    interval_note,
+    missing_notes,
+)
 from raymark.tables.table import DIVERGED, NOTHING, Column, Table
 
 BETTER, WORSE = "↓", "↑"
@@ -131,7 +140,9 @@ def _compared(results: Results, part: Part, baseline: Part) -> dict:
 
 def comparisons(results: Results) -> Table:
     """The long form: one row for each method on each data set, with its test."""
-    frame = comparison_rows(results)
+    lines = results.lines()
+    absent = pd.DataFrame([Row(results, part).values for part in lines if part.missing])
+    frame = pd.concat([comparison_rows(results), absent], ignore_index=True)
     columns = [
         *WHAT,
         Column("mre_isocentre_mm", "MRE", "mm", 2, interval=True, best="min", diverged="diverged"),
@@ -151,6 +162,7 @@ def comparisons(results: Results) -> Table:
         MM_NOTE,
         interval_note(results),
         BASELINE_NOTE,
+        *missing_notes(results, lines),
     ]
     return Table(
         "Every method against its data set's baseline", frame, columns, results.label, notes, GROUPS
@@ -187,6 +199,7 @@ def matrix(results: Results) -> Table:
         *(f"{NOTHING} {text}." for text in exclusions(results)),
         MM_NOTE,
         interval_note(results),
+        *missing_notes(results, results.lines()),
     ]
     return Table("Every method on every data set", frame, columns, results.label, notes)
 
