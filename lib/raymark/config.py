@@ -225,6 +225,18 @@ def project_of(values: dict, source: str | Path) -> Project:
         experiments = matrix.experiments_of(config.matrix, methods, imports)
         config = config.model_copy(update={"experiments": experiments})
     matrix.check(config.experiments, config.matrix, methods, imports, source)
+    _check_view_sets(config, datasets, imports, source)
+    _check_beams(config, datasets, source)
+    return Project(config, datasets, methods, imports)
+
+
+def _check_view_sets(
+    config: Config,
+    datasets: dict[str, Dataset],
+    imports: "dict[str, Import2d]",
+    source: str | Path,
+) -> None:
+    """See that every experiment evaluates view sets that there are, and poses only where known."""
     for experiment in config.experiments:
         if experiment.dataset in imports:
             known = imports[experiment.dataset].split.view_sets
@@ -242,8 +254,6 @@ def project_of(values: dict, source: str | Path) -> Project:
                     f"{experiment.dataset!r} does not have",
                     f"Known: {', '.join(known)}",
                 )
-    _check_beams(config, datasets, source)
-    return Project(config, datasets, methods, imports)
 
 
 def _check_beams(config: Config, datasets: dict[str, Dataset], source: str | Path) -> None:
