@@ -3,6 +3,7 @@
 import argparse
 import os
 import platform
+import re
 import subprocess
 import sys
 from importlib.metadata import version
@@ -29,6 +30,13 @@ def markdown_table(rows: list[dict]) -> str:
     columns = list(rows[0])
     lines = [columns, ["---"] * len(columns), *(list(row.values()) for row in rows)]
     return "\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines)
+
+
+def rendered_per_core_s() -> float:
+    """Return views/s of one core by the table in docs/measurements/shard_rule.md."""
+    text = (Path(__file__).parents[1] / "docs/measurements/shard_rule.md").read_text()
+    rate = float(re.search(r"\| whole rule \| ([\d.]+) \|", text)[1])
+    return rate / int(re.search(r", (\d+) cores;", text)[1])
 
 
 def _circumstances(packages: list[str]) -> str:

@@ -3,7 +3,7 @@
 python benchmarks/scale.py --out docs/measurements/scale.md
 
 Nothing is rendered but one shard: Snakemake plans the jobs for profiles/slurm in a dry run, the table
-of views is made, and costs follow from rates that docs/measurements holds or the options give.
+of views is made, and costs follow from the rate in docs/measurements and gpu_hours.py's estimate.
 """
 
 import argparse
@@ -21,10 +21,11 @@ from pathlib import Path
 
 import numpy as np
 import yaml
-from measurement import markdown_table, report
+from gpu_hours import CARD, SUSTAINED, flops_per_image, images_per_gpu_s
+from measurement import markdown_table, rendered_per_core_s, report
 from shard_rule import DATASET, body, planned_views
 
-from raymark.config import read_project
+from raymark.config import read_method, read_project
 from raymark.rendering import render_shard
 from raymark.subjects import read_subjects, virtual_subjects
 from raymark.views import plan_views, read_views, write_views
@@ -62,16 +63,15 @@ SCALES = [
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, help="write the tables here too")
-    parser.add_argument("--render-per-core", type=float, default=measured_render_rate())
-    help_text = f"training images/s of {METHOD.stem} on one GPU; without it no GPU-hours are told"
-    parser.add_argument("--train-per-gpu", type=float, help=help_text)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         projects = [make_project(Path(folder) / str(s.views), s) for s in SCALES]
         planned = [planning(*pair) for pair in zip(projects, SCALES, strict=True)]
         tables = [views_table(*pair) for pair in list(zip(projects, SCALES, strict=True))[:2]]
         view_mb = view_on_disk_mb(Path(folder))
-    costs = [cost(s, view_mb, options.render_per_core, options.train_per_gpu) for s in SCALES]
+    shape_yx = DATASET.detector.height_px, DATASET.detector.width_px
+    flops = flops_per_image(read_method(METHOD, "paper"), shape_yx, len(LANDMARKS))
+    costs = [cost(s, view_mb, images_per_gpu_s(flops)) for s in SCALES]
     text = "\n\n".join(
         [
             "A data set with patients split 8:1:1 and one method, planned with profiles/slurm. A step "
@@ -83,23 +83,13 @@ def main() -> None:
             "memory grow with the number of views.",
             markdown_table(tables),
             f"## Disk and computing\n\nA view of 479×615 px takes {view_mb:.2f} MB, measured on a shard "
-            f"of {SHARD_VIEWS} views. Rendering: {options.render_per_core:.1f} views/s on one core. "
-            f"Training: {epochs()} epochs of {METHOD.stem} over the training views, "
-            + gpu_text(options.train_per_gpu),
+            f"of {SHARD_VIEWS} views. Rendering: {rendered_per_core_s():.1f} views/s on one core, "
+            f"measured. Training: {epochs()} epochs of {METHOD.stem} over the training views, "
+            f"{flops / 1e9:,.0f} GFLOP an image; its GPU-hours are an **estimate, not measured**: "
+            f"{CARD}, sustaining {SUSTAINED:.0%} of that (assumed; gpu_hours.md).",
         ]
     )
     report("Scale", text, costs, ["snakemake", "snakemake-executor-plugin-slurm"], options.out)
-
-
-def measured_render_rate() -> float:
-    """Return views/s of one core by the table in docs/measurements/shard_rule.md."""
-    text = (ROOT / "docs/measurements/shard_rule.md").read_text()
-    rate = float(re.search(r"\| whole rule \| ([\d.]+) \|", text)[1])
-    return rate / int(re.search(r", (\d+) cores;", text)[1])
-
-
-def gpu_text(rate: float | None) -> str:
-    return f"{rate:g} images/s on one GPU." if rate else "whose speed on a GPU was not given."
 
 
 def epochs() -> int:
@@ -227,13 +217,13 @@ def view_on_disk_mb(folder: Path) -> float:
     return path.stat().st_size / len(views) / 1e6
 
 
-def cost(scale: Scale, view_mb: float, render_per_core: float, train_per_gpu: float | None) -> dict:
+def cost(scale: Scale, view_mb: float, train_per_gpu_s: float) -> dict:
     training = scale.views * SPLITS["train"] * epochs()
     return {
         "views": f"{scale.views:,}",
         "shards on disk": f"{scale.views * view_mb / 1000:,.0f} GB",
-        "rendering, core-hours": f"{scale.views / render_per_core / 3600:,.1f}",
-        "training, GPU-hours": f"{training / train_per_gpu / 3600:,.0f}" if train_per_gpu else "–",
+        "rendering, core-hours": f"{scale.views / rendered_per_core_s() / 3600:,.1f}",
+        "training, GPU-hours (estimate)": f"{training / train_per_gpu_s / 3600:,.0f}",
     }
 
 

@@ -17,21 +17,34 @@ TIME = re.compile(r"\[(\w{3} \w{3} [ \d]\d [\d:]{8} \d{4})\]")
 STARTED = re.compile(r"(?:local)?(?:rule|checkpoint) (\w+):")
 FAILED = re.compile(r"Error in rule (\w+):")
 FINISHED = re.compile(r"Finished jobid: (\d+) ")
-FIELD = re.compile(r"(jobid|input|log|wildcards): (.+)")
+FIELD = re.compile(r"(jobid|input|log|wildcards|message): (.+)")
 COUNT = re.compile(r"(\w+) +(\d+)")
-SHOWN_RUNNING, SHOWN_FAILED, SHOWN_INPUTS, SHOWN_LINES = 16, 5, 4, 12
+STATES = ("done", "running", "waiting", "failed")
+SHOWN_RUNNING, SHOWN_WAITING, SHOWN_FAILED, SHOWN_INPUTS, SHOWN_LINES = 16, 4, 5, 4, 12
 
 
 @dataclass
 class Job:
-    """One job as the log tells it; `state` is running, done or failed."""
+    """One job as the log tells it, handed out at `since`; `message` is what a batch system said."""
 
     rule: str
     since: datetime | None
-    state: str = "running"
+    outcome: str = ""  # done or failed
     wildcards: str = ""
     input: list[str] = field(default_factory=list)
     log: Path | None = None
+    message: str = ""
+
+    @property
+    def state(self) -> str:
+        """Is it waiting, running, done or failed? A step that runs has opened its log first of all.
+
+        What was handed out and has not: it waits in a batch system's queue, or for others of its group.
+        """
+        if self.outcome or self.since is None or self.log is None:
+            return self.outcome or "running"
+        opened = self.log.is_file() and self.log.stat().st_mtime >= self.since.timestamp()
+        return "running" if opened else "waiting"
 
 
 @dataclass
@@ -76,7 +89,7 @@ def read_run(path: str | Path) -> Run:
         elif match := FAILED.fullmatch(text):
             job = Job(match[1], run.last, "failed")
         elif match := FINISHED.match(text):
-            run.jobs[int(match[1])].state = "done"
+            run.jobs[int(match[1])].outcome = "done"
         elif match := FIELD.fullmatch(text):
             _take(run, job, match[1], match[2])
         elif text.startswith("Complete log(s):"):
@@ -112,29 +125,39 @@ def _take(run: Run, job: Job, key: str, value: str) -> None:
             job.log = folder / value.split(" (check")[0].split(", ")[0]
         case "wildcards":
             job.wildcards = value
+        case "message":
+            job.message = "" if value == "None" else value
 
 
 def progress(run: Run, now: datetime) -> str:
-    """Tell what is done, what runs since when with the last line of its log, and what is left."""
-    lines = [f"{'rule':<24}{'jobs':>8}{'done':>8}{'running':>9}{'failed':>8}{'left':>8}"]
+    """Tell what is done, what runs since when with the last line of its log, what waits and is left."""
+    states = [(job.rule, job.state) for job in run.jobs.values()]
+    lines = [
+        f"{'rule':<24}{'jobs':>8}" + "".join(f"{state:>9}" for state in STATES) + f"{'left':>8}"
+    ]
     for rule, planned in run.planned.items():
-        states = [job.state for job in run.jobs.values() if rule in (job.rule, "total")]
-        done, running, failed = (states.count(state) for state in ("done", "running", "failed"))
-        left = planned - len(states)
-        lines.append(f"{rule:<24}{planned:>8}{done:>8}{running:>9}{failed:>8}{left:>8}")
+        mine = [state for name, state in states if rule in (name, "total")]
+        counts = "".join(f"{mine.count(state):>9}" for state in STATES)
+        lines.append(f"{rule:<24}{planned:>8}{counts}{planned - len(mine):>8}")
     if run.start:
         state = "ended" if run.ended else "last heard of"
         lines.append(f"started {_ago(run.start, now)}, {state} {_ago(run.last, now)}: {run.log}")
-    if running := [] if run.ended else run.in_state("running"):
-        lines.append("\nrunning, the longest first:")
-        for job in sorted(running, key=lambda job: job.since)[:SHOWN_RUNNING]:
-            lines.append(f"  {job.rule} {job.wildcards}  since {_ago(job.since, now)}")
-            lines += [f"    {line}" for line in _tail(job.log, 1)]
-        if len(running) > SHOWN_RUNNING:
-            lines.append(f"  and {len(running) - SHOWN_RUNNING} more")
+    if not run.ended:
+        lines += _in_flight(run, now, "running", SHOWN_RUNNING, 1)
+        lines += _in_flight(run, now, "waiting", SHOWN_WAITING, 0)
     if run.in_state("failed"):
         lines.append(f"\n{failures(run)}")
     return "\n".join(lines)
+
+
+def _in_flight(run: Run, now: datetime, state: str, shown: int, tail: int) -> list[str]:
+    """List jobs that were handed out and have not ended, with the last lines of their logs."""
+    jobs = sorted(run.in_state(state), key=lambda job: job.since)
+    lines = [f"\n{state}, the longest first:"] if jobs else []
+    for job in jobs[:shown]:
+        lines.append(f"  {job.rule} {job.wildcards}  since {_ago(job.since, now)}")
+        lines += [f"    {line}" for line in _tail(job.log, tail)] if tail else []
+    return [*lines, *([f"  and {len(jobs) - shown} more"] if len(jobs) > shown else [])]
 
 
 def failures(run: Run) -> str:
@@ -151,6 +174,7 @@ def failures(run: Run) -> str:
         lines += [
             f"\n  job    {job.rule} {job.wildcards}",
             f"  input  {inputs}" + (f" and {more} more" if more > 0 else ""),
+            *([f"  told   {job.message}"] if job.message else []),
             f"  log    {job.log}",
             *(f"    | {line}" for line in _tail(job.log, SHOWN_LINES)),
         ]

@@ -1,5 +1,6 @@
 """What a person sees of a run: how far it is, and after a failure what failed and what to do."""
 
+import os
 from datetime import timedelta
 
 import pytest
@@ -53,10 +54,10 @@ def test_after_a_failure_progress_counts_it(log):
     assert states == {"ingest": "done", "landmarks": "failed"}
     text = progress(run, run.last)
     table = {line.split()[0]: line.split()[1:] for line in text.splitlines()[:4]}
-    assert table["rule"] == ["jobs", "done", "running", "failed", "left"]
-    assert table["ingest"] == ["1", "1", "0", "0", "0"]
-    assert table["landmarks"] == ["1", "0", "0", "1", "0"]
-    assert table["total"] == ["2", "1", "0", "1", "0"]
+    assert table["rule"] == ["jobs", "done", "running", "waiting", "failed", "left"]
+    assert table["ingest"] == ["1", "1", "0", "0", "0", "0"]
+    assert table["landmarks"] == ["1", "0", "0", "0", "1", "0"]
+    assert table["total"] == ["2", "1", "0", "0", "1", "0"]
     assert failures(run) in text
 
 
@@ -66,15 +67,47 @@ def test_while_a_job_runs_progress_tells_since_when_and_its_latest_line(log, tmp
     growing.write_text(log.read_text().split("Finished jobid")[0])
     run = read_run(growing)
     (job,) = run.jobs.values()
-    assert (job.rule, job.state, run.ended) == ("ingest", "running", False)
     job.log = tmp_path / "ingest.log"
     job.log.write_text("first line\n10 of 20 slices\n\n")
+    assert (job.rule, job.state, run.ended) == ("ingest", "running", False)
     lines = progress(run, job.since + timedelta(minutes=7)).splitlines()
-    assert lines[3].split() == ["total", "2", "0", "1", "0", "1"]
+    assert lines[3].split() == ["total", "2", "0", "1", "0", "0", "1"]
     since = f"since {job.since:%H:%M:%S} (7 min ago)"
     assert f"  ingest dataset=balls, subject=ball_patient  {since}" in lines
     assert "    10 of 20 slices" in lines
     assert not any("first line" in line for line in lines)
+
+
+def test_a_job_whose_step_has_not_begun_waits(log, tmp_path):
+    """It is in a batch system's queue; a log that lies there is an earlier attempt's."""
+    growing = tmp_path / "growing.snakemake.log"
+    growing.write_text(log.read_text().split("Finished jobid")[0])
+    run = read_run(growing)
+    (job,) = run.jobs.values()
+    job.log = tmp_path / "ingest.log"
+    for _ in range(2):
+        assert job.state == "waiting"
+        lines = progress(run, job.since + timedelta(hours=3)).splitlines()
+        assert lines[3].split() == ["total", "2", "0", "0", "1", "0", "1"]
+        told = [line for line in lines if line.startswith("  ingest")]
+        assert told == [
+            f"  ingest dataset=balls, subject=ball_patient  since {job.since:%d %b %H:%M} (3.0 h ago)"
+        ]
+        assert "\nwaiting, the longest first:" in progress(run, run.last)
+        job.log.write_text("killed\n")
+        earlier = job.since.timestamp() - 1
+        os.utime(job.log, (earlier, earlier))
+
+
+def test_what_a_batch_system_says_of_a_failed_job_is_told(log, tmp_path):
+    said = "SLURM-job '7' failed, SLURM status is: 'TIMEOUT'."
+    whole = log.read_text()
+    block = whole[whole.index("Error in rule landmarks:") :]
+    assert "    message: None\n" in block
+    told = tmp_path / "told.snakemake.log"
+    told.write_text(whole.replace(block, block.replace("message: None", f"message: {said}")))
+    assert f"  told   {said}" in failures(read_run(told))
+    assert "told" not in failures(read_run(log))
 
 
 def test_a_job_ended_from_outside_is_told_apart(log, tmp_path):
