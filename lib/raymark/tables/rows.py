@@ -121,12 +121,18 @@ def notes_of(results: Results, papers: set[str]) -> list[str]:
     return [note for name in sorted(papers) for note in results.papers[name].notes]
 
 
+def _is_scenario(results: Results, part: Part) -> bool:
+    """Tell whether the images depart from the standard, of which papers speak."""
+    dataset = results.project.datasets.get(part.dataset)
+    return bool(dataset and dataset.view_sets[part.view_set].scenario())
+
+
 def published(results: Results, part: Part, papers: set[str], keys: list[str]) -> dict:
     """Return the published values beside a part, as columns published_<key> and source."""
     nothing = {f"published_{key}": float("nan") for key in keys}
     nothing |= {"published_diverged": False, "source": ""}
     experiment = results.experiment(part, papers)
-    if experiment is None:
+    if experiment is None or _is_scenario(results, part):
         return nothing
     paper = results.papers[experiment.paper]
     row = paper.row(part.method, part.evaluated_on, part.dataset)
