@@ -1,5 +1,7 @@
 """The matrix: which pairs are trained, with which budget; its tables and what they test."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -11,6 +13,7 @@ from raymark.errors import InputError
 from raymark.evaluation import MEAN_POSITION
 from raymark.figures.matrix import matrix as draw_matrix
 from raymark.metrics.permutation import holm
+from raymark.presence import Absence
 from raymark.sections import Matrix, Method
 from raymark.tables import matrix as matrix_tables
 from raymark.tables import write_table
@@ -225,6 +228,16 @@ def test_matrix_has_a_column_for_each_question_and_says_what_is_missing(tmp_path
         assert part in notes
     write_table(table, tmp_path / "matrix")
     assert r"\downarrow" in (tmp_path / "matrix.tex").read_text()
+
+
+def test_what_has_no_data_is_a_row_and_a_note():
+    absent = (Absence("pelvis", "unet", "grid", "no patients"),)
+    results = replace(results_of(errors_of("cpm"), errors_of(MEAN_POSITION)), absences=absent)
+    table = matrix_tables.comparisons(results)
+    row = dict(zip([c.key for c in table.columns], table.cells()[-1], strict=True))
+    assert (row["mre_isocentre_mm"], row["p"], row["ci_over"]) == ("–", "–", "data not present")
+    for text in (table.notes, matrix_tables.matrix(results).notes):
+        assert any("Data not present: Pelvis, grid: no patients" in note for note in text)
 
 
 def test_long_form_prints_tests_and_budget():

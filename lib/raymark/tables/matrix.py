@@ -149,7 +149,7 @@ def comparisons(results: Results) -> Table:
         Column("difference_mm", "Minus baseline", "mm", 2, interval=True, diverged="diverged"),
         Column("p", "p", digits=4),
         Column("p_holm", "p, Holm", digits=4),
-        Column("change", ""),
+        Column("change", "Outcome"),
         Column("detection_rate", "Detected", "%", 1, 100, diverged="diverged"),
         Column("baseline_title", "Baseline"),
         Column("views_seen", "Views seen", digits=0),
