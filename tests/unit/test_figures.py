@@ -14,6 +14,8 @@ from raymark.errors import InputError
 from raymark.figures import FIGURES, figure_names
 from raymark.figures.beliefs import belief_error
 from raymark.figures.distribution import error_distribution
+from raymark.figures.instances import Found, found_instances
+from raymark.figures.keypoints import keypoint_accuracy
 from raymark.figures.landmarks import (
     dataset_samples,
     landmark_overview,
@@ -77,6 +79,14 @@ def draw(kind, errors, stem):
         maps = np.random.default_rng(0).uniform(0, 1, (3, 8, 10))
         example = Example("left_asis", "AP", xray(), maps, 8, np.full((3, 2), 30.0), None)
         belief_stages([example], np.array([9.0, 5, 4]), 50, stem)
+    elif kind == "keypoint_accuracy":
+        of_two = {"Process, kV": errors, "Carina, MV": errors.assign(error_px=2.0)}
+        keypoint_accuracy(of_two, {"A": errors}, "carina", [4, 6, 8], stem)
+    elif kind == "found_instances":
+        points = np.array([[10.0, 20.0], [40.0, 50.0]])
+        belief = np.random.default_rng(0).uniform(0, 1, (15, 20))
+        one = Found("process", xray(), belief, 4, points, points + 2)
+        found_instances([one, one], stem)
     elif kind == "dataset_samples":
         dataset_samples(views.assign(flip=True), images, points, stem)
     elif kind == "landmark_overview":
