@@ -176,3 +176,15 @@ def test_the_table_of_biases_agrees_with_theory():
         assert row["log-quadratic"] < row["quarter offset"] < row["maximum"]
         assert row["local centroid"] < row["maximum"]
     assert len(table.cells()) == len(decoding.DECODERS)
+
+
+def test_centre_of_squares_is_exact_on_one_gaussian_and_between_two():
+    one, other = gaussian(40.5, 30.25, 2, 2.0), gaussian(40.5, 62.25, 2, 2.0)
+    assert cell_to_px(decoding.centre_of_squares(one), 2).flatten().tolist() == pytest.approx(
+        [40.5, 30.25], abs=1e-6
+    )
+    both = cell_to_px(decoding.centre_of_squares(one + 0.5 * other), 2)
+    assert both.flatten().tolist() == pytest.approx([40.5, 30.25 + 0.2 * 32], abs=1e-3)
+    below = decoding.centre_of_squares(one - 0.1 * (one < 1e-9))
+    assert torch.allclose(below, decoding.centre_of_squares(one), atol=1e-6)
+    assert decoding.centre_of_squares(torch.zeros(2, 5, 5)).tolist() == [[0, 0], [0, 0]]

@@ -39,7 +39,7 @@ rule views:
     log:
         "logs/views/{dataset}.log",
     wildcard_constraints:
-        dataset="|".join(PROJECT.datasets),
+        dataset="|".join(PROJECT.datasets) or "none",
     conda:
         "../../envs/environment.yaml"
     resources:

@@ -6,6 +6,8 @@ local appearance and the image. What looks like the landmark in the wrong place 
 The loss is the sum of squares to Gaussian heat maps (eq. 1 and 3).
 """
 
+from typing import Literal
+
 import torch
 import torch.nn.functional as F
 from pydantic import Field, PositiveInt
@@ -37,6 +39,11 @@ class Config(Section):
     )
     sigma_px: float = Field(5.0, gt=0, description="deviation of the true heat maps, image px")
     stride: int = Field(1, ge=1, description="image px per pixel of the scaled image it works on")
+    read_off: Literal["maximum", "centre"] = Field(
+        "maximum",
+        description="what of a heat map is the point: its maximum, refined, or the centre of mass of "
+        "its squares, milder where a landmark is taken for its like on the next vertebra",
+    )
 
 
 class Network(LandmarkNetwork):
@@ -76,7 +83,10 @@ class Network(LandmarkNetwork):
     def decode(self, output: Tensor) -> tuple[Tensor, Tensor]:
         maps = output.float()
         cell, value = decoding.maximum(maps)
-        cell = decoding.refined_log_quadratic(maps, cell)
+        if self.config.read_off == "centre":
+            cell = decoding.centre_of_squares(maps)
+        else:
+            cell = decoding.refined_log_quadratic(maps, cell)
         return cell_to_px(cell, self.stride), value
 
 

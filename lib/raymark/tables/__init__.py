@@ -48,6 +48,7 @@ def table_names(project: Project) -> list[str]:
     papers = [read_paper(name) for name in {e.paper for e in project.config.experiments} if name]
     published = {key for paper in papers for row in paper.rows for key in row.values}
     asked = {
+        "cts": bool(project.datasets),
         **dict.fromkeys(OF_POSES, bool(project.pose_places())),
         "setup": bool(project.setup_places()),
         "contrast": project.config.contrast is not None,

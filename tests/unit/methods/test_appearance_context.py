@@ -181,6 +181,15 @@ def test_a_gaussian_is_decoded_between_pixels_with_its_height():
     assert confidence.item() == pytest.approx(0.8, abs=0.01)
 
 
+def test_the_centre_of_a_map_is_read_off_where_asked_for():
+    y, x = torch.arange(40.0)[:, None], torch.arange(50.0)
+    one, other = (torch.exp(-((x - 24.0) ** 2 + (y - at) ** 2) / 8) for at in (10.0, 30.0))
+    settings = TINY["appearance_context"] | {"read_off": "centre"}
+    points, confidence = Network(Config(**settings), 1).decode((one + 0.999 * other)[None, None])
+    assert points[0, 0].tolist() == pytest.approx([24, 20], abs=0.02)
+    assert confidence.item() == pytest.approx(1, abs=1e-3)
+
+
 def test_a_scaled_image_is_decoded_in_px_of_the_whole():
     settings = TINY["appearance_context"] | {"stride": 2}
     network, batch = Network(Config(**settings), 3).eval(), example(1, (53, 61))
