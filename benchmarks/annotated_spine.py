@@ -74,7 +74,9 @@ def main() -> None:
             f"{len(training_deg)} images; {images} images of {patients} other patients to test on. "
             "Settings and weights were chosen on the validation fold alone. All images are used; the "
             "paper selected 57 test images with consistent annotations, so that its figures are of an "
-            "easier set.",
+            "easier set. The appearance-context network's points are the centres of its maps' squares "
+            "(`read_off: centre`): on the validation images, where neighbouring vertebrae are still "
+            "mistaken for each other, they gave better angles than the maxima.",
             f"Made by `{COMMAND}`.",
             "## What it took\n\n" + markdown_table(training_rows(settings.name, methods)),
             "`epochs` is of how many, and from which of them the weights are: the least validation "
@@ -83,8 +85,9 @@ def main() -> None:
             "cores need.",
             f"## Landmarks: share within a distance, % ({interval_said(how)})\n\n"
             + markdown_table(landmark_rows(methods, tables, how)),
-            "mm of the patient by 35 mm between L4 and L5, image by image. Images whose L4 and L5 are "
-            "marked in nearly the same place have mm that mean little; they count.",
+            "mm of the patient by 35 mm between L4 and L5, image by image; a pixel has "
+            f"{pixel_mm(settings.name):.1f} mm in the median image. Images whose L4 and L5 are marked in "
+            "nearly the same place have mm that mean little; they count.",
             "## Cobb angles\n\nSMAPE in % as the AASCE challenge defines it, "
             f"{interval_said(how)}; *less than* are paired differences on the same images; errors "
             "are mean absolute differences in degrees. The mean shape and the mean angles, of the "
@@ -98,6 +101,12 @@ def interval_said(how: Evaluation) -> str:
     return (
         f"{100 * how.confidence:g} % interval: bootstrap over patients, {how.bootstrap} resamplings"
     )
+
+
+def pixel_mm(dataset: str) -> float:
+    """Return the median over all images of the size of a pixel as trained on."""
+    images = pd.read_csv(layout.IMPORTED_IMAGES.format(dataset=dataset))
+    return float(images["pixel_mm"].median())
 
 
 def training_angles(settings) -> np.ndarray:
