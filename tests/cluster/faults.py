@@ -3,16 +3,16 @@
     python -m tests.cluster.faults --out docs/measurements/cluster_faults.md
 
 Each fault hits a copy of a finished project that lacks the outputs of one stage and of all that follow.
-On two virtual nodes, profiles/slurm makes that stage's output while the fault is injected. Its retries
-are the profile's own; where the run ends badly or was killed, the same command is given again (a rerun).
-What follows is then made here, and every table of errors and results has to be, byte for byte, that of
-the undisturbed run on one machine. Slurm's states are those its own record gives the stage's jobs, in
-order. Steps are short, so some are halted (SIGSTOP) until Slurm has noticed.
+On two virtual nodes of its own, profiles/slurm makes that stage's output while the fault is injected.
+Retries are the profile's; where the run ended badly or was killed, the same command is given again (a
+rerun). What follows is then made here, and every table of errors and results has to be, byte for byte,
+that of the undisturbed run on one machine. How Slurm saw it are the states that its own record gives
+the stage's jobs, in order. Steps are short: to outlive its time, one is halted (SIGSTOP).
 """
 
 import argparse
+import json
 import os
-import random
 import shutil
 import signal
 import subprocess
@@ -22,9 +22,8 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-
-import pandas as pd
 
 from benchmarks.measurement import report
 from tests.cluster.slurm import Slurm, alone
@@ -34,6 +33,7 @@ from tests.workflow.conftest import Project
 
 RULES = {"predict-views": "predict"}  # where they are not called like the step
 RERUNS = 3
+WORDS = ("fault", "stage", "seen by Slurm as")
 PATIENCE_S = 180
 
 
@@ -243,7 +243,7 @@ def restart_slurmctld(case: Case) -> bool:
     return ended_well(running)
 
 
-TO_ONE_JOB = {  # fault: (what does it, states of which Slurm must have told one, stages)
+FAULTS = {  # fault: (what does it, states of which Slurm must have told one, stages)
     "job's process killed (kill -9)": (
         kill_step,
         {"FAILED"},
@@ -271,8 +271,6 @@ TO_ONE_JOB = {  # fault: (what does it, states of which Slurm must have told one
         ["render", "train", "predict-views"],
     ),
     "shard truncated between two jobs": (truncate, {"FAILED"}, ["train", "predict-views"]),
-}
-TO_ALL = {  # these stop other jobs too, so one at a time
     "node lost (kill -9 of all on it)": (
         lose_node,
         {"NODE_FAIL"},
@@ -296,9 +294,8 @@ TO_ALL = {  # these stop other jobs too, so one at a time
 
 def disturbed(slurm: Slurm, finished: Project, fault: str, stage: str) -> dict:
     """Inject a fault into a stage; return its row."""
-    inject, expected, _ = (TO_ONE_JOB | TO_ALL)[fault]
-    folder = "".join(c if c.isalnum() else "-" for c in f"{fault}-{stage}")
-    case = Case(slurm, local.lacking(finished, stage, folder), stage)
+    inject, expected, _ = FAULTS[fault]
+    case = Case(slurm, local.lacking(finished, stage, slurm.folder.parent.name + "-project"), stage)
     row = {"fault": fault, "stage": stage, "reruns": 0, "identical": False, "problem": ""}
     try:
         well = inject(case)
@@ -314,12 +311,31 @@ def disturbed(slurm: Slurm, finished: Project, fault: str, stage: str) -> dict:
         row["problem"] = str(error)
     row["states"] = case.states()
     shutil.rmtree(case.project.folder, ignore_errors=True)
-    outcome = "identical" if row["identical"] else "BROKEN"
-    print(f"{fault}, {stage}: {row['states']}, {outcome} {row['problem']}", flush=True)
     return row
 
 
-def shown(rows: pd.DataFrame) -> list[dict]:
+def one(fault: str, stage: str, finished: str) -> None:
+    """Inject one fault on a Slurm of its own; its row is the last line printed."""
+    alone()
+    place = tempfile.TemporaryDirectory(prefix="slurm-", dir=Path(finished).parent)
+    with place as scratch, Slurm(Path(scratch) / "slurm") as slurm:
+        row = disturbed(slurm, Project(Path(finished)), fault, stage)
+    print(json.dumps(row))
+
+
+def apart(finished: Project, pair: tuple[str, str]) -> dict:
+    """Have `one` done by a process of its own, so that nodes and daemons may die side by side."""
+    command = [sys.executable, "-m", "tests.cluster.faults", "--one", *pair, str(finished.folder)]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
+    if done.returncode:
+        sys.exit(done.returncode)
+    row = json.loads(done.stdout.splitlines()[-1])
+    outcome = "identical" if row["identical"] else "BROKEN"
+    print(f"{' in '.join(pair)}: {row['states']}, {outcome} {row['problem']}", flush=True)
+    return row
+
+
+def shown(rows: list[dict]) -> list[dict]:
     """Return the table's lines: one for each fault and stage, the sum last."""
     lines = [
         {
@@ -330,44 +346,39 @@ def shown(rows: pd.DataFrame) -> list[dict]:
             "reruns needed": row["reruns"],
             "same tables afterwards": int(row["identical"]),
         }
-        for _, row in rows.iterrows()
+        for row in rows
     ]
-    total = {"fault": "all", "stage": "", "injected": len(rows), "seen by Slurm as": ""}
-    sums = {
-        "reruns needed": rows["reruns"].sum(),
-        "same tables afterwards": rows["identical"].sum(),
-    }
-    return [*lines, total | sums]
+    sums = {key: sum(line[key] for line in lines) for key in lines[0] if key not in WORDS}
+    return [*lines, dict.fromkeys(lines[0], "") | {"fault": "all"} | sums]
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--jobs", type=int, default=3, help="runs at a time, where one job is hit")
+    parser.add_argument(
+        "--jobs", type=int, default=3, help="faults at a time, each on its own Slurm"
+    )
     parser.add_argument("--only", default="", help="faults whose name contains this")
     parser.add_argument("--stage", help="this stage alone")
     parser.add_argument("--out", type=Path, help="Markdown file for the table")
+    parser.add_argument("--one", nargs=3, help=argparse.SUPPRESS)  # as `apart` calls it
     options = parser.parse_args()
-    alone()
-
-    def pairs(faults: dict) -> list[tuple[str, str]]:
-        every = [(fault, stage) for fault, (_, _, stages) in faults.items() for stage in stages]
-        chosen = [(f, s) for f, s in every if options.only in f and options.stage in (s, None)]
-        return random.Random(0).sample(chosen, len(chosen))  # unlike ones side by side
-
+    if options.one:
+        one(*options.one)
+        return 0
+    pairs = [
+        (fault, stage)
+        for fault, (_, _, stages) in FAULTS.items()
+        for stage in stages
+        if options.only in fault and options.stage in (stage, None)
+    ]
     with tempfile.TemporaryDirectory(prefix="raymark-cluster-") as scratch:
         finished = local.undisturbed(Path(scratch) / "finished")
-        with Slurm(Path(scratch) / "slurm") as slurm:
-            with ThreadPoolExecutor(options.jobs) as pool:
-                rows = list(pool.map(lambda p: disturbed(slurm, finished, *p), pairs(TO_ONE_JOB)))
-            rows += [disturbed(slurm, finished, *pair) for pair in pairs(TO_ALL)]
-    table = pd.DataFrame(rows).sort_values(["fault", "stage"], key=lambda column: column.map(ORDER))
+        with ThreadPoolExecutor(options.jobs) as pool:
+            rows = list(pool.map(partial(apart, finished), pairs))
     about = "\n".join(__doc__.splitlines()[4:]).strip()
     packages = ["snakemake", "snakemake-executor-plugin-slurm"]
-    report("Faults on a cluster", about, shown(table), packages, options.out)
-    return 0 if table["identical"].all() and not table["problem"].any() else 1
-
-
-ORDER = {key: place for place, key in enumerate([*TO_ONE_JOB, *TO_ALL, *STAGES])}
+    report("Faults on a cluster", about, shown(rows), packages, options.out)
+    return 0 if all(row["identical"] and not row["problem"] for row in rows) else 1
 
 
 if __name__ == "__main__":
