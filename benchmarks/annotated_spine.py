@@ -76,7 +76,9 @@ def main() -> None:
             "paper selected 57 test images with consistent annotations, so that its figures are of an "
             "easier set. The appearance-context network's points are the centres of its maps' squares "
             "(`read_off: centre`): on the validation images, where neighbouring vertebrae are still "
-            "mistaken for each other, they gave better angles than the maxima.",
+            "mistaken for each other, they gave better angles than the maxima. That choice rests on "
+            "the validation images, but was made when the test images had been evaluated once, with "
+            "the maxima.",
             f"Made by `{COMMAND}`.",
             "## What it took\n\n" + markdown_table(training_rows(settings.name, methods)),
             "`epochs` is of how many, and from which of them the weights are: the least validation "
