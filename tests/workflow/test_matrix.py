@@ -12,7 +12,11 @@ from tests.workflow.conftest import CONFIG, ROOT, make_project, method
 @pytest.fixture(scope="module")
 def project(tmp_path_factory):
     project = make_project(tmp_path_factory.mktemp("matrix") / "p")
-    project.write("tuned.yaml", method("tuned") | {"start_from": "narrow"})
+    for name in ("narrow", "other", "tuned"):  # after three epochs none is near
+        settings = method(name)
+        settings["training"]["diverged_above_share"] = 1.0
+        project.write(f"{name}.yaml", settings)
+    project.write("tuned.yaml", settings | {"start_from": "narrow"})
     budget = {"datasets": {"balls": ["novel"]}, "views_seen": 50, "baseline": "narrow"}
     methods = [*CONFIG["methods"], "tuned.yaml"]
     project.write("config.yaml", CONFIG | {"methods": methods, "matrix": budget})
@@ -38,7 +42,7 @@ def test_every_method_sees_the_budget_and_is_tested_against_the_baseline(project
     assert table["views_seen"].dropna().tolist() == [48, 48]
     assert set(table["baseline"]) == {"narrow"}
     assert table["p"].notna().tolist() == [False, True, True]
-    assert (table.loc["other", "p_holm"] >= table.loc["other", "p"]) or table["diverged"].any()
+    assert (table["p_holm"].dropna() >= table["p"].dropna()).all()
 
 
 def test_what_would_see_more_is_left_out_and_the_table_says_so(project):

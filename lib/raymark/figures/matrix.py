@@ -8,7 +8,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
-from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
 from raymark.figures.style import BLUE, DOUBLE_IN, GREY, VERMILION, figure
 
@@ -97,14 +97,14 @@ def _word(axes: Axes, place: int, word: str) -> None:
 
 
 def _ticks(axes: Axes, rows: pd.DataFrame) -> None:
-    """Fit the axis to what is shown, with ticks at 1, 2 and 5, or finer where that were too few."""
+    """Fit the axis to what is shown, with ticks at 1, 2 and 5, or evenly where these were too few."""
     shown = rows[~rows["diverged"].astype(bool)]
     names = ["mre_isocentre_mm", "mre_isocentre_mm_low", "mre_isocentre_mm_high"]
     low, high = np.nanmin(shown[names]), np.nanmax(shown[names])
     room = max(high / low, 1.5) ** 0.06
     axes.set_xlim(low / room, high * room)
-    subs = (1, 2, 5) if high / low > 4 else (1, 1.5, 2, 3, 4, 5, 6, 8)
-    axes.xaxis.set_major_locator(LogLocator(subs=subs))
+    wide = high / low > 6
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)) if wide else MaxNLocator(5))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axes.xaxis.set_minor_formatter(NullFormatter())
 
