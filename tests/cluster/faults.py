@@ -17,7 +17,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -26,7 +25,7 @@ from functools import partial
 from pathlib import Path
 
 from benchmarks.measurement import report
-from tests.cluster.slurm import Slurm, alone
+from tests.cluster.slurm import Slurm, alone, scratch
 from tests.end_to_end import faults as local
 from tests.end_to_end.faults import SHARD, STAGES, Failed
 from tests.workflow.conftest import Project
@@ -73,7 +72,7 @@ def until(what: str, true: Callable[[], object]) -> None:
     while not true():
         if time.monotonic() > end:
             raise Failed(f"not within {PATIENCE_S} s: {what}")
-        time.sleep(0.2)
+        time.sleep(1)
 
 
 def environment(process: int) -> dict[str, str]:
@@ -243,52 +242,36 @@ def restart_slurmctld(case: Case) -> bool:
     return ended_well(running)
 
 
-FAULTS = {  # fault: (what does it, states of which Slurm must have told one, stages)
+FAULTS = {  # name: (fault, states of which Slurm must have told one, stages)
     "job's process killed (kill -9)": (
         kill_step,
         {"FAILED"},
         ["render", "train", "predict-views", "evaluate", "table"],
     ),
-    "job cancelled by the user (scancel)": (
-        cancel,
-        {"CANCELLED"},
-        ["render", "train", "predict-views", "table"],
-    ),
+    "job cancelled (scancel)": (cancel, {"CANCELLED"}, ["render", "train", "table"]),
     "job above its memory": (
         too_little_memory,
         {"FAILED", "OUT_OF_MEMORY"},
         ["render", "train", "predict-views"],
     ),
     "job above its time": (too_little_time, {"TIMEOUT"}, ["render", "train"]),
-    "Snakemake killed, its jobs cancelled": (
-        kill_snakemake,
-        {"CANCELLED"},
-        ["render", "train", "table"],
-    ),
-    "Snakemake killed, its jobs run on": (
-        kill_snakemake_alone,
-        set(),
-        ["render", "train", "predict-views"],
-    ),
-    "shard truncated between two jobs": (truncate, {"FAILED"}, ["train", "predict-views"]),
-    "node lost (kill -9 of all on it)": (
-        lose_node,
-        {"NODE_FAIL"},
-        ["render", "train", "predict-views"],
-    ),
-    "node restarted (the same, back at once)": (
+    "node lost (kill -9 of all on it)": (lose_node, {"NODE_FAIL"}, ["render", "train"]),
+    "node lost and back at once": (
         reboot_node,
         {"NODE_FAIL", "FAILED"},
-        ["render", "train"],
+        ["train", "predict-views"],
     ),
     "node set down (scontrol)": (set_node_down, {"NODE_FAIL"}, ["render", "train", "table"]),
     "slurmd killed and started again": (restart_slurmd, set(), ["train"]),
     "slurmctld killed and started again": (restart_slurmctld, set(), ["render", "train", "table"]),
-    "Snakemake killed, its job and the rerun's start together": (
+    "Snakemake killed, its jobs cancelled": (kill_snakemake, {"CANCELLED"}, ["render", "train"]),
+    "Snakemake killed, its jobs run on": (kill_snakemake_alone, set(), ["render", "train"]),
+    "Snakemake killed, its job starts beside the rerun's": (
         kill_snakemake_queued,
         set(),
         ["render", "train"],
     ),
+    "shard truncated between two jobs": (truncate, {"FAILED"}, ["train", "predict-views"]),
 }
 
 
@@ -317,8 +300,7 @@ def disturbed(slurm: Slurm, finished: Project, fault: str, stage: str) -> dict:
 def one(fault: str, stage: str, finished: str) -> None:
     """Inject one fault on a Slurm of its own; its row is the last line printed."""
     alone()
-    place = tempfile.TemporaryDirectory(prefix="slurm-", dir=Path(finished).parent)
-    with place as scratch, Slurm(Path(scratch) / "slurm") as slurm:
+    with scratch(Path(finished).parent) as place, Slurm(place / "slurm") as slurm:
         row = disturbed(slurm, Project(Path(finished)), fault, stage)
     print(json.dumps(row))
 
@@ -371,8 +353,8 @@ def main() -> int:
         for stage in stages
         if options.only in fault and options.stage in (stage, None)
     ]
-    with tempfile.TemporaryDirectory(prefix="raymark-cluster-") as scratch:
-        finished = local.undisturbed(Path(scratch) / "finished")
+    with scratch() as place:
+        finished = local.undisturbed(place / "finished")
         with ThreadPoolExecutor(options.jobs) as pool:
             rows = list(pool.map(partial(apart, finished), pairs))
     about = "\n".join(__doc__.splitlines()[4:]).strip()

@@ -8,15 +8,13 @@ status 77: this machine cannot run Slurm, nothing was tested.
 """
 
 import argparse
-import os
 import subprocess
 import sys
-import tempfile
 import time
 from collections import Counter
 from pathlib import Path
 
-from tests.cluster.slurm import Slurm, alone
+from tests.cluster.slurm import Slurm, alone, scratch
 from tests.workflow.conftest import Project, make_project
 
 TABLES = [f"results/tables/{name}.csv" for name in ("methods", "landmarks", "data")]
@@ -29,10 +27,9 @@ def main() -> int:
     chosen = parser.parse_args().accounting
     alone()
     passed = []
-    with tempfile.TemporaryDirectory(prefix="raymark-cluster-") as scratch:
-        os.chmod(scratch, 0o755)  # the database has a user of its own
+    with scratch() as place:
         for accounting in [chosen] if chosen else ["no", "yes"]:
-            folder = Path(scratch) / accounting
+            folder = place / accounting
             folder.mkdir()
             print(f"accounting: {accounting}", flush=True)
             with Slurm(folder / "slurm", accounting == "yes") as slurm:

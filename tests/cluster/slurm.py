@@ -3,6 +3,9 @@
 import os
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from tests.workflow.conftest import Project
@@ -37,6 +40,14 @@ def alone() -> None:
     os.environ[INSIDE] = "1"
     program = [sys.executable, "-m", sys.modules["__main__"].__spec__.name, *sys.argv[1:]]
     os.execvp(NAMESPACES[0], [*NAMESPACES, "sh", "-c", PREPARE, "sh", *program])
+
+
+@contextmanager
+def scratch(inside: Path | None = None) -> Iterator[Path]:
+    """Yield a temporary folder that munge and the database, users of their own, may enter."""
+    with tempfile.TemporaryDirectory(prefix="raymark-cluster-", dir=inside) as folder:
+        os.chmod(folder, 0o755)
+        yield Path(folder)
 
 
 class Slurm:
