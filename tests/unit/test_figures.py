@@ -10,9 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from raymark.config import read_project
+from raymark.contrast_views import Paired
 from raymark.errors import InputError
 from raymark.figures import FIGURES, figure_names
 from raymark.figures.beliefs import belief_error
+from raymark.figures.contrast import contrast
 from raymark.figures.distribution import error_distribution
 from raymark.figures.instances import Found, found_instances
 from raymark.figures.keypoints import keypoint_accuracy
@@ -27,6 +30,7 @@ from raymark.figures.make import MAKERS, make_figure
 from raymark.figures.matrix import matrix as draw_matrix
 from raymark.figures.overlays import overlays, pick_views
 from raymark.figures.pose import Verified, pose_verification
+from raymark.figures.setup import Compared, setup_errors, setup_overlays
 from raymark.figures.sphere import (
     belief_sphere,
     bin_edges,
@@ -36,6 +40,7 @@ from raymark.figures.sphere import (
 from raymark.figures.stages import Example, belief_stages
 from raymark.figures.style import COLOURS, DPI, cran_caud, rao_lao
 from raymark.figures.training import training_curves
+from raymark.physics import MATERIALS
 from raymark.tables import TABLES
 from tests.unit.evaluation_examples import errors_of, grid_of_views, project_of_examples
 
@@ -96,6 +101,20 @@ def draw(kind, errors, stem):
         training_curves({"A": losses(), "B": losses(3, True), "C": losses(1)}, stem)
     elif kind == "error_distribution":
         error_distribution({"A": errors["error_px"].to_numpy(), "B": np.array([1, np.nan])}, stem)
+    elif kind == "setup_overlays":
+        points = np.array([[10.0, 20.0], [40.0, 50.0]])
+        one = Compared("displaced", xray(), xray(1), points, points + 3, np.array([True, False]),
+                       {"a": np.full(2, 3.0), "b": np.full(2, np.nan)}, {"a": 0.5}, 1.0)  # fmt: skip
+        setup_overlays([one, one], {"a": "By landmarks", "b": "By intensities"}, stem)
+    elif kind == "setup_errors":
+        setup_errors({"A": np.array([1.0, 2, np.nan]), "B": np.array([3.0, 4, 5])}, [2, 5], stem)
+    elif kind == "contrast":
+        densities = np.random.default_rng(0).uniform(0, 2, (len(MATERIALS), 60, 80))
+        densities[MATERIALS.index("bone"), :, ::2] = 0
+        pair = Paired(
+            "AP", {"kv": xray().astype(float), "mv": xray(1).astype(float)}, densities, 1.0
+        )
+        contrast(pair, {"kv": "kV", "mv": "6 MV"}, stem)
     elif kind == "sphere_accuracy":
         sphere_accuracy(errors, 15.0, stem)
     elif kind == "belief_error":
@@ -239,8 +258,8 @@ def test_every_kind_has_a_caption_of_its_own(template, kinds):
 
 
 def test_every_figure_of_a_project_can_be_made_and_is_named_once():
-    names = figure_names(project_of_examples())
-    assert len(names) == len(set(names)) == 4 + 2 * 4 + 2
+    names = figure_names(read_project("config/config.yaml"))
+    assert len(names) == len(set(names))
     assert {name.split("-")[0] for name in names} == set(FIGURES) == set(MAKERS)
 
 
@@ -250,5 +269,5 @@ def test_no_pose_to_verify_is_drawn_too(tmp_path):
 
 
 def test_unknown_figures_are_refused(tmp_path):
-    with pytest.raises(InputError, match="Known: dataset_samples-pelvis"):
+    with pytest.raises(InputError, match="Known: matrix, dataset_samples-pelvis"):
         make_figure("overlays-chest", project_of_examples(), tmp_path / "x")
