@@ -19,13 +19,18 @@ FAILED = re.compile(r"Error in rule (\w+):")
 FINISHED = re.compile(r"Finished jobid: (\d+) ")
 FIELD = re.compile(r"(jobid|input|log|wildcards|message): (.+)")
 COUNT = re.compile(r"(\w+) +(\d+)")
+BATCH_ERROR = re.compile(r"slurmstepd.*?: error: \W*(.+?)\W*$")
+BOILERPLATE = re.compile(r" *(Detailed failure reason|For further error details).*")
 STATES = ("done", "running", "waiting", "failed")
 SHOWN_RUNNING, SHOWN_WAITING, SHOWN_FAILED, SHOWN_INPUTS, SHOWN_LINES = 16, 4, 5, 4, 12
 
 
 @dataclass
 class Job:
-    """One job as the log tells it, handed out at `since`; `message` is what a batch system said."""
+    """One job as the log tells it, handed out at `since`.
+
+    `message` is what Snakemake heard of a failed job from a batch system, `batch_log` that system's own.
+    """
 
     rule: str
     since: datetime | None
@@ -34,6 +39,7 @@ class Job:
     input: list[str] = field(default_factory=list)
     log: Path | None = None
     message: str = ""
+    batch_log: Path | None = None
 
     @property
     def state(self) -> str:
@@ -73,11 +79,12 @@ def newest_log(folder: str | Path = LOGS) -> Path:
 def read_run(path: str | Path) -> Run:
     """Read a log of Snakemake, complete or still growing."""
     run = Run(Path(path))
-    job, in_table = Job("", None), False
+    job, in_table, group_log = Job("", None), False, None
     for text in _own_lines(run.log.read_text(encoding="utf-8", errors="replace")):
         if match := TIME.match(text):
             run.last = datetime.strptime(match[1], "%a %b %d %H:%M:%S %Y")
             run.start = run.start or run.last
+            job = Job("", None)  # a block begins; the next line tells whose, if it is a job's
         elif text == "Job stats:":
             in_table = True
         elif in_table:
@@ -92,6 +99,10 @@ def read_run(path: str | Path) -> Run:
             run.jobs[int(match[1])].outcome = "done"
         elif match := FIELD.fullmatch(text):
             _take(run, job, match[1], match[2])
+            if job.message.startswith("Error in group"):
+                group_log = job.log
+            elif job.outcome and not job.message:
+                job.batch_log = group_log
         elif text.startswith("Complete log(s):"):
             run.ended = True
     return run
@@ -119,14 +130,13 @@ def _take(run: Run, job: Job, key: str, value: str) -> None:
         case "input":
             job.input = value.split(", ")
         case "log":
-            folder = (
-                run.log.parent.parent.parent
-            )  # where the workflow runs: .snakemake/log lies in it
-            job.log = folder / value.split(" (check")[0].split(", ")[0]
+            folder = run.log.parent.parent.parent  # the workflow's: .snakemake/log lies in it
+            own, *others = value.split(" (check")[0].split(", ")
+            job.log, job.batch_log = folder / own, folder / others[0] if others else None
         case "wildcards":
             job.wildcards = value
         case "message":
-            job.message = "" if value == "None" else value
+            job.message = "" if value == "None" else BOILERPLATE.sub("", value)
 
 
 def progress(run: Run, now: datetime) -> str:
@@ -174,7 +184,7 @@ def failures(run: Run) -> str:
         lines += [
             f"\n  job    {job.rule} {job.wildcards}",
             f"  input  {inputs}" + (f" and {more} more" if more > 0 else ""),
-            *([f"  told   {job.message}"] if job.message else []),
+            *(f"  told   {line}" for line in _told(job)),
             f"  log    {job.log}",
             *(f"    | {line}" for line in _tail(job.log, SHOWN_LINES)),
         ]
@@ -191,6 +201,12 @@ def failures(run: Run) -> str:
         "is kept."
     )
     return "\n".join(lines)
+
+
+def _told(job: Job) -> list[str]:
+    """Return what a batch system told of a job's end, in Snakemake's log and in its own."""
+    errors = (BATCH_ERROR.search(line) for line in _tail(job.batch_log, SHOWN_LINES))
+    return [line for line in dict.fromkeys([job.message, *(e[1] for e in errors if e)]) if line]
 
 
 def _tells_error(log: Path | None) -> bool:

@@ -99,15 +99,37 @@ def test_a_job_whose_step_has_not_begun_waits(log, tmp_path):
         os.utime(job.log, (earlier, earlier))
 
 
-def test_what_a_batch_system_says_of_a_failed_job_is_told(log, tmp_path):
-    said = "SLURM-job '7' failed, SLURM status is: 'TIMEOUT'."
-    whole = log.read_text()
-    block = whole[whole.index("Error in rule landmarks:") :]
-    assert "    message: None\n" in block
-    told = tmp_path / "told.snakemake.log"
-    told.write_text(whole.replace(block, block.replace("message: None", f"message: {said}")))
-    assert f"  told   {said}" in failures(read_run(told))
-    assert "told" not in failures(read_run(log))
+@pytest.mark.parametrize("grouped", [False, True])
+def test_what_a_batch_system_says_of_a_failed_job_is_told(log, tmp_path, grouped):
+    """A single job's block has Slurm's verdict and log; of a group, a block before has the log."""
+    said = "SLURM-job '7' failed, SLURM status is: 'FAILED'."
+    batch_log = tmp_path / "7.log"
+    batch_log.write_text(
+        "slurmstepd-n1: error: Exceeded job memory limit\nBuilding DAG of jobs...\n"
+    )
+    head, block = log.read_text().split("Error in rule landmarks:\n")
+    own = "log: logs/landmarks/balls/ball_patient.log"
+    assert "message: None" in block
+    assert own in block
+    if grouped:
+        time = head.rstrip().splitlines()[-1]
+        head += f"    message: Error in group points\n    log: {batch_log} (check log file(s))\n{time}\n"
+    else:
+        block = block.replace(
+            "message: None", f"message: {said}For further error details see there."
+        )
+        block = block.replace(own, f"{own}, {batch_log}")
+    told = log.with_name(f"told-{grouped}.log")  # paths in a log are relative to where it lies
+    told.write_text(f"{head}Error in rule landmarks:\n{block}")
+    lines = failures(read_run(told)).splitlines()
+    expected = [] if grouped else [f"  told   {said}"]
+    assert [line for line in lines if line.startswith("  told")] == [
+        *expected,
+        "  told   Exceeded job memory limit",
+    ]
+    assert f"  log    {read_run(log).in_state('failed')[0].log}" in lines
+    assert read_run(told).jobs.keys() == read_run(log).jobs.keys()
+    assert "  told" not in failures(read_run(log))
 
 
 def test_a_job_ended_from_outside_is_told_apart(log, tmp_path):
