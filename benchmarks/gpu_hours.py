@@ -27,12 +27,13 @@ IMAGES = {  # the papers' training images, as config/paper.yaml tells them
 }
 ABOUT = f"""**Estimate, not measured.** Counted: the floating-point operations of matrix products and
 convolutions of one training step on one image, forward, loss and backward, by torch's own counter, for
-the networks of the preset `paper`; a multiplication and an addition are two. Assumed: that one
-{CARD} sustains {SUSTAINED:.0%} of its peak; trainings with one image a step, small
-networks and slow storage reach less. Not counted: validation, augmentation, what is no product or
-convolution. Training images and epochs are the papers' (config/paper.yaml, config/methods), with all
-epochs where a training may stop early. Core-hours of rendering these images: from the measured
-{{rate:.1f}} views/s of one core at 479×615 px, by the number of pixels; – where images are imported."""
+the networks of the preset `paper`; a multiplication and an addition are two. Assumed: one
+{CARD} sustains {SUSTAINED:.0%} of its peak;
+trainings with one image a step, small networks and slow storage reach less. Not counted: validation,
+augmentation, the solver of the pose loss, what is no product or convolution. Training images and epochs
+are the papers' (config/paper.yaml, config/methods), with all epochs where a training may stop early.
+Core-hours of rendering these images: from the measured {{rate:.1f}} views/s of one core at 479×615 px, by
+the number of pixels; – where images are imported."""
 
 
 def one_view(shape_yx: tuple[int, int], landmarks: int) -> Batch:
@@ -92,7 +93,7 @@ def rows() -> list[dict]:
                 "training images": f"{images:,}",
                 "epochs": f"{method.training.epochs:,}",
                 "GFLOP per image": f"{flops / 1e9:,.0f}",
-                "training, GPU-hours (estimate)": f"{hours:,.1f}",
+                "training, GPU-hours (estimate)": f"{hours:,.1f}" if hours >= 1 else f"{hours:.2g}",
                 "rendering, core-hours": f"{images * view_s / 3600:.2f}" if rendered else "–",
             }
         )
