@@ -5,7 +5,7 @@ so that a workflow knows its jobs before any file exists. Everything random abou
 from its data set, view set, subject and index, so that any part of the table can be made alone.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -100,6 +100,22 @@ def shards_of_view_set(
     return [(subject, shard) for subject in subjects for shard in range(per_subject)]
 
 
+def isocentre_among(names: Sequence[str], points_mm: np.ndarray, dataset: Dataset) -> np.ndarray:
+    """Return the point (3,) about which views are planned: a landmark's, or the mean of all.
+
+    `points_mm` (landmark, 3) are those of `names`. Raises InputError where the landmark is not there.
+    """
+    if dataset.isocentre is None:
+        return points_mm.mean(axis=0)
+    if dataset.isocentre not in names:
+        raise InputError(
+            f"data set {dataset.name}, isocentre",
+            f"{dataset.isocentre!r} is not among the landmarks it uses",
+            f"Use one of {', '.join(names)}",
+        )
+    return points_mm[list(names).index(dataset.isocentre)]
+
+
 def plan_views(
     dataset: Dataset,
     sheet: Mapping[str, Subject],
@@ -109,7 +125,7 @@ def plan_views(
     """Make the table of all views of a data set (columns and types: `SCHEMA`), leaks refused.
 
     `isocentres_mm` gives for every subject, virtual ones included, the world point (3,) that the
-    view sets' translations shift: the centroid of its landmarks.
+    view sets' translations shift (`isocentre_among`).
     """
     rows = [
         plan_view(dataset, name, sheet, subject, index, isocentres_mm[subject], base_seed)

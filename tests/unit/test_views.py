@@ -13,6 +13,7 @@ from raymark.views import (
     camera_of,
     check_leaks,
     detector_of,
+    isocentre_among,
     plan_view,
     plan_views,
     read_views,
@@ -296,3 +297,13 @@ def test_a_file_that_is_no_table_of_views_is_an_input_error(tmp_path):
     for name in ("views.parquet", "none.parquet", "less.parquet"):
         with pytest.raises(InputError, match=name):
             read_views(tmp_path / name)
+
+
+def test_views_are_about_a_landmark_or_about_the_mean_of_all():
+    names, points_mm = ["a", "b"], np.array([[0.0, 0, 0], [2, 4, 6]])
+    settings = dataset({"views": view_set({"kind": "sphere", "count": 1})})
+    np.testing.assert_array_equal(isocentre_among(names, points_mm, settings), [1, 2, 3])
+    about_b = settings.model_copy(update={"isocentre": "b"})
+    np.testing.assert_array_equal(isocentre_among(names, points_mm, about_b), [2, 4, 6])
+    with pytest.raises(InputError, match="'c' is not among the landmarks it uses"):
+        isocentre_among(names, points_mm, settings.model_copy(update={"isocentre": "c"}))

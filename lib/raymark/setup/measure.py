@@ -1,7 +1,7 @@
 """Set-up errors of a view set: how far each registration's displacement is from the true one.
 
-The patient lies displaced from the plan by what the view's isocentre is off the plan's: the centroid
-of the landmarks, which the view sets' translations shift. The displacement is measured in the image
+The patient lies displaced from the plan by what the view's isocentre is off the plan's, which the
+view sets' translations shift. The displacement is measured in the image
 plane at the isocentre's depth, in mm: x to the image's right, y down, positive where the patient in
 the image lies to the right of, or below, the plan.
 """
@@ -25,7 +25,7 @@ from raymark.setup.intensity import mutual_information_shift
 from raymark.setup.matching import Match, Planned, matched
 from raymark.setup.results import INTENSITY, LANDMARKS, NOTHING, evenly, write_setup
 from raymark.shards import Shards
-from raymark.views import read_views, seen_in_training
+from raymark.views import isocentre_among, read_views, seen_in_training
 
 ISOCENTRE = ["isocentre_x_mm", "isocentre_y_mm", "isocentre_z_mm"]
 
@@ -130,7 +130,7 @@ def setup_views(
         true, K = (shards.small[key][number] for key in ("world_to_camera", "K"))
         image_yx = shards.read(np.array([number]))["image"][0].astype(np.float32)
         isocentre_mm = views.loc[name, ISOCENTRE].to_numpy(float)
-        moved_mm = isocentre_mm - world_mm.mean(axis=0)
+        moved_mm = isocentre_mm - isocentre_among(shards.landmarks, world_mm, dataset)
         plan = Camera(K, seen_after(true, moved_mm), *image_yx.shape)
         rows = found.get_group(name) if name in found.groups else predictions[:0]
         yield SetupView(

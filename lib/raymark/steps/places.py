@@ -57,16 +57,11 @@ def landmark_points(settings: Dataset, subject: str) -> np.ndarray:
 
 def isocentre(settings: Dataset, subject: str) -> np.ndarray:
     """Return the point (3,), in world mm, about which a subject's views are planned."""
-    points, (names, _) = landmark_points(settings, subject), landmark_names(settings)
-    if settings.isocentre is None:
-        return points.mean(axis=0)
-    if settings.isocentre not in names:
-        raise InputError(
-            f"data set {settings.name}, isocentre",
-            f"{settings.isocentre!r} is not among the landmarks it uses",
-            f"Use one of {', '.join(names)}",
-        )
-    return points[names.index(settings.isocentre)]
+    from raymark.views import isocentre_among
+
+    return isocentre_among(
+        landmark_names(settings)[0], landmark_points(settings, subject), settings
+    )
 
 
 def with_its_threads(project: Project, name: str) -> Method:
