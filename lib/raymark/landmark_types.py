@@ -9,7 +9,6 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
-from scipy.optimize import linear_sum_assignment
 
 Types = Mapping[str, Sequence[str]]
 XY = ["x_px", "y_px"]
@@ -36,6 +35,8 @@ def assigned(found_px: np.ndarray, true_px: np.ndarray) -> tuple[np.ndarray, np.
 
     Returns the numbers of the paired found points and of their true ones, each (min(f, t),).
     """
+    from scipy.optimize import linear_sum_assignment  # a third of a second, for few of the steps
+
     away_px = np.linalg.norm(found_px[:, None] - true_px[None], axis=-1)
     return linear_sum_assignment(away_px)
 
