@@ -52,6 +52,12 @@ def views(count=4, landmarks=8, seed=0) -> Batch:
     )
 
 
+def part_of(batch: Batch, chosen) -> Batch:
+    """Return some views of a batch."""
+    tensors = {name: value[chosen] for name, value in vars(batch).items() if name != "channels"}
+    return replace(batch, **tensors)
+
+
 def disturbed(batch: Batch, deviation_px=3.0) -> torch.Tensor:
     noise = np.random.default_rng(9).normal(0, deviation_px, batch.landmarks.shape)
     return batch.landmarks + torch.tensor(noise)
@@ -217,7 +223,7 @@ def test_the_solution_does_not_depend_on_the_other_images():
     target = disturbed(batch)
     together = registered(scene_of(batch), target, SETTINGS).pose
     for view in range(6):
-        one = Batch(**{k: v[view : view + 1] for k, v in vars(batch).items()})
+        one = part_of(batch, slice(view, view + 1))
         alone = registered(scene_of(one), target[view : view + 1], SETTINGS).pose
         assert torch.allclose(alone[0], together[view], atol=1e-8)
 
@@ -308,7 +314,7 @@ def test_an_image_with_three_landmarks_is_left_out():
     loss = pose_estimation_loss(points, batch, SETTINGS)
     loss.backward()
     assert (points.grad[1] == 0).all()
-    first = Batch(**{k: v[:1] for k, v in vars(batch).items()})
+    first = part_of(batch, slice(1))
     alone = pose_estimation_loss(points[:1], first, SETTINGS)
     assert loss.item() == pytest.approx(alone.item() / 2)
     batch.visible[:] = False
@@ -351,7 +357,7 @@ def test_initial_errors_belong_to_the_view():
     torch.manual_seed(3)
     errors = initial_errors(batch, SETTINGS)
     order = [3, 1, 4]
-    some = Batch(**{k: v[order] for k, v in vars(batch).items()})
+    some = part_of(batch, order)
     assert torch.equal(initial_errors(some, SETTINGS), errors[order])
     moved = replace(batch, K=batch.K * 2, landmarks=batch.landmarks + 1)
     assert torch.equal(initial_errors(moved, SETTINGS), errors)
