@@ -1,0 +1,48 @@
+# What the rules of set-up errors and contrast take in, and where their tables belong.
+
+
+def setup_reference(wildcards):
+    """Return the beam that renders the plan of an experiment's images."""
+    asked = [
+        p["reference"]
+        for p in PROJECT.setup_places()
+        if (p["dataset"], p["method"]) == (wildcards.dataset, wildcards.method)
+    ]
+    return PROJECT.datasets[asked[0]].physics.model_dump_json() if asked else ""
+
+
+def contrast_config(wildcards):
+    names = PROJECT.config.contrast
+    return json.dumps(
+        {
+            name: PROJECT.datasets[name].model_dump_json()
+            for name in (names.kv, names.mv)
+        }
+    )
+
+
+def contrast_inputs(wildcards):
+    """List the patients' CTs, their views and the published coefficients."""
+    names = PROJECT.config.contrast
+    cts = [
+        layout.CT.format(dataset=names.mv, subject=subject)
+        for subject in PROJECT.datasets[names.mv].subjects
+    ]
+    return [*cts, layout.VIEWS.format(dataset=names.mv), names.tabulated]
+
+
+def setup_tables(experiments):
+    """List the tables of set-up errors of some experiments."""
+    return of_experiments(layout.SETUP, [e for e in experiments if e.setup])
+
+
+def setup_table_inputs(wildcards):
+    if wildcards.table == "contrast":
+        return layout.CONTRAST
+    return setup_tables(EXPERIMENTS) if wildcards.table == "setup" else []
+
+
+def setup_chapter():
+    """Name the report's chapter: the paper of the experiments that measure set-up errors."""
+    papers = [e.paper for e in PROJECT.config.experiments if e.setup and e.paper]
+    return f"Paper – {read_paper(papers[0]).short}" if papers else "Tables"
