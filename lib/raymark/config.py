@@ -29,6 +29,9 @@ from raymark.sections import (
 if TYPE_CHECKING:
     from raymark.settings2d import Import2d
 
+# The parser in C, where PyYAML has it: every step reads some thirty files.
+YAML_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
 
 class Config(Section):
     """The main file."""
@@ -131,7 +134,7 @@ def _resolve(schema: dict, node: dict) -> dict:
 def read_yaml(path: str | Path) -> dict:
     """Read a YAML mapping; an InputError tells what is wrong with the file."""
     try:
-        values = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        values = yaml.load(Path(path).read_text(encoding="utf-8"), YAML_LOADER)
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(path, f"cannot be read ({error})", "Check the path and the file") from None
     except yaml.YAMLError as error:

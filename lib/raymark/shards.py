@@ -23,11 +23,8 @@ from pathlib import Path
 
 import numpy as np
 import tensorstore as ts
-import zarr
 from numcodecs import Blosc
 from numcodecs.checksum32 import CRC32C
-from zarr.codecs import BloscCodec, Crc32cCodec
-from zarr.storage import MemoryStore
 
 from raymark.errors import InputError
 from raymark.files import atomic
@@ -62,7 +59,6 @@ LARGE = ("image", "beliefs")
 SMALL = tuple(name for name in TYPES if name not in LARGE)
 ATTRIBUTES = {"view", "subject", "landmarks", "flip_pairs", "pixel_mm", "stride", "digest"}
 CODECS = [Blosc(cname="lz4", clevel=1, shuffle=Blosc.SHUFFLE), CRC32C(location="end")]
-CODECS_IN_ZARR = [BloscCodec(cname="lz4", clevel=1, shuffle="shuffle"), Crc32cCodec()]
 REMEDY = "Delete it and run the workflow again: it is rendered anew, to the same bytes"
 
 
@@ -89,28 +85,39 @@ def write_shard(
                 _add(archive, _chunk(name, index), chunk)
             for name, rows in small.items():
                 rows.append(np.asarray(view[name], dtype=TYPES[name]))
-        described = {}
-        store = MemoryStore(described)
-        group = zarr.create_group(store, attributes=dict(attributes) | {"units": UNITS})
-        for name, shape in shapes.items():
-            _array(group, name, (count, *shape), chunks=(1, *shape))
-        for name, rows in small.items():
-            shape = (count, *rows[0].shape)
-            _array(group, name, shape, chunks=shape)[:] = np.stack(rows)
-        for name, buffer in sorted(described.items()):
-            _add(archive, name, buffer.to_bytes())
+        large = {name: (count, *shape) for name, shape in shapes.items()}
+        stacked = {name: np.stack(rows) for name, rows in small.items()}
+        for name, content in _described(large, stacked, attributes):
+            _add(archive, name, content)
 
 
-def _array(group: zarr.Group, name: str, shape: tuple, chunks: tuple) -> zarr.Array:
-    return group.create_array(
-        name,
-        shape=shape,
-        chunks=chunks,
-        dtype=TYPES[name],
-        compressors=CODECS_IN_ZARR,
-        dimension_names=DIMENSIONS[name],
-        config={"write_empty_chunks": True},
-    )
+def _described(
+    large: Mapping[str, tuple], small: Mapping[str, np.ndarray], attributes: Mapping[str, object]
+) -> list[tuple[str, bytes]]:
+    """Return all of a group but the chunks of its large arrays, of which only shapes are given."""
+    import zarr  # only those who write need it
+    from zarr.codecs import BloscCodec, Crc32cCodec
+    from zarr.storage import MemoryStore
+
+    files = {}
+    group = zarr.create_group(MemoryStore(files), attributes=dict(attributes) | {"units": UNITS})
+
+    def array(name: str, shape: tuple, chunks: tuple) -> zarr.Array:
+        return group.create_array(
+            name,
+            shape=shape,
+            chunks=chunks,
+            dtype=TYPES[name],
+            compressors=[BloscCodec(cname="lz4", clevel=1, shuffle="shuffle"), Crc32cCodec()],
+            dimension_names=DIMENSIONS[name],
+            config={"write_empty_chunks": True},
+        )
+
+    for name, shape in large.items():
+        array(name, shape, chunks=(1, *shape[1:]))
+    for name, values in small.items():
+        array(name, values.shape, chunks=values.shape)[:] = values
+    return [(name, buffer.to_bytes()) for name, buffer in sorted(files.items())]
 
 
 def _chunk(name: str, index: int) -> str:

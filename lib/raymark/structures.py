@@ -9,8 +9,7 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-from scipy import ndimage
-from scipy.spatial import cKDTree
+import scipy  # its modules load when they are used, and few steps use them
 
 from raymark.errors import InputError
 
@@ -51,7 +50,7 @@ class Voxels:
         mask = np.zeros(np.ptp(self.indices, axis=0) + 1, dtype=bool)
         place = tuple((self.indices - lowest).T)
         mask[place] = True
-        return ndimage.label(mask, np.ones((3, 3, 3)))[0][place] - 1
+        return scipy.ndimage.label(mask, np.ones((3, 3, 3)))[0][place] - 1
 
     def depth_mm(self) -> np.ndarray:
         """Return how deep each voxel lies: mm to the nearest voxel that is not among these, (n,)."""
@@ -59,11 +58,11 @@ class Voxels:
         mask = np.zeros(np.ptp(self.indices, axis=0) + 3, dtype=bool)
         place = tuple((self.indices - lowest).T)
         mask[place] = True
-        return ndimage.distance_transform_edt(mask, sampling=self.spacing_mm)[place]
+        return scipy.ndimage.distance_transform_edt(mask, sampling=self.spacing_mm)[place]
 
     def near(self, other: "Voxels", distance_mm: float) -> "Voxels":
         """Return the voxels whose centre is within `distance_mm` of one of `other`'s centres."""
-        distance, _ = cKDTree(other.points_mm).query(
+        distance, _ = scipy.spatial.cKDTree(other.points_mm).query(
             self.points_mm, distance_upper_bound=distance_mm
         )
         return self.where(np.isfinite(distance))
@@ -74,7 +73,7 @@ class Structures:
 
     def __init__(self, labels_xyz: np.ndarray, affine: np.ndarray, source: str | Path):
         self.labels_xyz, self.affine, self.source = labels_xyz, np.asarray(affine, float), source
-        self._boxes = ndimage.find_objects(labels_xyz)
+        self._boxes = scipy.ndimage.find_objects(labels_xyz)
         self._voxels: dict[int, Voxels] = {}
         self._vertebrae: dict[tuple, Vertebra] = {}
 
