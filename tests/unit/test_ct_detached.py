@@ -7,6 +7,8 @@ import pytest
 
 from raymark.ct import read_ct
 from raymark.ct.detached import check_data_file
+from raymark.ct.voxel_files import ITK_SUFFIXES
+from raymark.errors import InputError
 from raymark.images import read_xray
 from tests.unit import ct_examples as examples
 from tests.unit.ct_examples import refusal
@@ -62,3 +64,61 @@ def test_voxels_that_spell_a_header_line_do_no_harm(tmp_path):
     path = examples.write_itk(tmp_path / "ct.nrrd", voxels, AFFINE, compress=False)
     assert b"data file: ../else" in path.read_bytes()
     check_data_file(path)
+
+
+SPELLINGS = {  # what the libraries also take for the line that names the data file
+    "mhd": [
+        ("ElementDataFile = {}", "ElementDataFile : {}"),
+        ("ElementDataFile = {}", "\fElementDataFile = {}"),
+        (
+            "ElementDataFile = {}",
+            "Comment = x" + "\nComment = x" * 90_000 + "\nElementDataFile = {}",
+        ),
+    ],
+    "nhdr": [
+        ("data file: {}", "# x" + "\n# x" * 270_000 + "\ndata file: {}"),
+        ("\n", "\r"),
+    ],
+}
+
+
+@pytest.mark.parametrize(
+    ("kind", "which"), [(k, n) for k in SPELLINGS for n in range(len(SPELLINGS[k]))]
+)
+def test_no_other_spelling_leads_out(tmp_path, kind, which):
+    (tmp_path / "inside").mkdir()
+    header, data = header_and_data(tmp_path / "inside", kind)
+    usual, other = SPELLINGS[kind][which]
+    moved = data.rename(tmp_path / data.name)
+    say(header, data.name, f"../{moved.name}")
+    place = f"../{moved.name}"
+    text = header.read_text()
+    assert usual.format(place) in text
+    header.write_bytes(text.replace(usual.format(place), other.format(place)).encode())
+    assert library_reads(header)  # else this test would show nothing
+    with pytest.raises(InputError):
+        read_ct(header)
+
+
+def test_a_pattern_of_file_names_may_only_number_them(tmp_path):
+    (tmp_path / "inside").mkdir()
+    header, data = header_and_data(tmp_path / "inside", "mhd")
+    slices = np.split(np.frombuffer(data.read_bytes(), np.uint8), HU.shape[2])
+    for number, voxels in enumerate(slices):
+        (data.parent / f"slice{number:02d}.raw").write_bytes(voxels.tobytes())
+    say(header, data.name, f"slice%02d.raw 0 {len(slices) - 1} 1")
+    voxels = np.sort(read_ct(header).hu_xyz, axis=None)
+    np.testing.assert_array_equal(voxels, np.sort(HU, axis=None))
+    data.rename(tmp_path / data.name)
+    say(header, f"slice%02d.raw 0 {len(slices) - 1} 1", f"..%c{data.name} 47 47 1")  # 47 is a slash
+    assert library_reads(header)
+    refusal(header, "data file in another folder", "beside its header")
+
+
+def library_reads(header: Path) -> bool:
+    import SimpleITK
+
+    reader = SimpleITK.ImageFileReader()
+    reader.SetImageIO(ITK_SUFFIXES[header.suffix])
+    reader.SetFileName(str(header))
+    return reader.Execute().GetNumberOfPixels() == HU.size

@@ -1,33 +1,49 @@
 """Headers whose voxels lie in another file: that file must lie beside them.
 
-A NRRD or MetaImage header may name any file of the machine, which would then be read as an image.
+A NRRD or MetaImage header may name any file of the machine, which would then be read as an image. The
+libraries that read them take more for a header line than the formats' documents say (other line ends,
+a colon for an equals sign, headers of any length), so everything that could be such a line counts.
 """
 
+import mmap
 import re
 from pathlib import Path
 
 from raymark.errors import InputError
 
-LONGEST_HEADER = 2**20
-NAMED = re.compile(
-    rb"^[ \t]*(?:data ?file[ \t]*:|ElementDataFile[ \t]*=)[ \t]*(.*)$", re.IGNORECASE | re.MULTILINE
-)
+LONGEST_NRRD_HEADER = 2**20
+IN_NRRD = re.compile(rb"data ?file[ \t]*:[ \t]*([^\n]*)", re.IGNORECASE)
+IN_METAIMAGE = re.compile(rb"ElementDataFile\s*[=:][ \t]*([^\r\n]*)")
+NUMBERED = re.compile(rb"%0?\d*d")  # in the pattern of a series of files: slice%03d.raw 1 20 1
 
 
 def check_data_file(path: Path) -> None:
     """Refuse (InputError) a NRRD or MetaImage header that names a file in another folder."""
-    with open(path, "rb") as file:
-        start = file.read(LONGEST_HEADER)
-    if start.startswith(b"NRRD"):  # its header ends with an empty line
-        start = re.split(rb"\r?\n\r?\n", start, maxsplit=1)[0]
-    found = NAMED.search(start)
-    if found is None:
-        return
-    value = found[1].strip()
-    names = start[found.end() :] if value.upper().startswith(b"LIST") else value
-    if b"/" in names or b"\\" in names:
-        raise InputError(
-            path,
-            "names a data file in another folder",
-            "Put the data file beside its header, or save the image as one file",
-        )
+    with (
+        open(path, "rb") as file,
+        mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content,
+    ):
+        if content[:4] == b"NRRD":
+            text, line = _nrrd_header(path, content), IN_NRRD
+        else:  # where a MetaImage header ends, only its reader knows
+            text, line = content, IN_METAIMAGE
+        for found in line.finditer(text):
+            is_list = found[1].strip().upper().startswith(b"LIST")
+            names = text[found.start(1) :] if is_list else found[1]
+            # A pattern of file names is C's: it could spell a slash by its number.
+            if b"/" in names or b"\\" in names or b"%" in NUMBERED.sub(b"", names, count=1):
+                raise InputError(
+                    path,
+                    "names a data file in another folder",
+                    "Put the data file beside its header, or save the image as one file",
+                )
+
+
+def _nrrd_header(path: Path, content: mmap.mmap) -> bytes:
+    """Return a NRRD file's header, which ends with an empty line or the file, its lines with \\n."""
+    start = content[:LONGEST_NRRD_HEADER].replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+    header, end, _ = start.partition(b"\n\n")
+    if not end and len(content) > LONGEST_NRRD_HEADER:
+        problem = f"has a header of more than {LONGEST_NRRD_HEADER >> 20} MiB"
+        raise InputError(path, problem, "Save the image again, without its comments")
+    return header
