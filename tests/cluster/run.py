@@ -2,22 +2,27 @@
 
     python -m tests.cluster.run [--accounting yes|no]
 
-A tiny project (tests/workflow/conftest.py) runs twice, here and on two virtual nodes; its tables have
-to agree byte for byte. Unless told otherwise, Slurm runs twice too, without and with accounting. Exit
-status 77: this machine cannot run Slurm, nothing was tested.
+Each project runs twice, here and on two virtual nodes; all its results have to agree byte for byte.
+Without accounting it is a tiny one (tests/workflow/conftest.py), with accounting the demo, reduced
+(tests/cluster/demo.py); unless told otherwise, both. Exit status 77: this machine cannot run Slurm,
+nothing was tested.
 """
 
 import argparse
+import re
 import subprocess
 import sys
 import time
 from collections import Counter
 from pathlib import Path
 
+from tests.cluster.demo import fetch_sources, make_demo
 from tests.cluster.slurm import Slurm, alone, scratch
 from tests.workflow.conftest import Project, make_project
 
-TABLES = [f"results/tables/{name}.csv" for name in ("methods", "landmarks", "data")]
+MAKERS = {"no": make_project, "yes": make_demo}
+ON_GPUS = ("train", "predict", "correspondence_train")
+NOT_COMPARED = {"benchmarks", "config", "sources"}  # times, this run's paths, what was downloaded
 VOLUME = "results/volumes/balls/ball_patient/ct.nii.gz"
 
 
@@ -25,6 +30,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--accounting", choices=["yes", "no"], help="default: first no, then yes")
     chosen = parser.parse_args().accounting
+    if chosen != "no":
+        fetch_sources()
     alone()
     passed = []
     with scratch() as place:
@@ -45,31 +52,39 @@ def started_twice(folder: Path, slurm: Slurm) -> bool:
     return verdict("started twice, the same daemons", len(before) >= 4, slurm.daemons() == before)
 
 
-def same_tables(folder: Path, slurm: Slurm) -> bool:
+def same_results(folder: Path, slurm: Slurm) -> bool:
     """Run the whole workflow twice; Slurm must have run all of it, grouped, GPUs where asked for."""
-    local, cluster = make_project(folder / "local"), make_project(folder / "cluster")
+    make = MAKERS["yes" if slurm.accounting else "no"]
+    local, cluster = make(folder / "local"), make(folder / "cluster")
     start = time.monotonic()
-    local.snakemake(*TABLES)
+    local.snakemake("all")
     between = time.monotonic()
-    steps = on_slurm(slurm, cluster, "--", *TABLES)
+    rules = on_slurm(slurm, cluster, "--", "all")
     end = time.monotonic()
-    results = [
-        p.read("results/tables/*") | p.read("results/errors/**/*.parquet") for p in (local, cluster)
-    ]
-    different = sorted(n for n in set().union(*results) if results[0].get(n) != results[1].get(n))
+    here, there = results(local), results(cluster)
+    different = sorted(name for name in here | there if here.get(name) != there.get(name))
     jobs = slurm.ended_jobs(cluster)
     states, partitions = (Counter(job[key] for job in jobs) for key in ("JobState", "Partition"))
+    steps = sum(rules.values()) - rules["all"]
     print(
-        f"local {between - start:.0f} s; {steps} steps as {len(jobs)} Slurm jobs {end - between:.0f} s"
+        f"{steps} steps: here {between - start:.0f} s, as {len(jobs)} Slurm jobs {end - between:.0f} s"
     )
     print(f"ended {dict(states)}, in partitions {dict(partitions)}")
-    print(f"{len(results[0])} files compared, {len(different)} differ {different}")
+    print(f"{len(here)} files compared, {len(different)} differ {different}")
     return verdict(
-        "Slurm's tables are the local ones",
-        bool(results[0]) and not different,
+        "Slurm's results are the local ones",
+        bool(here) and not different,
         set(states) == {"COMPLETED"} and len(jobs) < steps,
-        partitions["gpu"] == 4,  # two trainings, two predictions
+        partitions["gpu"] == sum(rules[rule] for rule in ON_GPUS),
     )
+
+
+def results(project: Project) -> dict[str, bytes]:
+    """Read all that a run left below results/, but what may differ between runs."""
+    found = project.read("results/*/**/*.*")
+    return {
+        name: content for name, content in found.items() if name.split("/")[1] not in NOT_COMPARED
+    }
 
 
 def more_memory(folder: Path, slurm: Slurm) -> bool:
@@ -83,17 +98,17 @@ def more_memory(folder: Path, slurm: Slurm) -> bool:
     )
 
 
-CHECKS = (started_twice, same_tables, more_memory)
+CHECKS = (started_twice, same_results, more_memory)
 
 
-def on_slurm(slurm: Slurm, project: Project, *arguments: str) -> int:
-    """Run Snakemake on Slurm; return how many steps it took."""
+def on_slurm(slurm: Slurm, project: Project, *arguments: str) -> Counter:
+    """Run Snakemake on Slurm; return how many jobs each rule had."""
     command = slurm.command(project, *arguments)
     done = subprocess.run(command, capture_output=True, text=True, cwd=project.folder, check=False)
     text = done.stdout + done.stderr
     if done.returncode:
         sys.exit(f"{text[-8000:]}\nFAILED: the run on Slurm, see above")
-    return text.count("Finished jobid")
+    return Counter(re.findall(r"^(?:local)?rule (\w+):", text, flags=re.MULTILINE))
 
 
 def verdict(what: str, *facts: bool) -> bool:
