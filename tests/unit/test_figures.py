@@ -22,8 +22,6 @@ from raymark.figures.keypoints import keypoint_accuracy
 from raymark.figures.landmarks import (
     dataset_samples,
     landmark_overview,
-    readable,
-    side_of,
     spread,
 )
 from raymark.figures.make import MAKERS, make_figure
@@ -40,6 +38,7 @@ from raymark.figures.sphere import (
 from raymark.figures.stages import Example, belief_stages
 from raymark.figures.style import COLOURS, DPI, cran_caud, rao_lao
 from raymark.figures.training import training_curves
+from raymark.landmark_names import readable, side_of
 from raymark.physics import MATERIALS
 from raymark.tables import TABLES
 from tests.unit.evaluation_examples import errors_of, grid_of_views, project_of_examples

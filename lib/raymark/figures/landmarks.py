@@ -1,6 +1,5 @@
 """Landmarks drawn on X-rays of the data itself: with names, and as a contact sheet."""
 
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from matplotlib.lines import Line2D
 
 from raymark.figures.overlays import DARK
 from raymark.figures.style import DOUBLE_IN, ORANGE, SKY, cran_caud, figure, rao_lao, show_xray
+from raymark.landmark_names import VERTEBRA, readable, side_of
 
 # side: colour, marker, name in the legend; shapes differ for those who see no colour
 SIDES = {
@@ -19,16 +19,9 @@ SIDES = {
     "right": (ORANGE, "o", "patient's right"),
     "": ("white", "D", "midline"),
 }
-VERTEBRA = re.compile(r"^([ctls]\d+)_")
-ACRONYMS = {"asis", "aiis", "psis", "piis"}
 LETTER_IN = 0.043  # of a name in the margin
 LANDSCAPE = 0.8  # height by width: flatter images are stacked, the others stand side by side
 LABEL_PT, LABEL_LINE_PT = 5.8, 7.4
-
-
-def side_of(landmark: str) -> str:
-    """Tell a landmark's side from the words of its name: left, right or neither."""
-    return next((word for word in landmark.split("_") if word in ("left", "right")), "")
 
 
 def landmark_overview(
@@ -127,13 +120,6 @@ def _labels(points: pd.DataFrame) -> pd.DataFrame:
     found = points["landmark"].str.extract(VERTEBRA, expand=False)
     text = found.str.upper().fillna(points["landmark"].map(readable))
     return points.assign(label=text).groupby("label", as_index=False)[["x_px", "y_px"]].mean()
-
-
-def readable(landmark: str) -> str:
-    """Write a landmark's name as people do: `left_asis` is "left ASIS"."""
-    return " ".join(
-        w.upper() if w in ACRONYMS or VERTEBRA.match(f"{w}_") else w for w in landmark.split("_")
-    )
 
 
 def spread(wanted: np.ndarray, gap: float, limit: float) -> np.ndarray:

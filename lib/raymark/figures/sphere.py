@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from raymark.figures.landmarks import readable
 from raymark.figures.style import DOUBLE_IN, SEQUENTIAL, SINGLE_IN, figure
+from raymark.landmark_names import readable
 from raymark.metrics.detection import accuracy_by_view
 
 
