@@ -283,7 +283,37 @@ def test_landmarks_are_rows_however_many_there_are():
     results = Results(project_of_examples(), errors, {"pelvis": names}, frozenset(), PAPERS)
     table = landmark_tables.landmarks(results)
     assert table.frame["landmark"].tolist() == names
-    assert len(table.columns) == 7
+    assert printed(table)["landmark_title"][1] == "T0 right"
+
+
+def test_methods_stand_below_each_other_for_every_landmark():
+    table = landmark_tables.landmarks(results_of())
+    rows = table.frame.set_index(["landmark", "method"])
+    assert rows.index.tolist() == [(name, m) for name in LANDMARKS for m in ("cpm", "unet")]
+    for method in ("cpm", "unet"):
+        seen = errors_of(method).query("visible and landmark == 'sacrum'")
+        row = rows.loc["sacrum", method]
+        assert row["mm"] == pytest.approx(seen["error_detector_mm"].mean())
+        assert row["sd_mm"] == pytest.approx(seen["error_detector_mm"].std(ddof=0))
+        assert row["mm_low"] < row["mm"] < row["mm_high"]
+        assert row["detected"] == pytest.approx(seen["detected"].mean())
+        assert row["visible"] == len(seen)
+    baseline = errors_of(MEAN_POSITION).query("visible and landmark == 'sacrum'")
+    expected = baseline["error_detector_mm"].mean()
+    assert rows.loc[("sacrum", "cpm"), "mean_position_mm"] == pytest.approx(expected)
+    best = table.bold()[:, [c.key for c in table.columns].index("mm")]
+    assert best.tolist() == (table.frame["method"] == "cpm").tolist()
+
+
+def test_landmarks_have_the_papers_numbers_and_intervals():
+    table = landmark_tables.rmse(results_of())
+    cells = printed(table).set_index("landmark_title")
+    assert cells.index[:2].tolist() == [landmark_tables.MEAN, "left ASIS (L1)"]
+    rows = table.frame.set_index("landmark")
+    assert (
+        rows["unet_px_low"]["sacrum"] < rows["unet_px"]["sacrum"] < rows["unet_px_high"]["sacrum"]
+    )
+    assert "[" in cells["unet_px"]["sacrum"]
 
 
 def test_order_of_rows_changes_no_table():
@@ -292,7 +322,8 @@ def test_order_of_rows_changes_no_table():
         results.project, results.errors.sample(frac=1, random_state=1), results.landmarks,
         results.diverged, results.papers,
     )  # fmt: skip
-    for make in (accuracy_tables.methods, accuracy_tables.detected, landmark_tables.rmse):
+    makers = accuracy_tables.methods, accuracy_tables.detected
+    for make in (*makers, landmark_tables.landmarks, landmark_tables.rmse):
         pd.testing.assert_frame_equal(make(shuffled).frame, make(results).frame)
 
 

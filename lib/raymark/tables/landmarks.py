@@ -1,8 +1,9 @@
-"""Tables with a row per landmark and a column per method, however many landmarks there are."""
+"""Tables that tell landmarks apart, however many there are."""
 
 import pandas as pd
 
 from raymark.evaluation import MEAN_POSITION
+from raymark.landmark_names import readable
 from raymark.metrics import errors
 from raymark.presence import NOT_PRESENT
 from raymark.tables.results import Part, Results
@@ -24,58 +25,76 @@ WHAT = [
     Column("dataset_title", "Data set"),
     Column("view_set_title", "View set"),
     Column("evaluated_on", "Evaluated on"),
-    Column("landmark", "Landmark"),
+    Column("landmark_title", "Landmark"),
 ]
 GROUPS = ("dataset_title", "view_set", "evaluated_on")
+ENDS = ("", "_low", "_high")  # of the names of a number and its interval
 
 
 def landmarks(results: Results) -> Table:
-    """Each landmark's mean error and how often it is detected, for every method."""
-    wide, lines = pd.DataFrame(), results.lines()
-    for part in lines:
-        wide = _beside(wide, _landmark_rows(results, part), part.method)
-    wide = _in_order(results, wide)
-    columns = [*WHAT, Column("visible", "Visible", digits=0)]
-    for method in _methods(lines):
-        title, diverged = results.method_title(method), f"{method}_diverged"
-        columns += [
-            Column(
-                f"{method}_mm",
-                title,
-                "mm",
-                1,
-                spread=f"{method}_sd_mm",
-                best="min",
-                diverged=diverged,
-            )
-        ]
-        if method != MEAN_POSITION:
-            columns.append(Column(f"{method}_detected", "detected", "%", 0, 100, diverged=diverged))
+    """Each landmark's mean error and how often it is detected: a row for every method."""
+    lines = results.lines()
+    baseline = {_place(p): p for p in lines if p.method == MEAN_POSITION}
+    methods = [part for part in lines if part.method != MEAN_POSITION]
+    tables = [_landmark_rows(results, part, baseline.get(_place(part))) for part in methods]
+    table = _in_order(results, pd.concat(tables, ignore_index=True))
+    table = table.assign(landmark_title=table["landmark"].map(readable))
+    columns = [
+        *WHAT,
+        Column("visible", "Visible", digits=0),
+        Column("method_title", "Method"),
+        Column(
+            "mm", "Error", "mm", 1, spread="sd_mm", interval=True, best="min", diverged="diverged"
+        ),
+        Column("detected", "Detected", "%", 0, 100, diverged="diverged"),
+        Column("mean_position_mm", "Mean position", "mm", 1),
+        Column("ci_over", "Interval over"),
+    ]
     notes = [
         "Mean ± population sd of the error over all views that show the landmark, detected or not.",
         "Visible: on how many images the landmark lies.",
         MM_NOTE,
+        interval_note(results),
         BASELINE_NOTE,
         *missing_notes(results, lines),
     ]
-    return Table("Error of each landmark", wide, columns, results.label, notes, GROUPS, across=True)
+    groups = (*GROUPS, "landmark")
+    return Table("Error of each landmark", table, columns, results.label, notes, groups)
 
 
-def _landmark_rows(results: Results, part: Part) -> pd.DataFrame:
-    seen = part.errors[part.errors["visible"]]
-    grouped = seen.groupby("landmark")
-    mm = grouped["error_detector_mm"]
-    method = part.method
-    values = {
-        "visible": grouped["view"].nunique(),
-        f"{method}_mm": mm.mean(),
-        f"{method}_sd_mm": mm.std(ddof=0),
-        f"{method}_px": grouped["error_px"].mean(),
-        f"{method}_detected": grouped["detected"].mean(),
-    }
-    table = pd.DataFrame(values, index=[NOT_PRESENT] if part.missing else None, dtype=float)
-    table[f"{method}_diverged"] = part.diverged
-    return _described(results, part, table.rename_axis("landmark"))
+def _place(part: Part) -> tuple[str, str, str]:
+    return part.dataset, part.view_set, part.evaluated_on
+
+
+def _landmark_rows(results: Results, part: Part, baseline: Part | None) -> pd.DataFrame:
+    """Return one method's rows; what has no data has one row that says so."""
+    seen, row = part.errors[part.errors["visible"]], Row(results, part)
+    means = {}
+    if baseline:
+        shown = baseline.errors[baseline.errors["visible"]]
+        means = shown.groupby("landmark")["error_detector_mm"].mean()
+    rows = [{"landmark": NOT_PRESENT}] if part.missing else []
+    for landmark, found in seen.groupby("landmark"):
+        mm, groups = found["error_detector_mm"].to_numpy(), clusters(found)
+        row.add(landmark, errors.mean_radial_error(mm), groups)
+        low, high = (row.values[f"{landmark}_{end}"] for end in ("low", "high"))
+        rows.append(
+            {
+                "landmark": landmark,
+                "visible": found["view"].nunique(),
+                "mm": row.values[landmark],
+                "sd_mm": errors.standard_deviation(mm),
+                "mm_low": low,
+                "mm_high": high,
+                "px": found["error_px"].mean(),
+                "detected": found["detected"].mean(),
+                "mean_position_mm": means.get(landmark),
+                "ci_over": groups.kind,
+            }
+        )
+    table = _described(results, part, pd.DataFrame(rows))
+    method = {"method": part.method, "method_title": results.method_title(part.method)}
+    return table.assign(**method, diverged=part.diverged)
 
 
 def rmse(results: Results) -> Table:
@@ -87,6 +106,9 @@ def rmse(results: Results) -> Table:
         wide = _beside(wide, rows, part.method)
         sources[part.method] = source or sources.get(part.method, "")
     wide = _in_order(results, wide)
+    numbers = {ours: f" ({n})" for p in papers for n, ours in results.papers[p].landmarks.items()}
+    titles = [readable(name) + numbers.get(name, "") for name in wide["landmark"]]
+    wide = wide.assign(landmark_title=titles)
     columns = [*WHAT]
     for method in _methods(lines):
         diverged, title = f"{method}_diverged", results.method_title(method)
@@ -99,14 +121,14 @@ def rmse(results: Results) -> Table:
                        diverged=f"{method}_published_diverged")
             )  # fmt: skip
     notes = [
-        "RMSE over all visible landmarks at the maximum of the map, whatever its value; the mean is "
-        "that of the landmarks' RMSE, as in the paper's column.",
-        *(f"Published for {results.method_title(m)}: {s}." for m, s in sources.items() if s),
+        "RMSE of the radial error over all visible landmarks at the maximum of the map, whatever its "
+        "value; the mean is that of the landmarks' RMSE, as in the paper's column.",
+        *(f"Published: {source}." for source in dict.fromkeys(sources.values()) if source),
         "Visible: on how many images the landmark lies. DIV: the training diverged by the rule in "
         "docs/pose-loss.md, or so the paper says.",
         *(
             f"{results.papers[n].short}: its mean is over its {len(results.papers[n].landmarks)} "
-            "landmarks, ours over those with a number of ours."
+            "landmarks, ours over those that the data set has."
             for n in sorted(papers)
         ),
         *notes_of(results, papers),
@@ -128,10 +150,11 @@ def _rmse_rows(results: Results, part: Part, papers: set[str]) -> tuple[pd.DataF
     if not part.missing:
         groups = clusters(seen)
         mean.add("px", errors.mean_landmark_rmse(px, names), groups)
-        cells[MEAN] = {key: mean.values[key] for key in ("px", "px_low", "px_high")}
+        cells[MEAN] = {f"px{end}": mean.values[f"px{end}"] for end in ENDS}
         mean.values["ci_over"] = groups.kind
     for landmark, rows in seen.groupby("landmark"):
-        cells[landmark] = {"px": errors.rmse(rows["error_px"].to_numpy()).value}
+        mean.add(landmark, errors.rmse(rows["error_px"].to_numpy()), clusters(rows))
+        cells[landmark] = {f"px{end}": mean.values[f"{landmark}{end}"] for end in ENDS}
     source = ""
     experiment = results.experiment(part, papers)
     row = experiment and results.papers[experiment.paper].row(
@@ -152,12 +175,11 @@ def _rmse_rows(results: Results, part: Part, papers: set[str]) -> tuple[pd.DataF
     table = table.add_prefix(f"{method}_").rename_axis("landmark")
     table["visible"] = seen.groupby("landmark")["view"].nunique().reindex(table.index)
     table["ci_over"] = pd.Series({MEAN: mean.values["ci_over"]}).reindex(table.index)
-    return _described(results, part, table), source
+    return _described(results, part, table.reset_index()), source
 
 
 def _described(results: Results, part: Part, table: pd.DataFrame) -> pd.DataFrame:
     """Say in every row what it is of."""
-    table = table.reset_index()
     view_set_title = results.project.view_set_title(part.dataset, part.view_set)
     table.insert(0, "dataset", part.dataset)
     table.insert(1, "dataset_title", results.project.title_of(part.dataset))
@@ -186,7 +208,7 @@ def _in_order(results: Results, wide: pd.DataFrame) -> pd.DataFrame:
         for name in [NOT_PRESENT, MEAN, *ours, *published]:
             place.setdefault((part.dataset, part.view_set, part.evaluated_on, name), len(place))
     keys = wide[["dataset", "view_set", "evaluated_on", "landmark"]].apply(tuple, axis=1)
-    return wide.loc[keys.map(place).sort_values().index].reset_index(drop=True)
+    return wide.loc[keys.map(place).sort_values(kind="stable").index].reset_index(drop=True)
 
 
 def _methods(parts: list[Part]) -> list[str]:
