@@ -15,6 +15,7 @@ rule virtual_patient:
         "logs/virtual_patient/{dataset}/{subject}.log",
     wildcard_constraints:
         subject=r"[A-Za-z0-9_-]+-v\d\d\d+",
+    priority: 1  # trainings wait for it
     conda:
         "../../envs/environment.yaml"
     resources:

@@ -1,6 +1,10 @@
 # Landmark correspondences between CT slices: a pipeline of its own beside the detectors.
 
-from raymark.correspondence.config import cts_for, sections_text
+from raymark.correspondence.config import (
+    correspondence_of,
+    cts_for,
+    sections_text,
+)
 
 
 rule correspondence_train:
@@ -13,9 +17,10 @@ rule correspondence_train:
         "logs/correspondence/train.log",
     benchmark:
         "results/benchmarks/correspondence/train.tsv"
+    priority: 1  # long: begun early, it ends before the small jobs do
     conda:
         "../../envs/environment.yaml"
-    threads: 2
+    threads: lambda wildcards: correspondence_of(PROJECT).training.threads
     resources:
         gpu=1,
         mem_mb=lambda wildcards, attempt: 6000 * attempt,

@@ -13,9 +13,10 @@ rule pose:
         "logs/pose/{dataset}/{method}/{seed}/{view_set}.log",
     benchmark:
         "results/benchmarks/pose/{dataset}/{method}/{seed}/{view_set}.tsv"
+    priority: 1  # long: begun early, it ends before the small jobs do
     conda:
         "../../envs/environment.yaml"
-    threads: 2
+    threads: 1  # views side by side gain little within a process
     resources:
         mem_mb=lambda wildcards, attempt: 4000 * attempt,
     params:
@@ -39,9 +40,10 @@ rule capture_range:
         "logs/capture_range/{dataset}/{view_set}.log",
     benchmark:
         "results/benchmarks/capture_range/{dataset}/{view_set}.tsv"
+    priority: 1  # long: begun early, it ends before the small jobs do
     conda:
         "../../envs/environment.yaml"
-    threads: 2
+    threads: 1  # views side by side gain little within a process
     resources:
         mem_mb=lambda wildcards, attempt: 4000 * attempt,
     params:

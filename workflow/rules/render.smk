@@ -12,6 +12,7 @@ rule render:
         layout.SHARD,
     log:
         "logs/render/{dataset}/{view_set}/{subject}/{shard}.log",
+    priority: 1  # trainings wait for it
     conda:
         "../../envs/environment.yaml"
     threads: 1  # shards run side by side; one shard alone gains little from a second

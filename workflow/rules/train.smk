@@ -13,6 +13,7 @@ rule train:
         "logs/train/{dataset}/{method}/{seed}.log",
     benchmark:
         "results/benchmarks/train/{dataset}/{method}/{seed}.tsv"
+    priority: 1  # long: begun early, they end before the small jobs do
     conda:
         "../../envs/environment.yaml"
     threads: method_threads
