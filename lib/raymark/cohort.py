@@ -17,7 +17,6 @@ from scipy.ndimage import map_coordinates
 from raymark.ct.grid import LabelMap, Volume
 from raymark.ct.store import write_labels, write_volume
 from raymark.deformation import Bend, Deformation, Scaling, Waves
-from raymark.errors import InputError
 from raymark.files import atomic
 from raymark.landmarks import XYZ, write_landmarks
 from raymark.sections import Cohort
@@ -104,12 +103,6 @@ def draw_deformation(
     below SMALLEST_JACOBIAN. Scaling is about the landmarks' centroid, the bend about its x; the
     bend's end levels lie within the landmarks' heights.
     """
-    if cohort.scale[0] <= 0:
-        raise InputError(
-            f"data set {dataset}, cohort.scale",
-            f"{cohort.scale[0]:g} is not a scale",
-            "Give factors above zero",
-        )
     random = generator("cohort", dataset, subject, seed)
     centre_mm = landmarks_mm.mean(axis=0)
     scaling = Scaling(random.uniform(*cohort.scale, size=3), centre_mm)

@@ -7,7 +7,7 @@ file's own values when the main file asks for one. The sections are in `raymark.
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, get_args
 
 import yaml
 from pydantic import BaseModel, Field, ValidationError, model_validator
@@ -22,6 +22,7 @@ from raymark.sections import (
     Matrix,
     Method,
     Pose,
+    Preset,
     Section,
     SetupSettings,
 )
@@ -36,9 +37,7 @@ YAML_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 class Config(Section):
     """The main file."""
 
-    preset: Literal["demo", "reduced", "paper"] = Field(
-        "demo", description="which presets to lay over"
-    )
+    preset: Preset = Field("demo", description="which presets to lay over")
     seed: int = Field(0, description="base of all random numbers of the data")
     subjects: str = Field("config/subjects.tsv", description="the subject sheet")
     sources: str = Field("config/sources.tsv", description="the table of declared data files")
@@ -78,6 +77,14 @@ class Config(Section):
             if experiment.method not in methods:
                 raise ValueError(
                     f"experiment names the method {experiment.method!r}; known: {sorted(methods)}"
+                )
+        places = [(e.dataset, e.method, v) for e in self.experiments for v in e.evaluate]
+        for place in places:
+            if places.count(place) > 1:
+                dataset, method, view_set = place
+                raise ValueError(
+                    f"{method!r} is evaluated twice on {view_set!r} of {dataset!r}; list its seeds in "
+                    "one experiment"
                 )
         return self
 
@@ -144,10 +151,24 @@ def read_yaml(path: str | Path) -> dict:
     return values
 
 
-def _read_part(model: type[Section], path: str, preset: str):
+def read_preset(path: str | Path, preset: str) -> dict:
+    """Read a YAML file with the values of `preset`, where it has them, laid over its own.
+
+    InputError where its `presets` are not some of those there are, each a mapping or empty.
+    """
     values = read_yaml(path)
-    presets = values.pop("presets", {})
-    part = checked(model, merged(values, presets.get(preset) or {}), path)
+    presets = values.pop("presets", None) or {}
+    known = get_args(Preset)
+    wrong = not isinstance(presets, dict) or [name for name in presets if name not in known]
+    if wrong or not all(isinstance(own, dict | None) for own in presets.values()):
+        problem = "holds something else than a mapping of keys for each preset"
+        remedy = f"The presets are {', '.join(known)}"
+        raise InputError(f"{path}, presets", problem, remedy)
+    return merged(values, presets.get(preset) or {})
+
+
+def _read_part(model: type[Section], path: str, preset: str):
+    part = checked(model, read_preset(path, preset), path)
     if part.name != Path(path).stem:
         raise InputError(path, f"name is {part.name!r}", "Name the file and the key alike")
     return part

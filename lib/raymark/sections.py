@@ -13,7 +13,15 @@ def _ascending(limits: tuple[float, float]) -> tuple[float, float]:
     return limits
 
 
+def _positive(limits: tuple[float, float]) -> tuple[float, float]:
+    if limits[0] <= 0:
+        raise ValueError("its limits must be above 0")
+    return limits
+
+
+Preset = Literal["demo", "reduced", "paper"]
 Range = Annotated[tuple[float, float], AfterValidator(_ascending)]
+PositiveRange = Annotated[Range, AfterValidator(_positive)]
 
 
 class Section(BaseModel):
@@ -49,7 +57,7 @@ class Cohort(Section):
 
     count: int = Field(0, ge=0, description="virtual patients per subject")
     deformation: Deformation = Deformation()
-    scale: Range = Field((0.92, 1.08), description="range of the scaling, drawn per axis")
+    scale: PositiveRange = Field((0.92, 1.08), description="range of the scaling, drawn per axis")
     cobb_deg: Range = Field(
         (0.0, 0.0), description="range of the Cobb angle by which the spine is bent; 0 0 leaves it"
     )
@@ -109,15 +117,15 @@ class Tools(Section):
 
     metal: Literal["steel", "titanium"] = Field("steel", description="what they are made of")
     count: tuple[int, int] = Field((1, 2), description="fewest and most in a view")
-    diameter_mm: Range = Field((2.0, 8.0), description="from a Kirschner wire to a drill guide")
-    length_mm: Range = Field((120.0, 200.0), description="from the tip outwards")
+    diameter_mm: PositiveRange = Field(
+        (2.0, 8.0), description="from a Kirschner wire to a drill guide"
+    )
+    length_mm: PositiveRange = Field((120.0, 200.0), description="from the tip outwards")
 
     @model_validator(mode="after")
-    def _rods_are_solid(self):
+    def _counts_ascend(self):
         if not 0 <= self.count[0] <= self.count[1]:
             raise ValueError("count is the fewest first, then the most")
-        if self.diameter_mm[0] <= 0 or self.length_mm[0] <= 0:
-            raise ValueError("diameter_mm and length_mm must be above 0")
         return self
 
 
@@ -137,8 +145,12 @@ class ViewSet(Section):
     translation_mm: tuple[float, float, float] = Field(
         (0.0, 0.0, 0.0), description="largest shift of the isocentre along world x, y, z (uniform)"
     )
-    source_to_isocentre_mm: Range = Field((750.0, 750.0), description="range of the distance")
-    source_to_detector_mm: Range = Field((1200.0, 1200.0), description="range of the distance")
+    source_to_isocentre_mm: PositiveRange = Field(
+        (750.0, 750.0), description="range of the distance"
+    )
+    source_to_detector_mm: PositiveRange = Field(
+        (1200.0, 1200.0), description="range of the distance"
+    )
     flip_probability: float = Field(0.0, ge=0, le=1, description="share of mirrored views")
     field_of_view_share: float = Field(
         1.0,
@@ -212,8 +224,8 @@ class Augmentation(Section):
 
     rotation_deg: float = Field(0.0, ge=0, description="largest rotation about the middle")
     shift_px: float = Field(0.0, ge=0, description="largest shift along each axis")
-    scale: Range = Field((1.0, 1.0), description="range of the magnification")
-    contrast: Range = Field((1.0, 1.0), description="range of the gamma")
+    scale: PositiveRange = Field((1.0, 1.0), description="range of the magnification")
+    contrast: PositiveRange = Field((1.0, 1.0), description="range of the gamma")
     noise: float = Field(0.0, ge=0, description="standard deviation, in units of the image's own")
     tool_probability: float = Field(0.0, ge=0, le=1, description="chance of an occluding tool")
     flip_probability: float = Field(

@@ -10,7 +10,6 @@ from scipy.spatial.transform import Rotation
 from raymark.cohort import draw_deformation, make_virtual_patient, write_virtual_patient
 from raymark.ct import read_label_map, read_volume
 from raymark.deformation import Bend, Deformation, Scaling, Waves
-from raymark.errors import InputError
 from raymark.landmarks import XYZ, landmark_table
 from raymark.sections import Cohort
 
@@ -256,11 +255,6 @@ def test_only_the_names_decide():
     assert first.check == second.check
     for change in ({"subject": "p-v002"}, {"dataset": "other"}, {"seed": 1}):
         assert draw(CURVED, **change)[1].scale != first.check.scale
-
-
-def test_scales_that_are_none_are_refused():
-    with pytest.raises(InputError, match=r"data set demo, cohort\.scale"):
-        draw(cohort(scale=(0.0, 1.0)))
 
 
 def test_files_are_those_of_a_real_patient(tmp_path):

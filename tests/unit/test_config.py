@@ -48,6 +48,14 @@ def test_presets_are_laid_over_the_file(tmp_path):
     assert read_dataset(str(path), "paper").detector.width_px == 615
 
 
+@pytest.mark.parametrize("presets", [{"dmeo": {}}, {"demo": 5}, ["demo"]])
+def test_presets_that_are_none_are_refused(tmp_path, presets):
+    path = tmp_path / "d.yaml"
+    path.write_text(yaml.safe_dump(DATASET | {"presets": presets}))
+    with pytest.raises(InputError, match=r"d\.yaml, presets: .* demo, reduced, paper"):
+        read_dataset(str(path), "paper")
+
+
 @pytest.mark.parametrize(
     ("change", "parts"),
     [
@@ -55,6 +63,7 @@ def test_presets_are_laid_over_the_file(tmp_path):
         ({"projector": "magic"}, ["projector", "shearwarp"]),
         ({"view_sets": {}}, ["view_sets"]),
         ({"cohort": {"scale": (1.1, 0.9)}}, ["cohort.scale", "lower limit first"]),
+        ({"cohort": {"scale": (0.0, 1.1)}}, ["cohort.scale", "above 0"]),
         ({"physics": {"tube_kvp": 900}}, ["physics.tube_kvp", "150", "900"]),
     ],
 )
@@ -88,6 +97,15 @@ def test_experiments_must_name_known_files():
         "experiments": [{"dataset": "b", "method": "m", "evaluate": ["x"]}],
     }
     with pytest.raises(InputError, match="'b'"):
+        checked(Config, values, "config.yaml")
+
+
+def test_a_view_set_is_predicted_by_a_method_once():
+    one = {"dataset": "a", "method": "m", "evaluate": ["x", "y"]}
+    values = {"datasets": ["a.yaml"], "methods": ["m.yaml"], "experiments": [one]}
+    assert checked(Config, values, "config.yaml").experiments[0].evaluate == ["x", "y"]
+    values["experiments"] = [one, one | {"seeds": [1], "evaluate": ["y"]}]
+    with pytest.raises(InputError, match="'m' is evaluated twice on 'y' of 'a'"):
         checked(Config, values, "config.yaml")
 
 

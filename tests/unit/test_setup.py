@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from raymark import layout
+from raymark import layout, steps
 from raymark.ct import Volume
 from raymark.ct.store import write_volume
 from raymark.errors import InputError
@@ -306,6 +306,13 @@ def test_planned_landmarks_know_their_type_and_the_scale_at_their_depth():
     plan = planned_landmarks(["t3", "carina", "lost"], KINDS, world, camera)
     assert (list(plan.names), list(plan.kinds)) == (["t3", "carina"], [KIND, ""])
     np.testing.assert_allclose(plan.mm_per_px, [2 / 1.5, 1.1 * 2 / 1.5])
+
+
+def test_a_set_up_error_that_no_experiment_asks_for_is_refused_with_those_there_are():
+    with pytest.raises(
+        InputError, match=r"'pelvis cpm 0 grid': is not known\. .*chest_mv landmarknet"
+    ):
+        steps.setup_error("config/config.yaml", "pelvis", "cpm", 0, "grid")
 
 
 def test_a_file_that_is_none_is_refused(tmp_path):

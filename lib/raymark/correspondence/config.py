@@ -5,9 +5,9 @@ from typing import Literal
 from pydantic import Field
 
 from raymark import layout
-from raymark.config import Project, checked, merged, read_yaml
+from raymark.config import Project, checked, read_preset
 from raymark.errors import InputError
-from raymark.sections import Deformation, Name, Range, Section
+from raymark.sections import Deformation, Name, PositiveRange, Range, Section
 from raymark.subjects import Subject
 
 
@@ -42,12 +42,12 @@ class Transformations(Section):
         0.2, ge=0, lt=1, description="largest change of brightness (of the maximum) and contrast"
     )
     rotation_deg: float = Field(20.0, ge=0, description="largest rotation about the middle")
-    scale: Range = Field((0.92, 1.08), description="magnification, drawn per axis")
+    scale: PositiveRange = Field((0.92, 1.08), description="magnification, drawn per axis")
     shear: float = Field(0.05, ge=0, lt=1, description="largest shear")
     displacement_mm: Range = Field(
         (9.0, 15.0), description="median length of an elastic displacement"
     )
-    gaussian_mm: Range = Field(
+    gaussian_mm: PositiveRange = Field(
         (40.0, 80.0), description="standard deviation of each Gaussian of an elastic displacement"
     )
 
@@ -120,9 +120,7 @@ class Correspondence(Section):
 
 def read_correspondence(path: str, preset: str) -> Correspondence:
     """Read the file with the values of `preset` laid over its own."""
-    values = read_yaml(path)
-    presets = values.pop("presets", {})
-    return checked(Correspondence, merged(values, presets.get(preset) or {}), path)
+    return checked(Correspondence, read_preset(path, preset), path)
 
 
 def correspondence_of(project: Project) -> Correspondence:

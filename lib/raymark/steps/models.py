@@ -103,8 +103,8 @@ def setup_error(config: str, dataset: str, method: str, seed: int, view_set: str
 
     project = read_project(config)
     place = {"dataset": dataset, "method": method, "seed": seed, "view_set": view_set}
-    asked = {tuple(p.values())[:4]: p["reference"] for p in project.setup_places()}
-    reference = named(asked, tuple(place.values()), "set-up error of")
+    asked = {_spoken(p): p["reference"] for p in project.setup_places()}
+    reference = named(asked, _spoken(place), "set-up error of")
     settings = dataset_of(project, dataset)
     measure_setup(
         layout.PREDICTIONS.format(**place),
@@ -116,6 +116,10 @@ def setup_error(config: str, dataset: str, method: str, seed: int, view_set: str
         project.config.setup,
         layout.SETUP.format(**place),
     )
+
+
+def _spoken(place: dict) -> str:
+    return "{dataset} {method} {seed} {view_set}".format(**place)
 
 
 def contrast(config: str) -> None:
