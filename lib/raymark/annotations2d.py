@@ -8,7 +8,7 @@ import csv
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Annotated, Literal
 
 import numpy as np
@@ -116,8 +116,8 @@ def read_annotations(layout: Layout, names: list[str] | None) -> tuple[list[str]
 
 
 def _spine_ap(layout: SpineAp, names: list[str]) -> Iterator[Annotation]:
-    images = [row[0].strip() for _, row in _rows(layout.filenames)]
-    lines = list(_rows(layout.landmarks))
+    images = [row[0].strip() for _, row in csv_rows(layout.filenames)]
+    lines = list(csv_rows(layout.landmarks))
     if len(images) != len(lines):
         raise InputError(
             layout.landmarks,
@@ -160,7 +160,7 @@ def _text_files(folder: str) -> list[Path]:
 
 def _points_of(path: Path, count: int) -> np.ndarray:
     """Read the first `count` lines, x,y in px; what follows are the challenge's own classes."""
-    rows = list(_rows(path))[:count]
+    rows = list(csv_rows(path))[:count]
     if len(rows) < count:
         remedy = "Each landmark has a line x,y"
         raise InputError(path, f"has {len(rows)} lines instead of at least {count}", remedy)
@@ -172,7 +172,7 @@ def _points_of(path: Path, count: int) -> np.ndarray:
 
 
 def _point_table(path: Path, names: list[str] | None) -> tuple[list[str], list[Annotation]]:
-    lines = _rows(path)
+    lines = csv_rows(path)
     _, header = next(lines, (1, []))
     header = [cell.strip() for cell in header]
     if missing := [column for column in CSV_COLUMNS if column not in header]:
@@ -214,14 +214,15 @@ def _point_table(path: Path, names: list[str] | None) -> tuple[list[str], list[A
     return names, annotations
 
 
-def _rows(path: str | Path) -> Iterator[tuple[int, list[str]]]:
+def csv_rows(path: str | Path) -> Iterator[tuple[int, list[str]]]:
     """Yield (line number, cells) of every line that is not blank."""
     try:
         text = Path(path).read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
+        rows = list(csv.reader(text.splitlines()))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
         remedy = "Check the path; the file is text with commas between the columns"
         raise InputError(path, f"cannot be read ({error})", remedy) from None
-    for line, row in enumerate(csv.reader(text.splitlines()), start=1):
+    for line, row in enumerate(rows, start=1):
         if any(cell.strip() for cell in row):
             yield line, row
 
@@ -251,8 +252,14 @@ class ImageFolder:
                     self._paths.setdefault(key, set()).add(path)
 
     def find(self, image: str, place: str) -> Path:
-        """Return the one file of that name; InputError names `place` where there is none, or two."""
+        """Return the one file of that name; InputError names `place` where there is none, or two.
+
+        Annotations come from elsewhere: a name that leads out of the folder is refused.
+        """
         exact = self.folder / image
+        if PurePath(image).is_absolute() or ".." in PurePath(image).parts:
+            problem = f"the image {image!r} lies outside {self.folder}"
+            raise InputError(place, problem, "Give its path below the folder")
         paths = {exact} if exact.is_file() else self._paths.get(image, set())
         if len(paths) == 1:
             return next(iter(paths))

@@ -36,21 +36,26 @@ from raymark.sections import Physics
 
 Attenuation = Callable[[str, np.ndarray], np.ndarray]  # material, keV (n,) -> cm²/g (n,)
 
+TABULATED = ["energy_kev", "water", "soft tissue", "bone"]
 WATER_CM = 20.0  # what the beam has passed before it meets the thin object
 
 
 def read_tabulated(path: str | Path) -> Attenuation:
     """Read published mass attenuation coefficients; between the energies straight in logarithms."""
     try:
-        table = pd.read_csv(path, comment="#").set_index("energy_kev")
-        logs = np.log(table[["water", "soft tissue", "bone"]].astype(float))
-    except (OSError, ValueError, KeyError) as error:
+        table = pd.read_csv(path, comment="#")[TABULATED].astype(float)
+        if not (np.isfinite(table).all(axis=None) and (table > 0).all(axis=None)):
+            raise ValueError("not all of its numbers are positive")
+        if table.empty or (table["energy_kev"].diff() <= 0).any():
+            raise ValueError("its energies do not rise")
+    except (OSError, ValueError, KeyError, TypeError) as error:
         problem = f"is no table of attenuation coefficients ({error})"
-        remedy = "Give it the columns energy_kev, water, soft tissue, bone"
+        remedy = f"Give it the columns {', '.join(TABULATED)}"
         raise InputError(path, problem, remedy) from None
+    logs = np.log(table)
 
-    def tabulated(material: str, energies_kev: np.ndarray) -> np.ndarray:
-        return np.exp(np.interp(np.log(energies_kev), np.log(logs.index), logs[material]))
+    def tabulated(material: str, at_kev: np.ndarray) -> np.ndarray:
+        return np.exp(np.interp(np.log(at_kev), logs["energy_kev"], logs[material]))
 
     return tabulated
 

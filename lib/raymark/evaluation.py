@@ -28,6 +28,7 @@ from raymark.landmark_types import Types, named_instances
 from raymark.metrics.errors import detector_mm, isocentre_mm, radial_errors
 from raymark.sections import Dataset
 from raymark.shards import Shards
+from raymark.stored import stored_table
 from raymark.views import read_views, seen_in_training
 
 MEAN_POSITION = "mean_position"
@@ -62,6 +63,13 @@ def truth_of(shards: Shards) -> pd.DataFrame:
     return pd.DataFrame(columns, index=index).reset_index()
 
 
+def read_predictions(path: str | Path) -> pd.DataFrame:
+    """Read a table of predictions; InputError where it is none."""
+    again = "Make it again with raymark predict-views"
+    numbers = ("seed", "instance", "x_px", "y_px", "confidence", "detected")
+    return stored_table(path, "a table of predictions", again, PREDICTION_COLUMNS, numbers)
+
+
 def evaluate(
     predictions_path: str | Path,
     shard_paths: Sequence[str | Path],
@@ -72,15 +80,8 @@ def evaluate(
 ) -> None:
     """Write the errors table of one file of predictions, which may be of landmark `types`."""
     shards = Shards(shard_paths)
-    try:
-        predictions = pd.read_parquet(predictions_path)
-    except (OSError, pa.ArrowException) as error:
-        problem = f"is not a table of predictions ({error})"
-        raise InputError(
-            predictions_path, problem, "Make it again with raymark predict-views"
-        ) from None
     table = errors_table(
-        predictions,
+        read_predictions(predictions_path),
         truth_of(shards),
         _views(views_path, dataset),
         shards.pixel_mm,
@@ -211,20 +212,10 @@ def write_errors(table: pd.DataFrame, path: str | Path) -> None:
 
 def read_errors(paths: Iterable[str | Path]) -> pd.DataFrame:
     """Read and stack errors tables, none of them too; InputError where a file is none."""
-    tables = [pd.DataFrame(columns=ERROR_COLUMNS)]
-    for path in paths:
-        try:
-            table = pd.read_parquet(path)
-        except (OSError, pa.ArrowException) as error:
-            raise InputError(path, f"is not a table of errors ({error})", _AGAIN) from None
-        missing = sorted(set(ERROR_COLUMNS) - set(table.columns))
-        if missing:
-            raise InputError(path, f"lacks the columns {', '.join(missing)}", _AGAIN)
-        tables.append(table[ERROR_COLUMNS])
-    return pd.concat(tables[1:] or tables, ignore_index=True)
-
-
-_AGAIN = "Make it again with raymark evaluate"
+    again = "Make it again with raymark evaluate"
+    tables = [stored_table(path, "a table of errors", again, ERROR_COLUMNS) for path in paths]
+    tables = [table[ERROR_COLUMNS] for table in tables] or [pd.DataFrame(columns=ERROR_COLUMNS)]
+    return pd.concat(tables, ignore_index=True)
 
 
 def measured(errors: pd.DataFrame) -> pd.DataFrame:

@@ -11,6 +11,7 @@ import pandas as pd
 from raymark import layout
 from raymark.affine2d import Affine
 from raymark.sections import DetectorConfig
+from raymark.stored import stored_table
 
 MATRIX = ("matrix_xx", "matrix_xy", "matrix_yx", "matrix_yy")
 
@@ -70,8 +71,12 @@ def read_imported(name: str, title: str | None = None) -> Imported | None:
 
 
 def read_images(name: str) -> pd.DataFrame:
-    """Read the list of an import's images, by view."""
-    return pd.read_csv(layout.IMPORTED_IMAGES.format(dataset=name)).set_index("view")
+    """Read the list of an import's images, by view; InputError where it is none."""
+    path = layout.IMPORTED_IMAGES.format(dataset=name)
+    numbers = ("pixel_mm", "scale", *MATRIX, "shift_x_px", "shift_y_px")
+    columns = ("view", "view_set", "patient", "file", "alignment")
+    again = "Make it again with raymark import-2d"
+    return stored_table(path, "a list of images", again, columns, numbers).set_index("view")
 
 
 def affine_of(image: pd.Series) -> Affine:

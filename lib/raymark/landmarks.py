@@ -17,6 +17,7 @@ from raymark.files import atomic
 from raymark.recipes import Recipe
 from raymark.sections import Name, Section
 from raymark.slicer import read_fcsv, read_markups
+from raymark.stored import stored_table
 from raymark.structures import Structures
 
 XYZ = ["x_mm", "y_mm", "z_mm"]
@@ -112,6 +113,12 @@ def landmark_table(
     table = pd.DataFrame({"subject": subject, "landmark": list(names)})
     table[XYZ] = points
     return table.assign(origin=origin)[COLUMNS]
+
+
+def read_landmark_table(path: str | Path) -> pd.DataFrame:
+    """Read a landmark table as `write_landmarks` wrote it; InputError where it is none."""
+    again = "Make it again with raymark landmarks, or raymark virtual-patient"
+    return stored_table(path, "a landmark table", again, COLUMNS, numbers=XYZ)
 
 
 def read_landmarks(path: str | Path, subject: str) -> pd.DataFrame:

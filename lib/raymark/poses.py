@@ -17,7 +17,7 @@ import torch
 
 from raymark import layout
 from raymark.ct import read_volume
-from raymark.errors import InputError
+from raymark.evaluation import read_predictions
 from raymark.files import atomic
 from raymark.metrics import pose as metrics
 from raymark.parallel import in_order, thread_count
@@ -26,6 +26,7 @@ from raymark.registration import Registration
 from raymark.sections import Dataset, Pose
 from raymark.seeds import generator
 from raymark.shards import Shards
+from raymark.stored import stored_table
 from raymark.views import read_views, seen_in_training
 
 STAGES = ("closed_form", "robust", "refined")
@@ -65,7 +66,7 @@ def estimate_poses(
     `landmarks` counts those above `belief_threshold` that were used. Only `refined_views` of the
     views with a robust pose, evenly spread, are refined. A pose is stored row by row.
     """
-    shards, predictions = Shards(shard_paths), pd.read_parquet(predictions_path)
+    shards, predictions = Shards(shard_paths), read_predictions(predictions_path)
     views = read_views(views_path)
     views = views.assign(seen_in_training=seen_in_training(views, dataset)).set_index("view")
     start = time.perf_counter()
@@ -244,19 +245,9 @@ def spread(items: Sequence, count: int) -> list:
 
 def read_poses(paths: Iterable[str | Path], schema: pa.Schema = SCHEMA) -> pd.DataFrame:
     """Read and stack tables of poses, or of the capture range; InputError where a file is none."""
-    tables = []
-    for path in paths:
-        try:
-            table = pq.read_table(path)
-        except (OSError, pa.ArrowException) as error:
-            raise InputError(path, f"is no table of poses ({error})", _AGAIN) from None
-        if not table.schema.equals(schema):
-            raise InputError(path, "has other columns than a table of poses", _AGAIN)
-        tables.append(table.to_pandas())
+    again = "Make it again with raymark pose, or raymark capture-range"
+    tables = [stored_table(path, "a table of poses", again, schema=schema) for path in paths]
     return pd.concat(tables, ignore_index=True)
-
-
-_AGAIN = "Make it again with raymark pose, or raymark capture-range"
 
 
 def _write(path: str | Path, table: pd.DataFrame, schema: pa.Schema) -> None:

@@ -154,7 +154,7 @@ class Import2d(Section):
     def _pattern_has_a_group(cls, pattern: str | None) -> str | None:
         try:
             groups = re.compile(pattern or "()").groups
-        except re.error as error:
+        except (re.error, OverflowError, RecursionError) as error:
             raise ValueError(f"is no regular expression: {error}") from None
         if not groups:
             raise ValueError("needs a group, in parentheses, around the patient")

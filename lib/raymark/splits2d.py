@@ -1,11 +1,10 @@
 """Which imported image is for training, for validation, for testing: by patient, leaks refused."""
 
-import csv
 import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from raymark.annotations2d import Annotation
+from raymark.annotations2d import Annotation, csv_rows
 from raymark.errors import InputError
 from raymark.images import stem_of
 from raymark.seeds import seed_of
@@ -95,20 +94,21 @@ def _official(split: Official2015, annotations: Sequence[Annotation]) -> list[st
 
 
 def _table(split: SplitTable, annotations: Sequence[Annotation]) -> list[str | None]:
-    try:
-        text = Path(split.file).read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        remedy = "Give a CSV file with the columns image and view_set"
-        raise InputError(split.file, f"cannot be read ({error})", remedy) from None
-    reader = csv.DictReader(text.splitlines())
-    if not {"image", "view_set"} <= set(reader.fieldnames or []):
-        problem = f"has the columns {', '.join(reader.fieldnames or [])}"
+    lines = csv_rows(split.file)
+    _, header = next(lines, (1, []))
+    header = [cell.strip() for cell in header]
+    if not {"image", "view_set"} <= set(header):
+        problem = f"has the columns {', '.join(header)}"
         raise InputError(f"{split.file}, line 1", problem, "It needs image and view_set")
     known = {annotation.image for annotation in annotations}
     view_set_of: dict[str, str | None] = {}
-    for row in reader:
-        image, view_set = row["image"].strip(), (row["view_set"] or "").strip()
-        place = f"{split.file}, line {reader.line_num}"
+    for line, row in lines:
+        place = f"{split.file}, line {line}"
+        if len(row) != len(header):
+            remedy = "Give every column a value; an empty view_set leaves the image out"
+            raise InputError(place, f"has {len(row)} columns instead of {len(header)}", remedy)
+        cells = dict(zip(header, (cell.strip() for cell in row), strict=True))
+        image, view_set = cells["image"], cells["view_set"]
         if image not in known:
             remedy = "Write the image as the annotations do"
             raise InputError(place, f"the image {image!r} is not annotated", remedy)

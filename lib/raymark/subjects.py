@@ -78,11 +78,11 @@ def _rows(path: str | Path) -> list[tuple[int, Subject]]:
     """Return (line number, row) of every line that is not blank, columns checked."""
     try:
         text = Path(path).read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
+        lines = list(csv.reader(text.splitlines(), delimiter="\t", quoting=csv.QUOTE_NONE))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
         remedy = "Check the path; the sheet is UTF-8 text with tabs between the columns"
         raise InputError(path, f"cannot be read ({error})", remedy) from None
-    reader = csv.reader(text.splitlines(), delimiter="\t", quoting=csv.QUOTE_NONE)
-    header = [name.strip() for name in next(reader, [])]
+    header = [name.strip() for name in next(iter(lines), [])]
     if sorted(header) != sorted(COLUMNS):
         missing = [name for name in COLUMNS if name not in header]
         unknown = [name for name in header if name not in COLUMNS]
@@ -94,7 +94,7 @@ def _rows(path: str | Path) -> list[tuple[int, Subject]]:
             f"The columns are {', '.join(COLUMNS)}, separated by tabs",
         )
     rows = []
-    for line, values in enumerate(reader, start=2):
+    for line, values in enumerate(lines[1:], start=2):
         values = [value.strip() for value in values]
         if not any(values):
             continue

@@ -18,6 +18,7 @@ from raymark.files import atomic
 from raymark.geometry import Camera, Detector, carm_camera
 from raymark.sections import Dataset, DetectorConfig, Grid, Orbit, RandomBox, RandomSphere, ViewSet
 from raymark.seeds import generator, seed_of
+from raymark.stored import stored_table
 from raymark.subjects import Subject, parent_of, virtual_subjects
 
 TEXT, REAL = pa.string(), pa.float64()
@@ -310,11 +311,6 @@ def read_views(path: str | Path, **only: object) -> pd.DataFrame:
 
     `only` keeps the rows whose columns have these values: the others are never all in memory.
     """
-    remedy = "Make it again with raymark views"
     kept = [(column, "=", value) for column, value in only.items()] or None
-    try:
-        if not pq.read_schema(path).equals(SCHEMA):
-            raise InputError(path, "has other columns than a table of views", remedy)
-        return pq.read_table(path, filters=kept).to_pandas()
-    except (OSError, pa.ArrowException) as error:
-        raise InputError(path, f"is not a table of views ({error})", remedy) from None
+    again = "Make it again with raymark views"
+    return stored_table(path, "a table of views", again, schema=SCHEMA, filters=kept)

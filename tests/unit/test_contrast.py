@@ -61,6 +61,24 @@ def test_a_table_without_a_material_is_refused(tmp_path):
         read_tabulated(path)
 
 
+@pytest.mark.parametrize(
+    "rows",
+    [
+        "10,5.3,5.4,28\n9,6,6,30\n",
+        "10,five,5.4,28\n",
+        "0,5.3,5.4,28\n",
+        "10,,5.4,28\n",
+        "10,-1,1,1\n",
+        "",
+    ],
+)
+def test_a_table_that_cannot_be_interpolated_is_refused(tmp_path, rows):
+    path = tmp_path / "table.csv"
+    path.write_text(f"energy_kev,water,soft tissue,bone\n{rows}")
+    with pytest.raises(InputError, match="is no table of attenuation coefficients"):
+        read_tabulated(path)
+
+
 def test_one_energy_is_beer_and_lamberts_law(tabulated):
     behind = log_signal(mono(60), tabulated, {"bone": 2.0, "water": np.array([0.0, 10.0])})
     np.testing.assert_allclose(behind, 0.3148 * 2 + np.array([0, 0.2059 * 10]))

@@ -4,9 +4,11 @@ import shutil
 from pathlib import Path
 
 import pytest
+import yaml
 
 from raymark.errors import InputError
 from raymark.import2d import import_2d
+from raymark.settings2d import read_import
 from tests.unit.import2d_examples import (
     read_rows,
     settings,
@@ -63,6 +65,32 @@ MISTAKES = {
 }
 
 
+def elsewhere(place):
+    """Name, in the annotations, an image outside the folder of images; it is there."""
+    shutil.copy("images/x02.png", "private.png")
+    edit_all("points.csv", "x02.png", place())
+
+
+def edit_all(path, old, new):
+    Path(path).write_text(Path(path).read_text().replace(old, str(new)))
+
+
+MISTAKES |= {
+    "image outside": (
+        lambda: elsewhere(lambda: "../private.png"),
+        ["points.csv, line 8", "'../private.png' lies outside images", "below the folder"],
+    ),
+    "image anywhere": (
+        lambda: elsewhere(lambda: Path("private.png").resolve()),
+        ["points.csv, line 8", "private.png' lies outside images"],
+    ),
+    "endless cell": (
+        lambda: edit("points.csv", "x00.png", "x" * 200_000),
+        ["points.csv: cannot be read", "field larger"],
+    ),
+}
+
+
 @pytest.mark.parametrize("mistake", MISTAKES)
 def test_mistakes_in_the_data_are_named_and_nothing_is_written(project_folder, mistake):
     make, parts = MISTAKES[mistake]
@@ -106,16 +134,27 @@ def test_mistakes_in_the_settings_are_named(project_folder, changes, parts):
         (["train"] * 13, ["line 14", "'x12.png' is not annotated"]),
         (["Train"] * 12, ["line 2, column view_set", "'Train' is not a name"]),
         ([""] * 12, ["leaves every image out"]),
+        ([None], ["line 2", "1 columns instead of 2"]),
     ],
 )
 def test_mistakes_in_a_table_of_splits_are_named(project_folder, rows, parts):
     write_table(
-        "split.csv", ["image", "view_set"], [[f"x{n:02d}.png", r] for n, r in enumerate(rows)]
+        "split.csv",
+        ["image", "view_set"],
+        [[f"x{n:02d}.png", *([] if r is None else [r])] for n, r in enumerate(rows)],
     )
     with pytest.raises(InputError) as error:
         import_2d(settings(split={"kind": "table", "file": "split.csv"}), "made.yaml")
     for part in parts:
         assert part in str(error.value)
+
+
+@pytest.mark.parametrize("pattern", ["(", "x", "(x){99999999999}"])
+def test_a_pattern_that_cannot_be_used_is_named(tmp_path, pattern):
+    values = settings().model_dump(mode="json") | {"patient_pattern": pattern}
+    (tmp_path / "made.yaml").write_text(yaml.safe_dump(values))
+    with pytest.raises(InputError, match=r"made\.yaml: patient_pattern"):
+        read_import(tmp_path / "made.yaml")
 
 
 def test_a_file_name_without_a_patient_is_named(project_folder):

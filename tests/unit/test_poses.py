@@ -201,6 +201,6 @@ def test_other_files_are_refused(folder, monkeypatch, tmp_path):
     with pytest.raises(InputError, match="has other columns"):
         read_poses(["views.parquet"])
     (tmp_path / "x.parquet").write_text("x")
-    with pytest.raises(InputError, match="is no table of poses"):
+    with pytest.raises(InputError, match="is not a table of poses"):
         read_poses([tmp_path / "x.parquet"])
     assert SCHEMA.names[0] == "dataset"

@@ -68,7 +68,9 @@ def test_refused_with_file_place_and_remedy(sheet, text, place, problem):
 
 def test_a_missing_or_binary_sheet_is_an_input_error(tmp_path):
     (tmp_path / "binary.tsv").write_bytes(b"\xff\xfe\x00subject")
-    for name in ("none.tsv", "binary.tsv"):
+    (tmp_path / "long.tsv").write_text("x" * 200_000)
+    (tmp_path / "nothing.tsv").touch()
+    for name in ("none.tsv", "binary.tsv", "long.tsv", "nothing.tsv"):
         with pytest.raises(InputError, match=name):
             read_subjects(tmp_path / name)
 

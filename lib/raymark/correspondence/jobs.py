@@ -30,6 +30,7 @@ from raymark.ct import Volume, read_label_map, read_volume
 from raymark.files import atomic, sha256_of
 from raymark.papers import read_paper
 from raymark.provenance import code_digest, text_digest
+from raymark.stored import stored_table
 from raymark.subjects import read_subjects
 from raymark.tables import write_table
 
@@ -97,12 +98,19 @@ def match_follow_ups(project: Project) -> None:
         pd.concat(tables, ignore_index=True).to_parquet(partial, index=False)
 
 
+def read_matches(path: str, *measures: str) -> pd.DataFrame:
+    """Read a table of matches, with further `measures`; InputError where it is none."""
+    numbers = ("z_mm", "x1_px", "y1_px", "x2_px", "y2_px", "error_mm", *measures)
+    words, again = ("subject", "transformation", "method"), "Delete it and run the workflow again"
+    return stored_table(path, "a table of matches", again, words, numbers)
+
+
 def write_report(project: Project) -> None:
     """Write the table, and the figures; overlays are of the first CT."""
     settings = _settings(project)
     paths = [layout.CORRESPONDENCE_MATCHES.format(matcher=matcher) for matcher in MATCHERS]
-    matches = pd.concat([pd.read_parquet(path) for path in paths], ignore_index=True)
-    follow_up = pd.read_parquet(layout.CORRESPONDENCE_FOLLOW_UP)
+    matches = pd.concat([read_matches(path) for path in paths], ignore_index=True)
+    follow_up = read_matches(layout.CORRESPONDENCE_FOLLOW_UP, "unmatched_mm")
     label = project.scale
     where = tested_on(settings, project, read_subjects(project.config.subjects))
     table = correspondence_table(matches, follow_up, read_paper("correspondence"), label, where)

@@ -201,7 +201,7 @@ def _ordered(frame: pd.DataFrame) -> pd.DataFrame:
 def _published(paper: Paper, method: str, key: str, digits: int) -> str:
     """Print a published median with its quartiles."""
     row = next((row for row in paper.rows if row.method == method), None)
-    if row is None or key not in row.values:
+    if row is None or not {key, f"{key}_low", f"{key}_high"} <= row.values.keys():
         return ""
     middle, low, high = (row.values[key + end] for end in ("", "_low", "_high"))
     return f"{middle:.{digits}f} ({low:.{digits}f}–{high:.{digits}f})"

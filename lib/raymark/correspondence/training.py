@@ -88,7 +88,10 @@ def load_model(path: str | Path) -> tuple[Correspondence, Network]:
         raise InputError(path, problem, f"Use {layout.CORRESPONDENCE_MODEL}")
     settings = checked(Correspondence, record["correspondence"], path)
     network = build(settings.network, seed=0)
-    network.load_state_dict(weights)
+    try:
+        network.load_state_dict(weights)
+    except RuntimeError:
+        raise InputError(path, "does not fit its own settings", "Train it again") from None
     return settings, network.eval()
 
 

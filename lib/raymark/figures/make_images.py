@@ -7,7 +7,7 @@ import pandas as pd
 
 from raymark import layout
 from raymark.config import Project
-from raymark.evaluation import read_errors, truth_of
+from raymark.evaluation import read_errors, read_predictions, truth_of
 from raymark.figures.landmarks import dataset_samples, landmark_overview
 from raymark.figures.make_results import errors_of, seeds_of
 from raymark.figures.overlays import overlays, pick_views
@@ -15,7 +15,7 @@ from raymark.figures.pose import Verified, pose_verification
 from raymark.figures.stages import Example, belief_stages
 from raymark.figures.style import cran_caud, rao_lao
 from raymark.geometry import Camera
-from raymark.landmarks import read_landmark_set
+from raymark.landmarks import read_landmark_set, read_landmark_table
 from raymark.material import images_of, shards_of, shards_with_role
 from raymark.sections import Dataset, DetectorConfig
 from raymark.seeds import generator
@@ -54,7 +54,7 @@ def _landmark_overview(project: Project, dataset: str, stem) -> None:
     settings = project.datasets[dataset]
     subject, names = settings.subjects[0], landmark_names(settings)
     place = {"dataset": dataset, "subject": subject}
-    table = pd.read_csv(layout.LANDMARKS.format(**place)).set_index("landmark")
+    table = read_landmark_table(layout.LANDMARKS.format(**place)).set_index("landmark")
     world_mm = table.loc[names, ["x_mm", "y_mm", "z_mm"]].to_numpy()
     settings = _overview_settings(settings, world_mm)
     scene = Scene(read_volume(layout.CT.format(**place)), world_mm, names, [], settings)
@@ -162,7 +162,7 @@ def _pose_verification(project: Project, dataset: str, method: str, view_set: st
     seed = seeds_of(project, dataset, method, view_set)[0]
     place = {"dataset": dataset, "method": method, "seed": seed, "view_set": view_set}
     poses = read_poses([layout.POSES.format(**place)]).set_index(["view", "stage"]).sort_index()
-    predictions = pd.read_parquet(layout.PREDICTIONS.format(**place)).set_index("view")
+    predictions = read_predictions(layout.PREDICTIONS.format(**place)).set_index("view")
     views = read_views(layout.VIEWS.format(dataset=dataset)).set_index("view")
     refined = poses.xs("refined", level="stage").index if "refined" in poses.index.levels[1] else []
     chosen = pd.Series(spread(list(refined), VERIFIED))

@@ -13,6 +13,7 @@ from scipy.ndimage import shift
 
 from raymark import layout
 from raymark.config import Project
+from raymark.evaluation import read_predictions
 from raymark.figures.overlays import DARK
 from raymark.figures.style import (
     DOUBLE_IN,
@@ -67,7 +68,7 @@ def compared_views(project: Project, place: Mapping) -> list[Compared]:
     shown = setup_views(
         [shards.views.index(view) for view in chosen],
         shards,
-        pd.read_parquet(layout.PREDICTIONS.format(**place)),
+        read_predictions(layout.PREDICTIONS.format(**place)),
         views,
         dataset,
         read_landmark_set(dataset.landmarks).kind_of,

@@ -17,6 +17,7 @@ import pandas as pd
 
 from raymark import layout
 from raymark.ct import read_volume
+from raymark.evaluation import read_predictions
 from raymark.geometry import Camera
 from raymark.rendering import Scene
 from raymark.sections import Dataset, Physics, SetupSettings
@@ -67,7 +68,7 @@ def measure_setup(
     `kinds` names the type of the landmarks that have one; `reference` is the beam of the planned
     images. At most `registered_views` views, evenly spread, are registered, all by every means.
     """
-    shards, predictions = Shards(shard_paths), pd.read_parquet(predictions_path)
+    shards, predictions = Shards(shard_paths), read_predictions(predictions_path)
     views = read_views(views_path)
     views = views.assign(seen_in_training=seen_in_training(views, dataset)).set_index("view")
     chosen = evenly(range(len(shards)), settings.registered_views or len(shards))

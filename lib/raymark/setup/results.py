@@ -8,8 +8,8 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from raymark.errors import InputError
 from raymark.files import atomic
+from raymark.stored import stored_table
 
 LANDMARKS, INTENSITY, NOTHING = "landmarks", "mutual_information", "none"
 REGISTRATIONS = (LANDMARKS, INTENSITY, NOTHING)
@@ -43,13 +43,8 @@ def write_setup(table: pd.DataFrame, path: str | Path) -> None:
 
 def read_setup(paths: Iterable[str | Path]) -> pd.DataFrame:
     """Read and stack tables of set-up errors; InputError where a file is none."""
-    again, tables = "Make it again with raymark setup-error", []
-    for path in paths:
-        try:
-            table = pq.read_table(path)
-        except (OSError, pa.ArrowException) as error:
-            raise InputError(path, f"is no table of set-up errors ({error})", again) from None
-        if not table.schema.equals(SCHEMA):
-            raise InputError(path, "has other columns than a table of set-up errors", again)
-        tables.append(table.to_pandas())
+    again = "Make it again with raymark setup-error"
+    tables = [
+        stored_table(path, "a table of set-up errors", again, schema=SCHEMA) for path in paths
+    ]
     return pd.concat(tables, ignore_index=True)

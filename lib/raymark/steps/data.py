@@ -2,8 +2,6 @@
 
 from pathlib import Path
 
-import pandas as pd
-
 from raymark import layout
 from raymark.config import read_project
 from raymark.errors import InputError
@@ -76,6 +74,7 @@ def landmarks(config: str, dataset: str, subject: str) -> None:
 def virtual_patient(config: str, dataset: str, subject: str) -> None:
     from raymark.cohort import make_virtual_patient, write_virtual_patient
     from raymark.ct import read_label_map, read_volume
+    from raymark.landmarks import read_landmark_table
 
     project = read_project(config)
     parent = subject_of(project, subject).subject
@@ -85,7 +84,7 @@ def virtual_patient(config: str, dataset: str, subject: str) -> None:
         )
     volume = read_volume(layout.CT.format(dataset=dataset, subject=parent))
     labels = read_label_map(layout.LABELS.format(dataset=dataset, subject=parent))
-    table = pd.read_csv(layout.LANDMARKS.format(dataset=dataset, subject=parent))
+    table = read_landmark_table(layout.LANDMARKS.format(dataset=dataset, subject=parent))
     patient = make_virtual_patient(
         volume.hu_xyz,
         labels.labels_xyz,

@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 
 from raymark import layout
 from raymark.config import Project
@@ -49,10 +48,12 @@ def landmark_types(settings: Dataset | Imported) -> dict[str, list[str]]:
 
 def landmark_points(settings: Dataset, subject: str) -> np.ndarray:
     """Return the used landmarks of a subject, (landmark, 3) in world mm, in the data set's order."""
+    from raymark.landmarks import XYZ, read_landmark_table
+
     path = layout.LANDMARKS.format(dataset=settings.name, subject=subject)
-    table = pd.read_csv(path).set_index("landmark")
+    table = read_landmark_table(path).set_index("landmark")
     names, _ = landmark_names(settings)
-    return table.loc[names, ["x_mm", "y_mm", "z_mm"]].to_numpy()
+    return table.loc[names, XYZ].to_numpy()
 
 
 def isocentre(settings: Dataset, subject: str) -> np.ndarray:

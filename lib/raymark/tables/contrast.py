@@ -1,12 +1,10 @@
 """The contrast of bone, kilovoltage against megavoltage, as measured and as tabulated."""
 
-from pathlib import Path
-
 import pandas as pd
 
 from raymark import layout
 from raymark.config import Project
-from raymark.errors import InputError
+from raymark.stored import stored_table
 from raymark.tables.table import Column, Table
 
 BEAMS = ("kv", "mv")
@@ -54,7 +52,7 @@ def contrast(project: Project, measured: pd.DataFrame) -> Table:
 
 def read_contrast(project: Project) -> Table:
     """Make the table from what the workflow wrote."""
-    path = Path(layout.CONTRAST)
-    if not path.exists():
-        raise InputError(path, "does not exist", "Make it with raymark contrast")
-    return contrast(project, pd.read_csv(path))
+    again = "Make it again with raymark contrast"
+    numbers = [f"{beam}{of}" for beam in BEAMS for of in ("", "_tabulated")]
+    table = stored_table(layout.CONTRAST, "a table of contrasts", again, ["quantity", "n"], numbers)
+    return contrast(project, table)

@@ -9,6 +9,7 @@ from raymark.config import Project
 from raymark.material import images_of
 from raymark.presence import NOT_PRESENT, missing, missing_files
 from raymark.sections import Dataset
+from raymark.stored import stored_table
 from raymark.subjects import Subject, read_subjects
 from raymark.tables.results import SEEN, UNSEEN, landmark_names
 from raymark.tables.table import Column, Table
@@ -45,10 +46,14 @@ def cts(quality: pd.DataFrame, label: str = "") -> Table:
     return Table("CT volumes", frame, columns, label, notes)
 
 
+def _quality(path: str) -> pd.DataFrame:
+    return stored_table(path, "a row on a CT", "Make it again with raymark ingest", ("subject",))
+
+
 def read_cts(project: Project) -> Table:
     """Make the table of CTs from the quality rows of all data sets."""
     tables = [
-        pd.read_csv(layout.QUALITY.format(dataset=name, subject=subject)).assign(dataset=name)
+        _quality(layout.QUALITY.format(dataset=name, subject=subject)).assign(dataset=name)
         for name, dataset in project.datasets.items()
         for subject in dataset.subjects
     ]

@@ -18,6 +18,7 @@ from raymark.material import images_of
 from raymark.papers import FOLDER, Paper, read_paper
 from raymark.presence import Absence, absences, present, present_imports
 from raymark.sections import Dataset, Experiment
+from raymark.stored import stored_table
 from raymark.subjects import read_subjects
 
 SEEN = "new views of training patients"
@@ -179,7 +180,10 @@ def landmark_names(dataset: Dataset | Imported) -> list[str]:
 
 def read_losses(dataset: str, method: str, seed: int) -> pd.DataFrame:
     """Read the table of losses of one training, one row per epoch."""
-    return pd.read_csv(layout.LOSSES.format(dataset=dataset, method=method, seed=seed))
+    path = layout.LOSSES.format(dataset=dataset, method=method, seed=seed)
+    numbers = ("epoch", "views", "train_loss", "validation_loss", "validation_rmse_px")
+    again = "Delete it with its model and train again"
+    return stored_table(path, "a table of losses", again, ("diverged",), numbers)
 
 
 def _views_seen(project: Project, dataset: str, method: str, seed: int) -> int:

@@ -100,6 +100,9 @@ def test_other_models_are_refused(tmp_path):
     train(small(epochs=1), [textured(1, side=48)], tmp_path, "a")
     record, _ = read_tensors(tmp_path / "model.safetensors")
     assert record["provenance"] == "a"
+    write_tensors(tmp_path / "model.safetensors", {}, record)
+    with pytest.raises(InputError, match="does not fit its own settings"):
+        load_model(tmp_path / "model.safetensors")
 
 
 def test_sift_is_evaluated_on_the_same_pairs():
