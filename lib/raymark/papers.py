@@ -49,6 +49,9 @@ class Paper(Section):
     image_width_px: int | None = Field(
         None, gt=0, description="width of the images whose px it states; null: none in particular"
     )
+    pixel_mm: float | None = Field(
+        None, gt=0, description="pitch of the detector whose px it states; null: not known"
+    )
     notes: list[str] = Field([], description="what must be said when its figures are compared")
     rows: list[Row]
 

@@ -115,7 +115,7 @@ def draw(kind, errors, stem):
         )
         contrast(pair, {"kv": "kV", "mv": "6 MV"}, stem)
     elif kind == "sphere_accuracy":
-        sphere_accuracy(errors, 15.0, stem)
+        sphere_accuracy(errors, {"within 15 px": 15.0, "within 4 px": 4.0}, stem)
     elif kind == "belief_error":
         belief_error(errors, 0.4, stem)
     elif kind == "belief_sphere":
@@ -182,6 +182,20 @@ def test_cells_cover_all_angles_and_stay_few(angles):
     assert edges[-1] >= max(angles) - 0.001
     assert (np.diff(edges) > 0).all()
     assert len(edges) <= 2 * len(set(angles)) + 4
+
+
+def test_landmarks_of_the_sphere_are_chosen_by_confidence_where_they_are_seen():
+    """One that leaves the image has little confidence there, which tells nothing of the method."""
+    errors = errors_of("cpm").assign(visible=True, confidence=0.8)
+    side = errors["primary_deg"] > 0
+    errors.loc[(errors["landmark"] == "sacrum") & side, ["visible", "confidence"]] = [False, 0.0]
+    errors.loc[(errors["landmark"] == "coccyx") & side, "confidence"] = 0.4
+    assert steadiest_and_most_varied(errors)[1] == "coccyx"
+    errors.loc[errors["landmark"] == "left_asis", "visible"] = errors["primary_deg"] > 55
+    errors.loc[
+        (errors["landmark"] == "left_asis") & (errors["secondary_deg"] > 0), "confidence"
+    ] = 0
+    assert steadiest_and_most_varied(errors)[1] == "coccyx"  # the other is seen from few sides
 
 
 # choosing views and writing names

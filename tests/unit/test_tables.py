@@ -26,7 +26,7 @@ from tests.unit.evaluation_examples import (
 PAPERS = {
     "bier2018": Paper.model_validate(
         {
-            "name": "bier2018", "short": "Bier 2018", "citation": "-",
+            "name": "bier2018", "short": "Bier 2018", "citation": "-", "pixel_mm": 0.5,
             "rows": [{"method": "cpm", "title": "-", "evaluated_on": UNSEEN, "source": "Section 3.1",
                       "values": {"mre_px": 9.1, "sd_px": 7.4, "mre_mm": 5.6, "sd_mm": 4.5}}],
         }
@@ -241,6 +241,19 @@ def test_accuracy_is_averaged_over_views():
     right = (found["error_px"] < 15) & found["visible"]
     expected = right.groupby(found["view"]).mean().mean()
     assert table.frame["accuracy"][0] == pytest.approx(expected)
+
+
+def test_accuracy_is_told_at_the_papers_distance_too():
+    """15 px of its 0.5 mm are 7.5 mm, whatever the pitch of ours."""
+    table = accuracy_tables.detected(results_of())
+    found = errors_of("cpm").query("detected")
+    right = (found["error_detector_mm"] < 7.5) & found["visible"]
+    expected = right.groupby(found["view"]).mean().mean()
+    assert table.frame["accuracy_mm"][0] == pytest.approx(expected)
+    assert table.frame["accuracy_mm"][0] != pytest.approx(table.frame["accuracy"][0])
+    assert "Accuracy 7.5 mm" in [column.title for column in table.columns]
+    best = dict(zip([c.key for c in table.columns], table.bold()[0], strict=True))
+    assert all(best[key] for key in ("mre_px", "mre_mm", "accuracy", "accuracy_mm"))
 
 
 def test_rmse_has_published_cells_beside_ours():

@@ -15,6 +15,21 @@ def every_quality_row():
     )
 
 
+def shown_settings():
+    """Return what tables and figures print that none of the files they are made from holds."""
+    sections = {"preset", "evaluation", "matrix", "pose", "setup", "contrast"}
+    titles = [PROJECT.title_of(name) for name in (*PROJECT.datasets, *PROJECT.imports)]
+    titles += [
+        view_set.title
+        for dataset in PROJECT.datasets.values()
+        for view_set in dataset.view_sets.values()
+    ]
+    titles += [method.title for method in PROJECT.methods.values()]
+    return json.dumps(
+        [titles, PROJECT.config.model_dump(mode="json", include=sections)]
+    )
+
+
 def paper_files():
     names = {e.paper for e in PROJECT.config.experiments if e.paper}
     return [f"config/papers/{name}.yaml" for name in sorted(names)]
@@ -60,6 +75,8 @@ def figure_inputs(wildcards):
         return [views, *tables, *shards(dataset, rest[-1]), *cts_of(dataset, rest[-1])]
     if kind == "contrast":
         return [*contrast_inputs(wildcards), layout.CONTRAST]
+    if kind == "sphere_accuracy":
+        return [*of_experiments(layout.ERRORS, experiments), *paper_files()]
     if kind == "setup_errors":
         return setup_tables(experiments)
     if kind == "setup_overlays":

@@ -14,6 +14,7 @@ FEWEST = 5  # points that a median needs
 def belief_error(errors: pd.DataFrame, threshold: float | None, stem: str | Path) -> None:
     """Draw the density of confidence and error of visible landmarks, and the error's median.
 
+    The legend tells their rank correlation (Spearman).
     `errors` has confidence, error_px, visible. The error axis is logarithmic; errors below 0.1 px
     are drawn there. `threshold` is the confidence from which a landmark counts as detected.
     """
@@ -24,6 +25,7 @@ def belief_error(errors: pd.DataFrame, threshold: float | None, stem: str | Path
     x_edges = np.linspace(min(left, 0.0), right, 41)
     low, high = np.log10(error_px.min()) - 0.05, np.log10(error_px.max()) + 0.05
     y_edges = np.logspace(low, high, 41)
+    rank = rows["confidence"].rank().corr(rows["error_px"].rank())
     with figure(SINGLE_IN, 2.75, stem) as page:
         axes = page.subplots()
         density, _, _ = np.histogram2d(confidence, error_px, [x_edges, y_edges])
@@ -41,7 +43,9 @@ def belief_error(errors: pd.DataFrame, threshold: float | None, stem: str | Path
             color=VERMILION,
             marker="o",
             ms=2.8,
-            label=f"median error ({len(rows)} landmarks)",
+            label=f"median error ({len(rows)} landmarks,\nrank correlation {rank:.2f})".replace(
+                "-", "−"
+            ),
         )
         if threshold is not None and x_edges[0] < threshold < x_edges[-1]:
             axes.axvline(threshold, color=GREY, ls=(0, (4, 2)), lw=0.9)
@@ -49,7 +53,7 @@ def belief_error(errors: pd.DataFrame, threshold: float | None, stem: str | Path
                       transform=axes.get_xaxis_transform(), color=GREY, fontsize=6.5)  # fmt: skip
         axes.set(yscale="log", xlabel="confidence (maximum belief)", ylabel="error (px)")
         axes.yaxis.set_major_formatter("{x:g}")
-        axes.legend(loc="upper right")
+        axes.legend(loc="upper right", frameon=True, edgecolor="none", framealpha=0.9)
         bar = page.colorbar(mesh, ax=axes, pad=0.02, shrink=0.9, format="{x:g}")
         bar.set_label("landmarks per cell")
         bar.outline.set_linewidth(0.6)

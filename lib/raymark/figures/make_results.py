@@ -14,6 +14,8 @@ from raymark.figures.distribution import error_distribution
 from raymark.figures.matrix import matrix
 from raymark.figures.sphere import belief_sphere, sphere_accuracy, steadiest_and_most_varied
 from raymark.figures.training import training_curves
+from raymark.material import images_of
+from raymark.papers import read_paper
 from raymark.sections import Experiment
 from raymark.tables.matrix import comparison_rows, place_title
 from raymark.tables.results import BASELINE_TITLE, read_losses, read_results
@@ -62,8 +64,20 @@ def _visible_px(errors: pd.DataFrame) -> np.ndarray:
 
 
 def _sphere_accuracy(project: Project, dataset: str, method: str, view_set: str, stem) -> None:
+    """Draw the accuracy at so many px, and at as many mm as those of the paper's detector are."""
     errors = errors_of(project, dataset, method, view_set, every_seed=False)
-    sphere_accuracy(errors, project.config.evaluation.accuracy_px, stem)
+    near_px, ours_mm = (
+        project.config.evaluation.accuracy_px,
+        images_of(project, dataset).detector.pixel_mm,
+    )
+    within = {f"within {near_px:g} px = {near_px * ours_mm:.1f} mm": near_px}
+    experiments = _experiments(project, dataset, view_set)
+    name = next(e.paper for e in experiments if e.method == method)
+    theirs_mm = read_paper(name).pixel_mm if name else None
+    if theirs_mm and theirs_mm != ours_mm:
+        title = f"within {near_px * theirs_mm:.1f} mm, the paper's {near_px:g} px"
+        within[title] = near_px * theirs_mm / ours_mm
+    sphere_accuracy(errors, within, stem)
 
 
 def _belief_error(project: Project, dataset: str, method: str, view_set: str, stem) -> None:

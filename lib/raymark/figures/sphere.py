@@ -1,38 +1,47 @@
 """A number per viewing direction, drawn as a map over the view sphere (Bier 2018, Figs. 4a and 5)."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
 
 from raymark.figures.style import DOUBLE_IN, SEQUENTIAL, SINGLE_IN, figure
 from raymark.landmark_names import readable
 from raymark.metrics.detection import accuracy_by_view
 
+OUTSIDE = {"ls": "", "marker": "x", "ms": 2.6, "mew": 0.6, "color": "white", "mec": "#C4C4C4",
+           "label": "not on the image"}  # fmt: skip
 
-def sphere_accuracy(errors: pd.DataFrame, threshold_px: float, stem: str | Path) -> None:
-    """Draw the accuracy of every viewing direction.
 
-    `errors` has view, primary_deg, secondary_deg, error_px, error_detector_mm, visible, detected;
-    accuracy is the share of a view's detections with an error below `threshold_px`.
+def sphere_accuracy(errors: pd.DataFrame, within: Mapping[str, float], stem: str | Path) -> None:
+    """Draw the accuracy of every viewing direction, for each threshold a map of its own.
+
+    `errors` has view, primary_deg, secondary_deg, error_px, visible, detected; accuracy is the share
+    of a view's detections with an error below the threshold, `within` has thresholds in px by title.
     """
     angles = errors.drop_duplicates("view").set_index("view")[["primary_deg", "secondary_deg"]]
-    views = accuracy_by_view(errors, threshold_px).join(angles, on="view")
-    percent = 100 * views["accuracy"].to_numpy()
-    lowest = 50 if percent.min(initial=100, where=np.isfinite(percent)) >= 50 else 0
-    with figure(SINGLE_IN, _height_in(views, 2.3) + 0.15, stem) as page:
-        axes = page.subplots()
-        mesh = _draw(axes, views, percent, (lowest, 100))
-        axes.set_title(f"{views['detections'].sum()} detections in {len(views)} views", pad=3)
-        limit_mm = threshold_px * (errors["error_detector_mm"] / errors["error_px"]).median()
-        _bar(axes, mesh, f"detections within {threshold_px:g} px = {limit_mm:.3g} mm (%)")
+    maps = [accuracy_by_view(errors, px).join(angles, on="view") for px in within.values()]
+    percents = [100 * views["accuracy"].to_numpy() for views in maps]
+    least = min(p.min(initial=100, where=np.isfinite(p)) for p in percents)
+    width_in = SINGLE_IN if len(maps) == 1 else DOUBLE_IN
+    map_in = 2.3 if len(maps) == 1 else 2.7
+    with figure(width_in, _height_in(maps[0], map_in) + 0.15, stem) as page:
+        panels = page.subplots(1, len(maps), sharey=True, squeeze=False)[0]
+        for axes, title, views, percent in zip(panels, within, maps, percents, strict=True):
+            mesh = _draw(axes, views, percent, (50 if least >= 50 else 0, 100))
+            axes.set_title(title, pad=3)
+            axes.label_outer()
+        _bar(panels[-1], mesh, f"accuracy (%), {maps[0]['detections'].sum()} detections")
 
 
 def belief_sphere(errors: pd.DataFrame, landmarks: list[str], stem: str | Path) -> None:
     """Draw the mean confidence of some landmarks over the viewing directions, side by side.
 
-    `errors` has landmark, primary_deg, secondary_deg, confidence.
+    `errors` has landmark, primary_deg, secondary_deg, confidence, visible. Directions from which a
+    landmark does not lie on any image are marked: there, none is to be believed in.
     """
     with figure(DOUBLE_IN, _height_in(errors, 2.7) + 0.15, stem) as page:
         all_axes = np.atleast_1d(page.subplots(1, len(landmarks), sharey=True))
@@ -41,14 +50,24 @@ def belief_sphere(errors: pd.DataFrame, landmarks: list[str], stem: str | Path) 
             top = max(1.0, float(errors["confidence"].max()))
             mesh = _draw(axes, rows, rows["confidence"].to_numpy(), (0, top))
             axes.set_title(readable(landmark))
+            _mark_outside(axes, rows)
             if number:
                 axes.set_ylabel("")
         _bar(all_axes[-1], mesh, "confidence (maximum belief)")
+        page.legend(handles=[Line2D([], [], **OUTSIDE)], loc="outside lower center")
 
 
 def steadiest_and_most_varied(errors: pd.DataFrame) -> list[str]:
-    """Choose the two landmarks of `belief_sphere`: of high and even, and of uneven confidence."""
-    spread = errors.groupby("landmark")["confidence"].agg(["mean", "std"])
+    """Choose the two landmarks of `belief_sphere`: of high and even, and of uneven confidence.
+
+    Confidence where they lie on the image counts, of landmarks that do in half of the views; where
+    there are no two of these, of all.
+    """
+    seen = errors[errors["visible"]]
+    often = seen.groupby("landmark")["view"].nunique() >= errors["view"].nunique() / 2
+    if often.sum() > 1:
+        seen = seen[seen["landmark"].isin(often.index[often])]
+    spread = seen.groupby("landmark")["confidence"].agg(["mean", "std"])
     steadiest = (spread["mean"] - spread["std"]).idxmax()
     rest = spread.drop(index=steadiest)
     return [steadiest] if rest.empty else [steadiest, rest["std"].fillna(0.0).idxmax()]
@@ -79,6 +98,17 @@ def _draw(axes: Axes, views: pd.DataFrame, value: np.ndarray, limits: tuple[floa
         axes.text(0.5, 0.5, "nothing detected", transform=axes.transAxes, ha="center",
                   bbox={"facecolor": "white", "edgecolor": "none"})  # fmt: skip
     return mesh
+
+
+def _mark_outside(axes: Axes, rows: pd.DataFrame) -> None:
+    """Dot the cells of `_draw` in which a landmark is visible in no view."""
+    edges = [bin_edges(rows[key]) for key in ("secondary_deg", "primary_deg")]
+    visible = rows["visible"].to_numpy()
+    place = [rows[key].to_numpy() for key in ("secondary_deg", "primary_deg")]
+    looked_at, seen = (np.histogram2d(*place, edges, weights=w)[0] for w in (None, visible))
+    row, column = np.nonzero((looked_at > 0) & (seen == 0))
+    y, x = ((e[1:] + e[:-1]) / 2 for e in edges)
+    axes.plot(x[column], y[row], **OUTSIDE)
 
 
 def _bar(axes: Axes, mesh, label: str) -> None:

@@ -44,14 +44,16 @@ def accuracy(
     return Ratio(right.astype(float), np.asarray(detected, float))
 
 
-def accuracy_by_view(table: pd.DataFrame, threshold: float) -> pd.DataFrame:
+def accuracy_by_view(
+    table: pd.DataFrame, threshold: float, error: str = "error_px"
+) -> pd.DataFrame:
     """Return each view's accuracy (Bier 2018, Fig. 4a).
 
-    `table` has the columns view, error_px, visible, detected. The result has one row per view:
+    `table` has the columns view, visible, detected, and `error` in the unit of `threshold`. The result has one row per view:
     view, accuracy (NaN where nothing is detected), detections (their number).
     """
     share = accuracy(
-        table["error_px"].to_numpy(),
+        table[error].to_numpy(),
         table["visible"].to_numpy(),
         table["detected"].to_numpy(),
         threshold,

@@ -110,33 +110,48 @@ def detected(results: Results) -> Table:
     """Paper 1's figures: errors of detected landmarks, detection rate, accuracy per view."""
     papers = papers_with(results, "mre_px")
     keys, lines = ["mre_px", "sd_px", "mre_mm", "sd_mm"], results.lines(papers)
-    rows = [_detected_row(results, part) | published(results, part, papers, keys) for part in lines]
     near = results.project.config.evaluation.accuracy_px
+    pitches = [results.papers[name].pixel_mm for name in sorted(papers)]
+    near_mm = next((near * pitch for pitch in pitches if pitch), None)
+    rows = [
+        _detected_row(results, part, near_mm) | published(results, part, papers, keys)
+        for part in lines
+    ]
+    accuracies = {"accuracy": f"{near:g} px"}
+    if near_mm:
+        accuracies["accuracy_mm"] = f"{near_mm:.1f} mm"
     columns = [
         *WHAT,
-        Column("mre_px", "Error", "px", 1, spread="sd_px", interval=True, diverged="diverged"),
+        Column("mre_px", "Error", "px", 1, spread="sd_px", interval=True, best="min",
+               diverged="diverged"),
         Column("published_mre_px", "Published", "px", 1, spread="published_sd_px"),
-        Column("mre_mm", "Error", "mm", 1, spread="sd_mm", interval=True, diverged="diverged"),
+        Column("mre_mm", "Error", "mm", 1, spread="sd_mm", interval=True, best="min",
+               diverged="diverged"),
         Column("published_mre_mm", "Published", "mm", 1, spread="published_sd_mm"),
         Column("pixel_mm", "Pixel", "mm", 3),
         Column("detection_rate", "Detected", "%", 1, 100, interval=True, diverged="diverged"),
-        Column(
-            "accuracy", f"Accuracy {near:g} px", "%", 1, 100, interval=True, diverged="diverged"
+        *(
+            Column(key, f"Accuracy {said}", "%", 1, 100, interval=True, best="max",
+                   diverged="diverged")
+            for key, said in accuracies.items()
         ),
         Column("source", "Published in"),
         *HOW_MANY,
-    ]
+    ]  # fmt: skip
     thresholds = {m: results.project.methods[m].detection_threshold for m in _methods_of(rows)}
     notes = [
         "Error: mean ± population sd over visible landmarks that were detected, which is at "
-        + ", ".join(f"a belief of at least {t:g} for {m}" for m, t in thresholds.items())
+        + ", ".join(
+            f"a belief of at least {threshold:g} ({results.method_title(method)})"
+            for method, threshold in thresholds.items()
+        )
         + ".",
         "Detected: share of visible landmarks. A method that detects few is measured on its easy "
         "ones: read both columns together.",
         f"Accuracy: share of a view's detections with an error below {near:g} px (a landmark outside "
         "the image is a wrong detection), averaged over views. "
         + "; ".join(_in_mm(results, d, near) for d in _with_data(rows))
-        + ".",
+        + (f"; of the paper's detector, {near_mm:.1f} mm." if near_mm else "."),
         MM_NOTE,
         PX_NOTE,
         interval_note(results),
@@ -160,7 +175,7 @@ def _methods_of(rows: list[dict]) -> list[str]:
     return [m for m in dict.fromkeys(row["method"] for row in rows) if m != MEAN_POSITION]
 
 
-def _detected_row(results: Results, part: Part) -> dict:
+def _detected_row(results: Results, part: Part, near_mm: float | None) -> dict:
     row, table = Row(results, part), part.errors
     if part.missing:
         return row.values
@@ -172,16 +187,18 @@ def _detected_row(results: Results, part: Part) -> dict:
         row.values[f"sd_{unit}"] = errors.standard_deviation(values)
     visible, detected = table["visible"].to_numpy(), table["detected"].to_numpy()
     row.add("detection_rate", detection.detection_rate(visible, detected), clusters(table))
-    row.add("accuracy", *_accuracy_over_views(table, near))
+    row.add("accuracy", *_accuracy_over_views(table, near, "error_px"))
+    if near_mm:
+        row.add("accuracy_mm", *_accuracy_over_views(table, near_mm, "error_detector_mm"))
     row.values |= {"points": len(found), "ci_over": groups.kind}
     return row.values
 
 
-def _accuracy_over_views(table: pd.DataFrame, near_px: float) -> tuple[Ratio, Clusters]:
+def _accuracy_over_views(table: pd.DataFrame, near: float, error: str) -> tuple[Ratio, Clusters]:
     """Return the mean of the views' accuracies; a view under two seeds is two, in one cluster."""
     views = []
     for _, rows in table.groupby("seed"):
         patient = rows.drop_duplicates("view").set_index("view")["patient"]
-        views.append(detection.accuracy_by_view(rows, near_px).join(patient, on="view"))
+        views.append(detection.accuracy_by_view(rows, near, error).join(patient, on="view"))
     views = pd.concat(views)
     return detection.mean_over_views(views["accuracy"].to_numpy()), clusters(views)
