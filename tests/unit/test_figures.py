@@ -27,7 +27,7 @@ from raymark.figures.landmarks import (
 from raymark.figures.make import MAKERS, make_figure
 from raymark.figures.matrix import matrix as draw_matrix
 from raymark.figures.overlays import overlays, pick_views
-from raymark.figures.pose import Verified, pose_verification
+from raymark.figures.pose import Verified, edges_of, pose_verification
 from raymark.figures.setup import Compared, setup_errors, setup_overlays
 from raymark.figures.sphere import (
     belief_sphere,
@@ -196,6 +196,17 @@ def test_landmarks_of_the_sphere_are_chosen_by_confidence_where_they_are_seen():
         (errors["landmark"] == "left_asis") & (errors["secondary_deg"] > 0), "confidence"
     ] = 0
     assert steadiest_and_most_varied(errors)[1] == "coccyx"  # the other is seen from few sides
+
+
+def test_edges_follow_a_step_and_leave_out_a_slope():
+    """A disc on a broad slope with a little noise: the lines lie on its rim, and nowhere else."""
+    y, x = np.mgrid[:128, :160]
+    from_centre = np.hypot(x - 90, y - 60)
+    noise = np.random.default_rng(0).normal(0, 0.01, (128, 160))
+    lines = edges_of(0.02 * y + noise + (from_centre < 30))
+    points = np.concatenate(lines)
+    assert np.abs(np.hypot(*(points - [90, 60]).T) - 30).max() < 2
+    assert len(points) > 100
 
 
 # choosing views and writing names

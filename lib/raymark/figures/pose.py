@@ -5,18 +5,23 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from contourpy import contour_generator
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from scipy.ndimage import gaussian_gradient_magnitude, gaussian_laplace
+from scipy.ndimage import gaussian_filter, gaussian_gradient_magnitude, gaussian_laplace
 
 from raymark.figures.overlays import DARK
 from raymark.figures.style import DOUBLE_IN, ORANGE, SKY, VERMILION, figure, show_xray
 
+COLUMNS = 5
 EDGE_PX = 1.6  # scale of the edges drawn, px of an image 160 wide
-STRONG = 82  # percentile of the gradient from which an edge is drawn
+AROUND_PX = 6.0  # scale of an edge's surroundings
+STRONG = 60  # percentile of the gradient from which an edge is drawn
+SHORTEST_PX = 5.0  # length from which an edge is drawn
+RIDGE = 1.3  # how much steeper than its surroundings an edge is: a broad slope has none
 USED = {"ls": "", "marker": "o", "color": VERMILION, "mec": "white", "mew": 0.3, "ms": 2.6}
-LINES = {"landmarks": ORANGE, "refined": SKY}
+LINES = ORANGE, SKY  # of the pose from landmarks, and refined
 
 
 @dataclass(frozen=True)
@@ -33,25 +38,26 @@ class Verified:
 
 
 def pose_verification(views: Sequence[Verified], stem: str | Path) -> None:
-    """Draw a row per view: X-ray, rendering at the refined pose, and both poses' edges on the X-ray."""
+    """Draw a row per view: the X-ray, and for each pose the rendering and its edges on the X-ray."""
     height, width = views[0].image_yx.shape if views else (1, 2)
     rows = max(len(views), 1)
-    row_in = DOUBLE_IN / 4 * height / width
-    with figure(DOUBLE_IN, rows * (row_in + 0.04) + 0.5, stem) as page:
+    row_in = DOUBLE_IN / COLUMNS * height / width
+    with figure(DOUBLE_IN, rows * (row_in + 0.02) + 0.32, stem) as page:
         page.get_layout_engine().set(w_pad=0.01, h_pad=0.01, wspace=0.0, hspace=0.0)
-        panels = page.subplots(rows, 4, squeeze=False)
+        panels = page.subplots(rows, COLUMNS, squeeze=False)
         if not views:
             _say_none(panels)
         for axes, view in zip(panels, views, strict=False):
             _draw_row(axes, view)
         titles = [
             "X-ray, landmarks used",
-            "CT at the refined pose",
-            "Pose from landmarks",
-            "Refined",
+            "CT, pose from landmarks",
+            "its edges",
+            "CT, refined pose",
+            "its edges",
         ]
         for axes, title in zip(panels[0], titles, strict=True):
-            axes.set_title(title, pad=3)
+            axes.set_title(title, pad=3, fontsize=7)
         _explain(page)
 
 
@@ -59,23 +65,29 @@ def _draw_row(axes: Sequence[Axes], view: Verified) -> None:
     show_xray(axes[0], view.image_yx)
     axes[0].plot(*view.used_px.T, **USED)
     _say(axes[0], view.title)
-    show_xray(axes[1], view.refined_yx)
-    poses = {"landmarks": view.from_landmarks_yx, "refined": view.refined_yx}
-    for panel, (name, rendered), mm in zip(axes[2:], poses.items(), view.mtre_mm, strict=True):
-        show_xray(panel, view.image_yx)
-        _draw_edges(panel, rendered, LINES[name])
-        _say(panel, f"mTRE {mm:.1f} mm")
+    renderings = view.from_landmarks_yx, view.refined_yx
+    for place, rendered, colour, mm in zip((1, 3), renderings, LINES, view.mtre_mm, strict=True):
+        show_xray(axes[place], rendered)
+        _say(axes[place], f"mTRE {mm:.1f} mm")
+        show_xray(axes[place + 1], view.image_yx)
+        for line in edges_of(rendered):
+            axes[place + 1].plot(*line.T, color=colour, lw=0.6)
 
 
-def _draw_edges(axes: Axes, rendered_yx: np.ndarray, colour: str) -> None:
-    """Draw where the gradient's size has a ridge: zeros of the Laplacian on strong gradients."""
-    image = rendered_yx.astype(float)
-    sigma_px = EDGE_PX * image.shape[1] / 160
-    strength = gaussian_gradient_magnitude(image, sigma_px)
-    laplacian = gaussian_laplace(image, sigma_px)
-    strong = strength >= np.percentile(strength, STRONG)
-    if strong.any() and np.ptp(laplacian[strong]) > 0:
-        axes.contour(np.where(strong, laplacian, np.nan), [0.0], colors=[colour], linewidths=0.6)
+def edges_of(image_yx: np.ndarray) -> list[np.ndarray]:
+    """Return lines (n, 2) in px along the image's edges: ridges of the gradient's size.
+
+    These are zeros of the Laplacian where the gradient is steep, and steeper than around.
+    """
+    image, unit_px = image_yx.astype(float), image_yx.shape[1] / 160
+    strength = gaussian_gradient_magnitude(image, EDGE_PX * unit_px)
+    laplacian = gaussian_laplace(image, EDGE_PX * unit_px)
+    steep = strength >= np.percentile(strength, STRONG)
+    steep &= strength >= RIDGE * gaussian_filter(strength, AROUND_PX * unit_px)
+    lines = contour_generator(z=np.ma.masked_where(~steep, laplacian)).lines(0.0)
+    lengths_px = [np.linalg.norm(np.diff(line, axis=0), axis=1).sum() for line in lines]
+    pairs = zip(lines, lengths_px, strict=True)
+    return [line for line, length_px in pairs if length_px >= SHORTEST_PX * unit_px]
 
 
 def _say(axes: Axes, text: str) -> None:
