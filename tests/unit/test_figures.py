@@ -18,7 +18,7 @@ from raymark.figures.beliefs import belief_error
 from raymark.figures.contrast import contrast
 from raymark.figures.distribution import error_distribution
 from raymark.figures.instances import Found, found_instances
-from raymark.figures.keypoints import keypoint_accuracy
+from raymark.figures.keypoints import Measured, keypoint_accuracy
 from raymark.figures.landmarks import (
     dataset_samples,
     landmark_overview,
@@ -85,7 +85,8 @@ def draw(kind, errors, stem):
         belief_stages([example], np.array([9.0, 5, 4]), 50, stem)
     elif kind == "keypoint_accuracy":
         of_two = {"Process, kV": errors, "Carina, MV": errors.assign(error_px=2.0)}
-        keypoint_accuracy(of_two, {"A": errors}, "carina", [4, 6, 8], stem)
+        of_two = {name: Measured(table, 0.9) for name, table in of_two.items()}
+        keypoint_accuracy(of_two, {"A": Measured(errors)}, "carina", [4, 6, 8], stem)
     elif kind == "found_instances":
         points = np.array([[10.0, 20.0], [40.0, 50.0]])
         belief = np.random.default_rng(0).uniform(0, 1, (15, 20))

@@ -1,40 +1,72 @@
 """Landmarks within a distance, and how far they are off (LandmarkNet, Fig. 4)."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
 
-from raymark.figures.style import COLOURS, DOUBLE_IN, MARKERS, figure, line_of
+from raymark.figures.style import COLOURS, DOUBLE_IN, GREY, MARKERS, figure, line_of
 from raymark.metrics.detection import correct_keypoints
-from raymark.tables.instances import of_landmark, paper_scale
-from raymark.tables.results import Part, Results
+from raymark.tables.instances import WITHIN_PX, of_landmark, paper_scale
+from raymark.tables.results import UNSEEN, Part, Results
 
 WHISKERS = (5, 95)
+APART_PX = 0.35  # of published values side by side
+HOLLOW = {"linestyle": "", "mfc": "none", "ms": 5.0, "mew": 1.1}
 
 
-def of_types(results: Results, paper: str) -> dict[str, pd.DataFrame]:
-    """Return the errors, in px of the paper's images, for each row of its table of types."""
+@dataclass(frozen=True)
+class Measured:
+    """Errors of a landmark (error_px, visible, detected), in px of the paper's images, and the share
+    within `WITHIN_PX` that the paper publishes, NaN where it does not."""
+
+    errors: pd.DataFrame
+    published: float = np.nan
+
+
+def of_types(results: Results, paper: str) -> dict[str, Measured]:
+    """Return what is measured for each row of the paper's table of types."""
     found = {}
     for row in results.papers[paper].rows:
-        for part in results.lines({paper}) if row.landmark else []:
-            if (part.dataset, part.method) == (row.dataset, row.method) and not part.missing:
-                name = f"{_spoken(row.landmark)}, {results.project.title_of(part.dataset)}"
-                found.setdefault(name, []).append(_errors(results, part, paper, row.landmark))
-    shown = {name: pd.concat(tables) for name, tables in found.items()}
-    return {name: table for name, table in shown.items() if table["visible"].any()}
+        tables = [
+            _errors(results, part, paper, row.landmark)
+            for part in (_parts(results, paper) if row.landmark else [])
+            if (part.dataset, part.method) == (row.dataset, row.method)
+        ]
+        if tables and (errors := pd.concat(tables))["visible"].any():
+            name = f"{_spoken(row.landmark)}, {results.project.title_of(row.dataset)}"
+            found[name] = Measured(errors, row.values.get("pck_8_px", np.nan))
+    return found
 
 
-def of_methods(results: Results, paper: str, landmark: str) -> dict[str, pd.DataFrame]:
-    """Return the errors of a landmark by method, on the images where the paper compares methods."""
-    on = {row.dataset for row in results.papers[paper].rows if row.landmark is None}
-    return {
-        results.method_title(part.method): _errors(results, part, paper, landmark)
-        for part in results.lines({paper})
-        if part.dataset in on and not part.missing
-    }
+def of_methods(results: Results, paper: str, landmark: str) -> dict[str, Measured]:
+    """Return what is measured of a landmark by method, where the paper compares methods: on the view
+    sets that all of them were evaluated on."""
+    published = results.papers[paper]
+    on = {row.dataset for row in published.rows if row.landmark is None}
+    by_method: dict[str, dict[tuple[str, str], Part]] = {}
+    for part in _parts(results, paper):
+        if part.dataset in on:
+            by_method.setdefault(part.method, {})[part.dataset, part.view_set] = part
+    shared = set.intersection(*map(set, by_method.values())) if by_method else set()
+    found = {}
+    for method, parts in by_method.items() if shared else ():
+        rows = [published.row(method, parts[place].evaluated_on, place[0]) for place in shared]
+        found[results.method_title(method)] = Measured(
+            pd.concat([_errors(results, parts[p], paper, landmark) for p in sorted(shared)]),
+            next((row.values.get("pck_8_px", np.nan) for row in rows if row), np.nan),
+        )
+    return found
+
+
+def _parts(results: Results, paper: str) -> list[Part]:
+    """List the parts on unseen patients, of whom the paper speaks; where there are none, all."""
+    parts = results.parts_of({paper})
+    return [part for part in parts if part.evaluated_on == UNSEEN] or parts
 
 
 def _errors(results: Results, part: Part, paper: str, landmark: str) -> pd.DataFrame:
@@ -47,20 +79,20 @@ def _spoken(name: str) -> str:
 
 
 def keypoint_accuracy(
-    of_types: Mapping[str, pd.DataFrame],
-    of_methods: Mapping[str, pd.DataFrame],
+    of_types: Mapping[str, Measured],
+    of_methods: Mapping[str, Measured],
     compared: str,
     thresholds_px: Sequence[float],
     stem: str | Path,
 ) -> None:
     """Draw PCK by distance for types and for methods, and the deviation of each type as a box.
 
-    Both mappings have errors (error_px, visible, detected) by what a line is called: `of_types` of
-    one method's landmark types and images, `of_methods` of several methods on the landmark that
-    `compared` names. A box is of the landmarks that were found: median, quartiles, 5 to 95 %.
+    Both mappings are by what a line is called: `of_types` of one method's landmark types and images,
+    `of_methods` of several methods on the landmark that `compared` names. A box is of the landmarks
+    that were found: median, quartiles, 5 to 95 %. Hollow markers are the published shares.
     """
-    boxed = {name: _deviations(errors) for name, errors in of_types.items()}
-    with figure(DOUBLE_IN, 3.1, stem) as page:
+    boxed = {name: _deviations(each.errors) for name, each in of_types.items()}
+    with figure(DOUBLE_IN, 3.3, stem) as page:
         types, methods, boxes = page.subplots(1, 3)
         _curves(types, of_types, thresholds_px, "a  By landmark type and images")
         _curves(methods, of_methods, thresholds_px, f"b  By method: {compared}")
@@ -84,17 +116,23 @@ def keypoint_accuracy(
 
 
 def _curves(
-    axes: Axes, errors: Mapping[str, pd.DataFrame], thresholds_px: Sequence[float], title: str
+    axes: Axes, measured: Mapping[str, Measured], thresholds_px: Sequence[float], title: str
 ) -> None:
-    for index, (name, table) in enumerate(errors.items()):
-        columns = [table[key].to_numpy() for key in ("error_px", "visible", "detected")]
+    middle = (len(measured) - 1) / 2
+    for index, (name, each) in enumerate(measured.items()):
+        columns = [each.errors[key].to_numpy() for key in ("error_px", "visible", "detected")]
         shares = [100 * correct_keypoints(*columns, limit).value for limit in thresholds_px]
-        marker = MARKERS[index % len(MARKERS)]
-        axes.plot(thresholds_px, shares, label=name, marker=marker, ms=3.5, **line_of(index))
-    axes.set(xlabel="within (px of the paper's images)", ylim=(0, 102), xticks=list(thresholds_px))
+        look = {"marker": MARKERS[index % len(MARKERS)], **line_of(index)}
+        axes.plot(thresholds_px, shares, label=name, ms=3.5, **look)
+        place_px = WITHIN_PX + APART_PX * (index - middle)
+        axes.plot(place_px, 100 * each.published, **look | HOLLOW)
+    axes.set(xlabel="within (px of the paper's images)", ylim=(0, 104), xticks=list(thresholds_px))
     axes.set_title(title, loc="left", pad=12)
-    if errors:
-        axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), handlelength=3.2)
+    handles, _ = axes.get_legend_handles_labels()
+    if np.isfinite([each.published for each in measured.values()]).any():
+        published = {"marker": "o", "color": GREY, "label": f"published, {WITHIN_PX:g} px"}
+        handles.append(Line2D([], [], **published | HOLLOW))
+    axes.legend(handles=handles, loc="upper center", bbox_to_anchor=(0.5, -0.2), handlelength=3.2)
 
 
 def _deviations(errors: pd.DataFrame) -> np.ndarray:
