@@ -8,17 +8,20 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from os.path import isfile  # Path's raises where a name is too long
 from pathlib import Path
 
 from raymark.errors import InputError
 
 LOGS = Path(".snakemake/log")
-TIME = re.compile(r"\[(\w{3} \w{3} [ \d]\d [\d:]{8} \d{4})\]")
+TIME = re.compile(r"\[(\w{3} \w{3} [ \d]\d [\d:]{8} 20\d\d)\]")
 STARTED = re.compile(r"(?:local)?(?:rule|checkpoint) (\w+):")
 FAILED = re.compile(r"Error in rule (\w+):")
-FINISHED = re.compile(r"Finished jobid: (\d+) ")
-FIELD = re.compile(r"(jobid|input|log|wildcards|message): (.+)")
-COUNT = re.compile(r"(\w+) +(\d+)")
+FINISHED = re.compile(r"Finished jobid: (\d{1,9}) ")
+FIELD = re.compile(r"(jobid|input|log|wildcards|resources|message): (.+)")
+COUNT = re.compile(r"(\w+) +(\d{1,9})")
+RESOURCE = re.compile(r"\b(mem_mb|runtime)=(\d{1,9})\b")
+REMOTE = "Provided remote nodes:"
 BATCH_ERROR = re.compile(r"slurmstepd.*?: error: \W*(.+?)\W*$")
 BOILERPLATE = re.compile(r" *(Detailed failure reason|For further error details).*")
 STATES = ("done", "running", "waiting", "failed")
@@ -29,7 +32,8 @@ SHOWN_RUNNING, SHOWN_WAITING, SHOWN_FAILED, SHOWN_INPUTS, SHOWN_LINES = 16, 4, 5
 class Job:
     """One job as the log tells it, handed out at `since`.
 
-    `message` is what Snakemake heard of a failed job from a batch system, `batch_log` that system's own.
+    `asked` has the MB of memory and the minutes it asked for. `message` is what Snakemake heard of a
+    failed job from a batch system, `batch_log` that system's own.
     """
 
     rule: str
@@ -38,6 +42,7 @@ class Job:
     wildcards: str = ""
     input: list[str] = field(default_factory=list)
     log: Path | None = None
+    asked: dict[str, int] = field(default_factory=dict)
     message: str = ""
     batch_log: Path | None = None
 
@@ -49,7 +54,7 @@ class Job:
         """
         if self.outcome or self.since is None or self.log is None:
             return self.outcome or "running"
-        opened = self.log.is_file() and self.log.stat().st_mtime >= self.since.timestamp()
+        opened = isfile(self.log) and self.log.stat().st_mtime >= self.since.timestamp()
         return "running" if opened else "waiting"
 
 
@@ -62,6 +67,7 @@ class Run:
     jobs: dict[int, Job] = field(default_factory=dict)
     start: datetime | None = None
     last: datetime | None = None
+    remote: bool = False  # a batch system runs the jobs
     ended: bool = False
 
     def in_state(self, state: str) -> list[Job]:
@@ -77,12 +83,16 @@ def newest_log(folder: str | Path = LOGS) -> Path:
 
 
 def read_run(path: str | Path) -> Run:
-    """Read a log of Snakemake, complete or still growing."""
+    """Read a log of Snakemake, complete or still growing; InputError where there is none."""
     run = Run(Path(path))
+    try:
+        whole = run.log.read_text(encoding="utf-8", errors="replace")
+    except (OSError, ValueError) as error:
+        raise InputError(path, f"cannot be read ({error})", "Give a log of Snakemake") from None
     job, in_table, group_log = Job("", None), False, None
-    for text in _own_lines(run.log.read_text(encoding="utf-8", errors="replace")):
+    for text in _own_lines(whole):
         if match := TIME.match(text):
-            run.last = datetime.strptime(match[1], "%a %b %d %H:%M:%S %Y")
+            run.last = _time(match[1]) or run.last
             run.start = run.start or run.last
             job = Job("", None)  # a block begins; the next line tells whose, if it is a job's
         elif text == "Job stats:":
@@ -96,16 +106,25 @@ def read_run(path: str | Path) -> Run:
         elif match := FAILED.fullmatch(text):
             job = Job(match[1], run.last, "failed")
         elif match := FINISHED.match(text):
-            run.jobs[int(match[1])].outcome = "done"
+            run.jobs.setdefault(int(match[1]), Job("", run.last)).outcome = "done"
         elif match := FIELD.fullmatch(text):
             _take(run, job, match[1], match[2])
             if job.message.startswith("Error in group"):
                 group_log = job.log
             elif job.outcome and not job.message:
                 job.batch_log = group_log
+        elif text.startswith(REMOTE):
+            run.remote = True
         elif text.startswith("Complete log(s):"):
             run.ended = True
     return run
+
+
+def _time(text: str) -> datetime | None:
+    try:
+        return datetime.strptime(text, "%a %b %d %H:%M:%S %Y")
+    except ValueError:
+        return None
 
 
 def _own_lines(text: str) -> Iterator[str]:
@@ -123,9 +142,10 @@ def _own_lines(text: str) -> Iterator[str]:
 def _take(run: Run, job: Job, key: str, value: str) -> None:
     """Put a field of a job's block where it belongs; the job's number comes among them."""
     match key:
-        case "jobid":
+        case "jobid" if value.isdecimal() and len(value) < 10:
             if known := run.jobs.get(int(value)):  # an error's block does not repeat everything
                 job.wildcards, job.input = known.wildcards, job.input or known.input
+                job.asked = known.asked
             run.jobs[int(value)] = job
         case "input":
             job.input = value.split(", ")
@@ -135,6 +155,8 @@ def _take(run: Run, job: Job, key: str, value: str) -> None:
             job.log, job.batch_log = folder / own, folder / others[0] if others else None
         case "wildcards":
             job.wildcards = value
+        case "resources":
+            job.asked = {name: int(amount) for name, amount in RESOURCE.findall(value)}
         case "message":
             job.message = "" if value == "None" else BOILERPLATE.sub("", value)
 
@@ -189,11 +211,7 @@ def failures(run: Run) -> str:
             *(f"    | {line}" for line in _tail(job.log, SHOWN_LINES)),
         ]
         if not _tells_error(job.log):
-            lines.append(
-                "    (the log gives no error: the job was ended from outside, for its memory or its "
-                f"time, perhaps.\n     More of both: --set-resources {job.rule}:mem_mb=16000 "
-                f"{job.rule}:runtime=120)"
-            )
+            lines.append(_ended_from_outside(run, job))
     if len(failed) > SHOWN_FAILED:
         lines.append(f"\n  and {len(failed) - SHOWN_FAILED} more; all of them: {run.log}")
     lines.append(
@@ -201,6 +219,21 @@ def failures(run: Run) -> str:
         "is kept."
     )
     return "\n".join(lines)
+
+
+def _ended_from_outside(run: Run, job: Job) -> str:
+    """Say what may have ended a job whose log gives no error, and what would help."""
+    if not run.remote:
+        return (
+            "    (the log gives no error: the job was ended from outside, for the machine's memory, "
+            "perhaps.\n     Fewer jobs side by side take less: --cores 1)"
+        )
+    asked = {"mem_mb": 8000, "runtime": 60} | job.asked
+    more = " ".join(f"{job.rule}:{name}={2 * amount}" for name, amount in asked.items())
+    return (
+        "    (the log gives no error: the job was ended from outside, for its memory or its time, "
+        f"perhaps.\n     More of both: --set-resources {more})"
+    )
 
 
 def _told(job: Job) -> list[str]:
@@ -215,7 +248,7 @@ def _tells_error(log: Path | None) -> bool:
 
 def _tail(log: Path | None, count: int) -> list[str]:
     """Return the last lines of a log that say something, none where there is no log."""
-    if log is None or not log.is_file():
+    if log is None or not isfile(log):
         return []
     lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
     return [line for line in lines if line.strip()][-count:]

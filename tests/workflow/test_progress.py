@@ -137,9 +137,46 @@ def test_a_job_ended_from_outside_is_told_apart(log, tmp_path):
     (job,) = run.in_state("failed")
     job.log = tmp_path / "killed.log"
     job.log.write_text("3/100 views, 0.1 per second\n")
-    assert "--set-resources landmarks:mem_mb=" in failures(run)
+    assert "side by side take less: --cores 1" in failures(run)
     job.log.unlink()
-    assert "--set-resources landmarks:mem_mb=" in failures(run)
+    assert "side by side take less: --cores 1" in failures(run)
+
+
+def test_a_cluster_is_to_be_asked_for_more_than_was_asked(log, tmp_path):
+    text = log.read_text()
+    assert "Provided cores: 2" in text
+    (asked,) = {job.asked["mem_mb"] for job in read_run(log).in_state("failed")}
+    assert asked >= 1000
+    text = text.replace("Provided cores: 2", "Provided remote nodes: 4")
+    remote = tmp_path / "remote.snakemake.log"
+    remote.write_text(text.replace(f"mem_mb={asked},", f"mem_mb={asked}, runtime=90,"))
+    more = f"--set-resources landmarks:mem_mb={2 * asked} landmarks:runtime=180)"
+    assert more in failures(read_run(remote))  # whose log of the job does not lie beside it
+    assert "(the log gives no error" not in failures(read_run(log))
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "Finished jobid: 7 (Rule: x)",
+        f"Finished jobid: {'9' * 5000} (Rule: x)",
+        "[Foo Bar 99 99:99:99 2026]",
+        "    jobid: seven",
+        f"    log: {'x' * 5000}",
+        f"Job stats:\nrender {'9' * 5000}\n",
+    ],
+)
+def test_a_log_with_lines_that_make_no_sense_is_read(log, tmp_path, line):
+    head, block = log.read_text().split("Error in rule landmarks:\n")
+    broken = tmp_path / "broken.snakemake.log"
+    broken.write_text(f"{line}\n{head}{line}\nError in rule landmarks:\n{line}\n{block}{line}\n")
+    run = read_run(broken)
+    assert "landmarks" in progress(run, run.last)
+
+
+def test_a_log_that_is_not_there_is_named(tmp_path):
+    with pytest.raises(InputError, match=r"none\.log: cannot be read"):
+        read_run(tmp_path / "none.log")
 
 
 def test_a_log_shown_inside_is_not_taken_for_the_run_itself(log):
