@@ -247,7 +247,7 @@ def read_poses(paths: Iterable[str | Path], schema: pa.Schema = SCHEMA) -> pd.Da
     """Read and stack tables of poses, or of the capture range; InputError where a file is none."""
     again = "Make it again with raymark pose, or raymark capture-range"
     tables = [stored_table(path, "a table of poses", again, schema=schema) for path in paths]
-    return pd.concat(tables, ignore_index=True)
+    return pd.concat(tables or [schema.empty_table().to_pandas()], ignore_index=True)
 
 
 def _write(path: str | Path, table: pd.DataFrame, schema: pa.Schema) -> None:

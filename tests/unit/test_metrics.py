@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from raymark.metrics import bootstrap, detection, errors
-from raymark.metrics.bootstrap import clusters_of, interval
+from raymark.metrics.bootstrap import clusters_of, interval, wilson_interval
+from raymark.metrics.pose import capture_range_mm
 
 
 def bools(*values):
@@ -62,7 +63,6 @@ def test_hand_made_detections():
     visible = bools(1, 1, 1, 0, 0)
     detected = bools(1, 0, 1, 1, 0)
     assert detection.detection_rate(visible, detected).value == pytest.approx(2 / 3)
-    assert detection.false_detection_rate(visible, detected).value == 0.5
     assert detection.correct_keypoints(radial, visible, detected, 8.0).value == pytest.approx(1 / 3)
     # of three detections one is far off and one is of a landmark that is not on the image
     assert detection.accuracy(radial, visible, detected, 15.0).value == pytest.approx(1 / 3)
@@ -224,3 +224,25 @@ def test_many_clusters_are_drawn_in_parts_of_bounded_memory(monkeypatch):
         rng=np.random.default_rng(8),
     )
     assert low < values.mean() < high
+
+
+# shares of independent trials, and the capture range
+
+
+def test_wilson_interval_of_published_cases():
+    """Newcombe 1998, Statistics in Medicine 17, table I, method 3: 81 of 263, 15 of 148, 0 of 20."""
+    for successes, trials, expected in (
+        (81, 263, (0.2553, 0.3662)),
+        (15, 148, (0.0624, 0.1605)),
+        (0, 20, (0.0, 0.1611)),
+    ):
+        found = wilson_interval(successes, trials, 0.95)
+        assert found == pytest.approx(expected, abs=5e-5)
+    assert np.isnan(wilson_interval(0, 0, 0.95)).all()
+
+
+def test_capture_range_ends_before_the_first_interval_that_fails():
+    ends_mm = [5, 10, 20, 30]
+    assert capture_range_mm(ends_mm, [1, 0.96, 0.9, 1]) == 10
+    assert capture_range_mm(ends_mm, [0.9, 1, 1, 1]) == 0
+    assert capture_range_mm(ends_mm, [1, 1, 1, 0.95]) == 30

@@ -125,9 +125,8 @@ def figure_caption(wildcards):
 
 
 def pose_table_inputs(wildcards):
-    pattern = {"pose": layout.POSES, "capture_range": layout.CAPTURE_RANGE}
-    if wildcards.table not in pattern:
+    if wildcards.table not in ("pose", "capture_range"):
         return []
-    posed = wildcards.table == "pose"
-    places = PRESENT.pose_places() if posed else PRESENT.capture_places()
-    return sorted({pattern[wildcards.table].format(**place) for place in places})
+    starts = {layout.CAPTURE_RANGE.format(**place) for place in PRESENT.capture_places()}
+    poses = {layout.POSES.format(**place) for place in PRESENT.pose_places()}
+    return sorted(starts | poses if wildcards.table == "pose" else starts)

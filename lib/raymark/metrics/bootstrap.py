@@ -69,6 +69,19 @@ def interval(
     return float(low), float(high)
 
 
+def wilson_interval(successes: int, trials: int, confidence: float) -> tuple[float, float]:
+    """Return the interval of a share of independent trials by Wilson (1927); NaN without trials.
+
+    For shares of 0 or 1, of which resampling finds no spread, it keeps its width.
+    """
+    if not trials:
+        return np.nan, np.nan
+    z, share = NormalDist().inv_cdf((1 + confidence) / 2), successes / trials
+    middle = (share + z**2 / (2 * trials)) / (1 + z**2 / trials)
+    spread = z / (1 + z**2 / trials) * np.sqrt(share * (1 - share) / trials + (z / trials) ** 2 / 4)
+    return float(max(middle - spread, 0.0)), float(min(middle + spread, 1.0))
+
+
 def _resampled(metric, numerator_cg, denominator_cg, resamplings, rng) -> np.ndarray:
     """Return the metric of `resamplings` samples of as many clusters, drawn with replacement."""
     clusters = len(numerator_cg)

@@ -4,9 +4,13 @@ Poses are `world_to_camera` (4, 4) in mm with proper rotations, points are (n, 3
 are taken in the camera's frame, where depth (z) is what a single X-ray shows worst.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from raymark.geometry import project
+
+RELIABLE = 0.95  # share of successes up to which a start is within the capture range
 
 
 def rotation_error_deg(pose: np.ndarray, truth: np.ndarray) -> float:
@@ -49,3 +53,18 @@ def reprojection_error_px(
         return np.nan
     apart_px = project(K, pose, points_world_mm) - project(K, truth, points_world_mm)
     return float(np.linalg.norm(apart_px, axis=-1).mean())
+
+
+def capture_range_mm(ends_mm: Sequence[float], success: Sequence[float]) -> float:
+    """From how far a registration finds back: the capture range of van de Kraats et al. 2005.
+
+    `success` has the shares of successful registrations by intervals of the mTRE at their start, the
+    first from 0, which end at `ends_mm`, ascending. The range ends where the share first falls below
+    `RELIABLE`; it is 0 where it is lower from the beginning.
+    """
+    reached_mm = 0.0
+    for end_mm, share in zip(ends_mm, success, strict=True):
+        if share < RELIABLE:
+            break
+        reached_mm = end_mm
+    return reached_mm

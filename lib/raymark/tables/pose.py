@@ -7,6 +7,8 @@ import pandas as pd
 
 from raymark import layout
 from raymark.config import Project
+from raymark.metrics.bootstrap import wilson_interval
+from raymark.metrics.pose import RELIABLE, capture_range_mm
 from raymark.presence import NOT_PRESENT, Absence, absences, only_present
 from raymark.subjects import read_subjects
 from raymark.tables.results import SEEN, UNSEEN
@@ -24,22 +26,29 @@ MEASURES = {
     "reprojection_px": ("Reprojection", "px", 2),
     "mtre_mm": ("mTRE", "mm", 1),
 }
-QUARTILES_NOTE = "Numbers are medians [lower, upper quartile] over the views that have a pose."
 
 
-def pose(project: Project, poses: pd.DataFrame, absent: Sequence[Absence] = ()) -> Table:
+def pose(
+    project: Project, poses: pd.DataFrame, starts: pd.DataFrame, absent: Sequence[Absence] = ()
+) -> Table:
     """Bier 2018, section 3.2, which gives no figures: errors of the poses, stage by stage.
 
-    `absent` are the view sets whose poses were asked for and that have no data.
+    `starts` are those of `capture_range`, of each data set's first view set; `absent` are the view
+    sets whose poses were asked for and that have no data.
     """
+    limit = project.config.pose.captured_mm
+    reach_mm = {
+        dataset: _reach_mm(part, limit) for dataset, part in starts.groupby("dataset", sort=True)
+    }
     keys = ["dataset", "view_set", "seen_in_training", "method"]
     rows = [
-        _pose_row(project, names, stage, part)
+        _pose_row(project, names, stage, part, reach_mm.get(names[0]))
         for names, group in sorted(poses.groupby(keys, sort=True), key=_order(project))
         for stage, part in _stages(group)
     ]
     rows += [
-        _names(project, a.dataset, a.view_set, False, a.method) | {"stage_title": NOT_PRESENT}
+        _names(project, a.dataset, a.view_set, False, a.method)
+        | {"stage_title": NOT_PRESENT, "same_views": False}
         for a in absent
     ]
     columns = [
@@ -50,16 +59,22 @@ def pose(project: Project, poses: pd.DataFrame, absent: Sequence[Absence] = ()) 
         Column("share", "With a pose", "%", 1, 100),
         Column("landmarks", "Landmarks used", digits=0),
         *(Column(k, *how, interval=True, best="min") for k, how in MEASURES.items()),
+        Column("within_reach", "In capture range", "%", 1, 100, best="max"),
+        Column("captured", f"mTRE below {limit:g} mm", "%", 1, 100, best="max"),
     ]
     settings = project.config.pose
     notes = [
-        QUARTILES_NOTE,
+        "Errors are medians [lower, upper quartile] over the views that have a pose.",
         f"Pairs: landmarks with a belief above {settings.belief_threshold:g}, at least "
         f"{settings.least_landmarks} of them (Bier 2018); else a view has no pose.",
         "Rotation: angle between the estimated and the true orientation. Translation: displacement "
         "of the isocentre in the camera's frame. Reprojection: mean distance of the visible "
         "landmarks projected at both poses. mTRE: mean displacement of all landmarks in the "
         "camera's frame, depth included.",
+        "In capture range: mTRE below the distance from which the refinement finds back ("
+        + ", ".join(f"{project.title_of(d)}: {mm:g} mm" for d, mm in reach_mm.items())
+        + "; table `capture_range`). This share and the next are of all views, those without a pose "
+        "too.",
         f"Refined: at most {settings.refined_views} views of a view set, evenly spread over those "
         "with a robust pose, against DRRs of the patient's own CT. The row above it shows the same "
         "views before.",
@@ -70,7 +85,7 @@ def pose(project: Project, poses: pd.DataFrame, absent: Sequence[Absence] = ()) 
         ),
     ]
     groups = ("dataset", "view_set", "evaluated_on", "method", "same_views")
-    return Table("Pose of the X-ray", pd.DataFrame(rows), columns, _label(project), notes, groups)
+    return Table("Pose of the X-ray", pd.DataFrame(rows), columns, project.scale, notes, groups)
 
 
 def capture_range(project: Project, starts: pd.DataFrame) -> Table:
@@ -88,7 +103,7 @@ def capture_range(project: Project, starts: pd.DataFrame) -> Table:
                 "view_set_title": project.view_set_title(dataset, view_set),
                 "start": f"{low:g} to {high:g}",
                 "starts": len(part),
-                "captured": float((part["mtre_mm"] < limit).mean()),
+                **_captured(project, part),
                 **_quartiles("mtre_mm", part["mtre_mm"]),
             }
         )
@@ -96,20 +111,25 @@ def capture_range(project: Project, starts: pd.DataFrame) -> Table:
         *_what()[:2],
         Column("start", "mTRE at the start", "mm"),
         Column("starts", "Starts", digits=0),
-        Column("captured", f"Ends below {limit:g} mm", "%", 0, 100),
+        Column("captured", f"Ends below {limit:g} mm", "%", 0, 100, interval=True),
         Column("mtre_mm", "mTRE at the end", "mm", 2, interval=True),
     ]
     notes = [
+        *(
+            f"Capture range of {project.title_of(dataset)}, {project.view_set_title(dataset, name)}: "
+            f"{_reach_mm(part, limit):g} mm, where the share first falls below {RELIABLE:.0%} (van de "
+            "Kraats et al. 2005)."
+            for (dataset, name), part in starts.groupby(["dataset", "view_set"], sort=True)
+        ),
+        f"Ends below: share and its {project.config.evaluation.confidence:.0%} interval (Wilson).",
         "Starts: true poses turned and shifted in random directions, a degree as likely as a "
         "millimetre. No landmark detector takes part.",
-        QUARTILES_NOTE.replace("views that have a pose", "starts"),
+        "mTRE at the end: median [lower, upper quartile] over the starts.",
         "The X-rays are rendered from the same CT that they are registered to, by another "
         "projector, with a spectrum and noise; real X-rays are harder.",
     ]
     title = "Capture range of the refinement"
-    return Table(
-        title, pd.DataFrame(rows), columns, _label(project), notes, ("dataset", "view_set")
-    )
+    return Table(title, pd.DataFrame(rows), columns, project.scale, notes, ("dataset", "view_set"))
 
 
 def read_pose(project: Project) -> Table:
@@ -120,16 +140,34 @@ def read_pose(project: Project) -> Table:
     places = only_present(project, sheet).pose_places()
     asked = {(p["dataset"], p["method"], p["view_set"]) for p in project.pose_places()}
     absent = [a for a in absences(project, sheet) if (a.dataset, a.method, a.view_set) in asked]
-    return pose(project, read_poses(sorted({layout.POSES.format(**p) for p in places})), absent)
+    poses = read_poses(sorted({layout.POSES.format(**p) for p in places}))
+    return pose(project, poses, _read_starts(project), absent)
 
 
 def read_capture_range(project: Project) -> Table:
     """Make the table of the capture range from what the workflow wrote."""
+    return capture_range(project, _read_starts(project))
+
+
+def _read_starts(project: Project) -> pd.DataFrame:
     from raymark.poses import CAPTURE_SCHEMA, read_poses
 
     places = only_present(project, read_subjects(project.config.subjects)).capture_places()
     paths = {layout.CAPTURE_RANGE.format(**p) for p in places}
-    return capture_range(project, read_poses(sorted(paths), CAPTURE_SCHEMA))
+    return read_poses(sorted(paths), CAPTURE_SCHEMA)
+
+
+def _reach_mm(starts: pd.DataFrame, limit_mm: float) -> float:
+    """Return the capture range of the refinement that these starts tell."""
+    success = (starts["mtre_mm"] < limit_mm).groupby(starts["to_mm"], sort=True).mean()
+    return capture_range_mm(success.index, success)
+
+
+def _captured(project: Project, starts: pd.DataFrame) -> dict[str, float]:
+    found = starts["mtre_mm"] < project.config.pose.captured_mm
+    confidence = project.config.evaluation.confidence
+    low, high = wilson_interval(int(found.sum()), len(found), confidence)
+    return {"captured": float(found.mean()), "captured_low": low, "captured_high": high}
 
 
 def _stages(group: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
@@ -144,7 +182,9 @@ def _stages(group: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
         yield "refined", refined
 
 
-def _pose_row(project: Project, names: tuple, stage: str, part: pd.DataFrame) -> dict:
+def _pose_row(
+    project: Project, names: tuple, stage: str, part: pd.DataFrame, reach_mm: float | None
+) -> dict:
     dataset, view_set, seen, method = names
     found = part[part["reason"] == ""]
     row = _names(project, dataset, view_set, seen, method) | {
@@ -154,6 +194,8 @@ def _pose_row(project: Project, names: tuple, stage: str, part: pd.DataFrame) ->
         "views": len(part),
         "share": len(found) / len(part) if len(part) else np.nan,
         "landmarks": found["landmarks"].median(),
+        "within_reach": np.nan if reach_mm is None else (part["mtre_mm"] < reach_mm).mean(),
+        "captured": (part["mtre_mm"] < project.config.pose.captured_mm).mean(),
     }
     for key in MEASURES:
         row |= _quartiles(key, found[key])
@@ -194,7 +236,3 @@ def _what() -> list[Column]:
         Column("view_set_title", "View set"),
         Column("evaluated_on", "Evaluated on"),
     ]
-
-
-def _label(project: Project) -> str:
-    return project.scale
