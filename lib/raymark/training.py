@@ -45,12 +45,14 @@ def train(
     """Train `method` and return the path of its model file; `losses.csv` lies beside it.
 
     `devices` is a number of GPUs (of processes, on a machine without) or "auto"; each takes its part
-    of every batch. Where `srun` started several processes, these are the devices instead. `start_from`
-    is the model file of the method that the configuration's own `start_from` names; `types` are the
-    landmark types, which a method `by_type` predicts. A run that was interrupted goes on after its last whole epoch, unless
-    configuration, code, data, seed or first model have changed since. A loss that is not finite ends
-    the training; that is a result, recorded as `diverged` with its reason, as is an RMSE that stayed
-    above `diverged_above_share`. The model then holds the best weights there were.
+    of every batch. Where `srun` started several processes, these are the devices instead.
+    `start_from` is the model file of the method that the configuration's own `start_from` names;
+    `types` are the landmark types, which a method `by_type` predicts.
+
+    A run that was interrupted goes on after its last whole epoch, unless configuration, code, data,
+    seed or first model have changed since. A loss that is not finite ends the training; that is a
+    result, recorded as `diverged` with its reason, as is an RMSE that stayed above
+    `diverged_above_share`. The model then holds the best weights there were.
     """
     if (method.start_from is None) != (start_from is None):
         problem = f"start_from is {method.start_from!r}, and the model given is {start_from}"
@@ -154,7 +156,7 @@ def _train(
 def _provenance(method: Method, training: Samples, validation: Samples, seed: int) -> str:
     code = code_digest("raymark.training", f"raymark.methods.{method.module}")
     data = (training.digest, validation.digest)
-    return text_digest(method.model_dump_json(), code, *data, str(seed))
+    return text_digest(method.model_dump_json(exclude={"title"}), code, *data, str(seed))
 
 
 def _described(

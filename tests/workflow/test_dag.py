@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 import yaml
 
-from tests.workflow.conftest import DATASET, ROOT, make_project, method
+from tests.workflow.conftest import CONFIG, DATASET, ROOT, make_project, method
 
 
 def tables(project):
@@ -56,6 +56,23 @@ def test_changed_method_reruns_that_method_only(finished):
     assert "results/models/balls/other/0/model.safetensors" in text
     assert "output: results/models/balls/narrow" not in text
     assert "rule render" not in text
+
+
+def test_changed_titles_and_limits_are_printed_again_and_nothing_is_computed_anew(finished):
+    novel = DATASET["view_sets"]["novel"] | {"title": "New directions"}
+    dataset = DATASET | {"title": "Spheres", "view_sets": DATASET["view_sets"] | {"novel": novel}}
+    changes = {
+        "balls.yaml": (DATASET, dataset),
+        "other.yaml": (method("other"), method("other") | {"title": "The other"}),
+        "config.yaml": (CONFIG, CONFIG | {"pose": {"captured_mm": 3.0}}),
+    }
+    for name, (before, after) in changes.items():
+        finished.write(name, after)
+        try:
+            assert finished.planned() == {"all", "table", "figure"}
+        finally:
+            finished.write(name, before)
+    assert finished.planned() == set()
 
 
 def test_changed_detector_renders_again_but_plans_no_views(finished):

@@ -94,12 +94,17 @@ def view_total(dataset):
 
 
 def dataset_config(*sections):
-    """Return the named sections of a data set as a parameter, so that changes in them are seen."""
+    """Return the named sections of a data set as a parameter, so that changes in them are seen.
+
+    All but the titles, which only tables and figures print.
+    """
 
     def of(wildcards):
         if wildcards.dataset in PROJECT.imports:
             return ""  # their files hold it
-        dumped = PROJECT.datasets[wildcards.dataset].model_dump(mode="json")
+        dumped = PROJECT.datasets[wildcards.dataset].model_dump(
+            mode="json", exclude={"view_sets": {"__all__": {"title"}}}
+        )
         return json.dumps({section: dumped[section] for section in sections})
 
     return of
@@ -112,7 +117,7 @@ def scenario_of(wildcards):
 
 
 def method_config(wildcards):
-    return PROJECT.methods[wildcards.method].model_dump_json()
+    return PROJECT.methods[wildcards.method].model_dump_json(exclude={"title"})
 
 
 def landmark_types(wildcards):

@@ -30,7 +30,7 @@ rule table:
     conda:
         "../../envs/environment.yaml"
     params:
-        config=PROJECT.config.model_dump_json(include={"evaluation", "matrix", "setup"}),
+        config=shown_settings(),
         code=code_digest("raymark.tables"),
     shell:
         "python -m raymark table {wildcards.table} > {log} 2>&1"
@@ -54,7 +54,7 @@ rule figure:
     conda:
         "../../envs/environment.yaml"
     params:
-        config=PROJECT.config.model_dump_json(include={"evaluation", "matrix", "setup"}),
+        config=shown_settings(),
         shows=lambda wildcards: FIGURES[wildcards.figure.split("-")[0]][0],
         code=code_digest("raymark.figures.make"),
     shell:
