@@ -389,6 +389,13 @@ def test_one_patient_gives_intervals_over_views():
     assert frame.loc[0, "error_mm_low"] < 2 < frame.loc[0, "error_mm_high"]
 
 
+def test_many_patients_are_exchanged_as_often_as_the_configuration_says():
+    project = project_of_examples()
+    frame = setup_table(project, setup_rows(patients=[f"P{n}" for n in range(30)])).frame
+    drawn = project.config.evaluation.permutations
+    assert frame["p"].iloc[2] == pytest.approx(1 / (drawn + 1))  # none of them as large
+
+
 def test_moving_an_image_back_undoes_the_displacement():
     image = np.zeros((20, 30))
     image[8, 17] = 1.0

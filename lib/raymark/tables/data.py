@@ -57,7 +57,7 @@ def read_cts(project: Project) -> Table:
         for name, dataset in project.datasets.items()
         for subject in dataset.subjects
     ]
-    return cts(pd.concat(tables, ignore_index=True), _label(project))
+    return cts(pd.concat(tables, ignore_index=True), project.scale)
 
 
 def read_data(project: Project) -> Table:
@@ -80,10 +80,6 @@ def _absent(
     for name, settings in project.imports.items():
         if reason := missing_files(settings):
             yield (name, ""), reason
-
-
-def _label(project: Project) -> str:
-    return project.scale
 
 
 def data(
@@ -127,7 +123,7 @@ def data(
             for place, reason in absent.items()
         ),
     ]
-    return Table("Data sets", pd.DataFrame(rows), columns, _label(project), notes, ("dataset",))
+    return Table("Data sets", pd.DataFrame(rows), columns, project.scale, notes, ("dataset",))
 
 
 def _place(project: Project, dataset: str, view_set: str) -> str:
@@ -143,6 +139,7 @@ def _name(project: Project, name: str) -> dict:
 def _rows(project: Project, name: str, views: pd.DataFrame, landmarks: int) -> list[dict]:
     dataset = images_of(project, name)
     rendered = isinstance(dataset, Dataset)
+    own = set(dataset.subjects if rendered else views["subject"])
     trained_on = set()
     for view_set, settings in dataset.view_sets.items():
         if settings.role == "train":
@@ -165,7 +162,7 @@ def _rows(project: Project, name: str, views: pd.DataFrame, landmarks: int) -> l
             {
                 "evaluated_on": "" if settings.role == "train" else (SEEN if seen else UNSEEN),
                 "patients": shown["patient"].nunique(),
-                "virtual_patients": rendered and len(set(shown["subject"]) - set(dataset.subjects)),
+                "virtual_patients": len(set(shown["subject"]) - own),
                 "views": len(shown),
                 "landmarks": landmarks,
                 "image": f"{detector.width_px} × {detector.height_px}",

@@ -141,7 +141,7 @@ def _against_intensity(project: Project, names, registration: str, group: pd.Dat
     test = paired_test(
         difference,
         clusters,
-        permutations=project.config.evaluation.bootstrap,
+        permutations=project.config.evaluation.permutations,
         rng=generator("permutation", "setup", *names),
     )
     return row | {"p": test.p if clusters.count > 1 else np.nan}
