@@ -44,9 +44,10 @@ def main() -> int:
         {"what": "memory, most at any time", "measured": f"{most:.2f} GiB"},
     ]
     about = (
-        "`make demo` with its environment set up and no results, to the report. The wall time holds what "
-        "other programs took of the machine meanwhile; the processor time does not: divided by the number "
-        f"of cores it is what an idle machine needs at least. Memory: all processes together every {EVERY_S:g} s, shared pages counted once."
+        "`make demo` with its environment set up and no results, to the report. The wall time holds "
+        "what other programs took of the machine meanwhile; the processor time does not: divided by "
+        "the number of cores it is what an idle machine needs at least. Memory: all processes "
+        f"together every {EVERY_S:g} s, shared pages counted once."
     )
     report("The demo", about, rows, ["snakemake", "torch"], out)
     return running.returncode

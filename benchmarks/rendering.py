@@ -2,8 +2,9 @@
 
 python benchmarks/rendering.py [--quick] [--out docs/measurements/rendering.md]
 
-Each renderer runs in a process of its own, one after another, so that none inherits another's memory
-or threads. Our own projectors take a view per thread, the others bring their threads along. `--quick` leaves out what takes 10 GB or minutes.
+Each renderer runs in a process of its own, one after another, so that none inherits another's
+memory or threads. Our own projectors take a view per thread, the others bring their threads along.
+`--quick` leaves out what takes 10 GB or minutes.
 """
 
 import argparse

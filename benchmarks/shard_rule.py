@@ -98,8 +98,9 @@ def main() -> None:
     ]
     shape = f"{DATASET.detector.height_px}×{DATASET.detector.width_px}"
     text = (
-        f"One shard of the default size, {VIEWS} views over the sphere of a {VOXELS}³ volume, {len(MATERIALS)} materials, {shape} "
-        f"px, {LANDMARKS} landmarks; median of {ROUNDS} rounds, taken in turn. The bare projector is "
+        f"One shard of the default size, {VIEWS} views over the sphere of a {VOXELS}³ volume, "
+        f"{len(MATERIALS)} materials, {shape} px, {LANDMARKS} landmarks; median of {ROUNDS} rounds, "
+        "taken in turn. The bare projector is "
         "ready: only `project` counts. The whole rule starts at HU and ends at a file: densities, "
         "packing, spectrum, projection, detector, noise, landmarks, belief maps, compression."
     )

@@ -45,7 +45,7 @@ HELP = {
     "seed": "seed of the training",
     "matcher": "network or sift",
     "table": "name of a table (see docs/reading-the-tables.md)",
-    "figure": "name of a figure, e.g. overlays-pelvis-cpm",
+    "figure": "name of a figure, e.g. overlays-pelvis-cpm-grid",
 }
 
 

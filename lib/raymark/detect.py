@@ -69,8 +69,9 @@ def predict_images(
 def find_landmarks(network: LandmarkNetwork, model: Model, xray: Xray) -> pd.DataFrame:
     """Return the landmarks of one X-ray, brought to the pitch the model was trained at.
 
-    Columns: landmark; instance, which counts those of a landmark type from the surest; x_px, y_px in the image's own pixels; x_mm, y_mm from the centre of its first
-    pixel, NaN where the pitch is unknown; confidence; detected.
+    Columns: landmark; instance, which counts those of a landmark type from the surest; x_px, y_px in
+    the image's own pixels; x_mm, y_mm from the centre of its first pixel, NaN where the pitch is
+    unknown; confidence; detected.
     """
     factor = _scale(model, xray)
     image = torch.from_numpy(np.ascontiguousarray(xray.image_yx, np.float32))[None, None]

@@ -1,8 +1,9 @@
 """Annotated 2D images become shards of the same layout as rendered ones, and a table of views.
 
-Every image is scaled to the set height with its shape kept, then cropped or padded (with its darkest
-grey) about its middle to the set width; or it is registered to a template. Grey values are taken as they are and scaled to 0–1. What
-trains, predicts and evaluates on rendered views does so on these.
+Every image is scaled to the set height with its shape kept, then cropped or padded (with its
+darkest grey) about its middle to the set width; or it is registered to a template. Grey values are
+taken as they are and scaled to 0–1. What trains, predicts and evaluates on rendered views does so on
+these.
 
 An image has no known geometry; a stand-in takes its place: parallel rays, a source 1 km away,
 straight through the middle of the image. The views may differ in scale, so `pixel_mm` of the shards
@@ -49,7 +50,7 @@ def import_2d(settings: Import2d, source: str | Path) -> pd.DataFrame:
         planned = to_template(settings, planned, source)
     pairs = settings.flip_pairs if settings.flip_pairs is not None else flip_pairs(names)
     views = views_of(settings, planned)
-    pixel_mm = nominal_pixel_mm(settings, planned)
+    pixel_mm = nominal_pixel_mm(planned)
     attributes = {
         "dataset": settings.name,
         "landmarks": names,
@@ -175,14 +176,14 @@ def odd_scales(images: pd.DataFrame) -> pd.DataFrame:
     return images[(ratio < 0.5) | (ratio > 2)]
 
 
-def nominal_pixel_mm(settings: Import2d, planned: list[Planned]) -> float:
+def nominal_pixel_mm(planned: list[Planned]) -> float:
     """Return the shards' one pixel pitch: the median of all images', after scaling."""
     return float(np.median([image.pixel_mm for image in planned]))
 
 
 def views_of(settings: Import2d, planned: list[Planned]) -> pd.DataFrame:
     """Return the table of views (`raymark.views.SCHEMA`), one row per image in their order."""
-    pixel_mm = nominal_pixel_mm(settings, planned)
+    pixel_mm = nominal_pixel_mm(planned)
     table = pd.DataFrame(
         {
             "dataset": settings.name,

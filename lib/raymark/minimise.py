@@ -15,9 +15,8 @@ Evaluate = Callable[[Tensor], tuple[Tensor, Tensor]]
 MEMORY = 6
 SUFFICIENT_FALL = 1e-4  # share of the predicted fall that a step must keep (Armijo)
 LONGEST_FIRST_STEP = 0.5
-SHORTEST_SHARE = (
-    1e-3  # of a step that keeps failing, before it is given up for the steepest descent
-)
+# Of a step that keeps failing, before it is given up for the steepest descent.
+SHORTEST_SHARE = 1e-3
 
 
 def free_coordinates(x: Tensor, gradient: Tensor, limit: Tensor) -> Tensor:

@@ -8,6 +8,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from raymark.figures.landmarks import spread
 from raymark.figures.style import ORANGE
 from raymark.files import atomic
 from raymark.images import Xray
@@ -77,7 +78,9 @@ def _named(
     x = -0.5 - edge if side == "left" else width - 0.5 + edge
     line = {"arrowstyle": "-", "color": ORANGE, "linewidth": 0.5, "alpha": 0.7}
     line |= {"shrinkA": 1, "shrinkB": 2, "relpos": (1 if side == "left" else 0, 0.5)}
-    for row, y in zip(points.itertuples(), spread(points.y_px, gap, height - 1), strict=True):
+    for row, y in zip(
+        points.itertuples(), spread(points.y_px.to_numpy(), gap, height - 1), strict=True
+    ):
         axes.annotate(
             _spoken(row.landmark),
             (row.x_px, row.y_px),
@@ -89,12 +92,3 @@ def _named(
             annotation_clip=False,
             **font,
         )
-
-
-def spread(places: pd.Series, gap: float, last: float) -> np.ndarray:
-    """Move sorted `places` apart, up and down alike, to `gap` or more and, if they fit, into 0..last."""
-    room = gap * np.arange(len(places))
-    free = places.to_numpy() - room  # must not fall
-    pushed_down = np.maximum.accumulate(free)
-    pushed_up = np.minimum.accumulate(free[::-1])[::-1]
-    return np.clip((pushed_down + pushed_up) / 2, 0, last - room[-1:].sum()) + room

@@ -11,8 +11,8 @@ whole. Its arrays, of which images and belief maps have one chunk per view:
     K                float64 (view, 3, 3)                  px
     world_to_camera  float64 (view, 4, 4)                  mm
 
-Attributes: `view` (ids), `subject` (of each view), `landmarks` (names), `flip_pairs`, `pixel_mm`, `stride`, `sigma_px`,
-`units`, `digest` (of what made it). Equal content gives equal bytes.
+Attributes: `view` (ids), `subject` (of each view), `landmarks` (names), `flip_pairs`, `pixel_mm`,
+`stride`, `sigma_px`, `units`, `digest` (of what made it). Equal content gives equal bytes.
 """
 
 import json

@@ -14,7 +14,7 @@ from raymark.errors import InputError
 from raymark.images import Xray
 from raymark.methods.base import build
 from raymark.models import Model, write_model
-from raymark.overlay import draw_overlay, spread
+from raymark.overlay import draw_overlay
 from raymark.slicer import read_markups
 
 IMAGE = np.add.outer(np.arange(60) * 2, np.arange(80)).astype(np.uint16)
@@ -168,12 +168,3 @@ def test_the_overlay_shows_what_was_found_and_nothing_else(tmp_path, detected):
     with Image.open(tmp_path / "a.png") as picture:
         orange = (np.abs(np.asarray(picture)[..., :3] - np.array([230, 159, 0])).max(-1) < 8).sum()
     assert (orange > 20) == detected
-
-
-@pytest.mark.parametrize("places", [[], [50], [10, 11, 12], [0, 0, 99, 99], [99] * 10, [0] * 10])
-def test_names_lie_apart_inside_and_near_their_places(places):
-    found = spread(pd.Series(places, dtype=float), 10.0, 99.0)
-    assert (np.diff(found) >= 10 - 1e-9).all()
-    assert ((found >= 0) & (found <= 99)).all()
-    if len(places) == 1:
-        assert found.tolist() == places

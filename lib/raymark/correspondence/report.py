@@ -53,6 +53,7 @@ COLUMNS = [
 ]
 CORNERS = [[SKY, ORANGE], [GREEN, PURPLE]]  # of the colour map of places, [row][column]
 LONGEST_MM = 128
+OVERLAID = "elastic"  # the transformation that overlays are of
 
 
 def correspondence_table(
@@ -122,20 +123,16 @@ def cumulative_curves(matches: pd.DataFrame, stem: str | Path) -> None:
 
 
 def match_overlays(
-    matches: pd.DataFrame,
-    stack: Stack,
-    settings: Correspondence,
-    stem: str | Path,
-    kind: str = "elastic",
+    matches: pd.DataFrame, stack: Stack, settings: Correspondence, stem: str | Path
 ) -> None:
-    """Draw matches on test slices and their transformed copies, method by method (Fig. 3).
+    """Draw matches on test slices and their elastic copies, method by method (Fig. 3).
 
     A match has one colour in both images, that of its place in the first: a dot whose colour does
     not fit its surroundings in the second is a mismatch.
     """
-    pairs = [pair_for_testing(stack, k, kind, settings)[0] for k in range(len(stack))]
+    pairs = [pair_for_testing(stack, k, OVERLAID, settings)[0] for k in range(len(stack))]
     images = [(pair.image1, pair.image2) for pair in pairs]
-    _overlays(matches[matches["transformation"] == kind], stack, images, stem)
+    _overlays(matches[matches["transformation"] == OVERLAID], stack, images, stem)
 
 
 def follow_up_overlays(

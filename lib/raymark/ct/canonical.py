@@ -17,8 +17,9 @@ def canonical(
     """Clamp, crop and resample a CT and its labels as configured; no structure moves in the world.
 
     Order: HU below `lowest_hu` are raised to it; the box around `region_labels` is cut out with its
-    margin; both are resampled to isotropic `spacing_mm` (HU linearly, low-pass filtered along axes that
-    become coarser; each voxel takes the label that fills most of it). Raises InputError if the region's labels are missing.
+    margin; both are resampled to isotropic `spacing_mm` (HU linearly, low-pass filtered along axes
+    that become coarser; each voxel takes the label that fills most of it). Raises InputError if the
+    region's labels are missing.
     """
     hu_xyz = np.maximum(volume.hu_xyz, np.int16(config.lowest_hu))
     volume = Volume(hu_xyz, volume.affine, volume.orientation)

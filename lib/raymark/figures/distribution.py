@@ -10,9 +10,7 @@ from raymark.figures.style import COLOURS, DOUBLE_IN, figure, line_of
 WHISKERS = (5, 95)
 
 
-def error_distribution(
-    errors_px: Mapping[str, np.ndarray], stem: str | Path, unit: str = "px"
-) -> None:
+def error_distribution(errors_px: Mapping[str, np.ndarray], stem: str | Path) -> None:
     """Draw the cumulative distribution of each method's errors and a box for each.
 
     `errors_px` has the radial errors (n,) of visible landmarks by the method's title. The axis is
@@ -33,10 +31,10 @@ def error_distribution(
                 showfliers=False, patch_artist=True, medianprops={"color": "black", "lw": 1.4},
             )  # fmt: skip
             box["boxes"][0].set(facecolor=COLOURS[index % len(COLOURS)], alpha=0.45)
-        curves.set(xlabel=f"error ({unit})", ylabel="landmarks with at most this error (%)")
+        curves.set(xlabel="error (px)", ylabel="landmarks with at most this error (%)")
         curves.set(xscale="log", xlim=limits, ylim=(0, 100))
         curves.grid(True)
-        boxes.set(xlabel=f"error ({unit}): median, quartiles, 5 to 95 %", xscale="log", xlim=limits)
+        boxes.set(xlabel="error (px): median, quartiles, 5 to 95 %", xscale="log", xlim=limits)
         boxes.set_yticks(range(len(known)), list(known))
         boxes.set_ylim(len(known) - 0.4, -0.6)
         boxes.grid(True, axis="x")

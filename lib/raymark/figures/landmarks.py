@@ -20,6 +20,7 @@ SIDES = {
     "": ("white", "D", "midline"),
 }
 LETTER_IN = 0.043  # of a name in the margin
+COLUMNS = 6  # of the contact sheet
 LANDSCAPE = 0.8  # height by width: flatter images are stacked, the others stand side by side
 LABEL_PT, LABEL_LINE_PT = 5.8, 7.4
 
@@ -50,18 +51,14 @@ def landmark_overview(
 
 
 def dataset_samples(
-    views: pd.DataFrame,
-    images: Mapping[str, np.ndarray],
-    points: pd.DataFrame,
-    stem: str | Path,
-    columns: int = 6,
+    views: pd.DataFrame, images: Mapping[str, np.ndarray], points: pd.DataFrame, stem: str | Path
 ) -> None:
     """Draw a contact sheet of views with their visible landmarks and angles.
 
     `views` has view, primary_deg, secondary_deg, flip; `images` (y, x) by view; `points` has view,
     landmark, x_px, y_px, visible.
     """
-    columns = min(columns, len(views))
+    columns = min(COLUMNS, len(views))
     rows = -(-len(views) // columns)
     shape = next(iter(images.values())).shape
     panel_in = DOUBLE_IN / columns

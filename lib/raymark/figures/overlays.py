@@ -20,7 +20,7 @@ LINE = {"color": VERMILION, "lw": 0.8}
 DARK = [withStroke(linewidth=1.5, foreground="black")]
 
 
-def pick_views(views: pd.DataFrame, columns: int = COLUMNS, rows: int = ROWS) -> pd.DataFrame:
+def pick_views(views: pd.DataFrame) -> pd.DataFrame:
     """Choose views spread evenly over the sphere: rows from cranial down, columns from RAO to LAO.
 
     `views` has view, primary_deg, secondary_deg, one row per view. Of scattered views the nearest
@@ -29,8 +29,8 @@ def pick_views(views: pd.DataFrame, columns: int = COLUMNS, rows: int = ROWS) ->
     views = views.drop_duplicates("view").sort_values("view")
     primary, secondary = (views[k].to_numpy(float) for k in ("primary_deg", "secondary_deg"))
     free, chosen = np.ones(len(views), dtype=bool), []
-    for y in np.linspace(secondary.max(), secondary.min(), rows):
-        for x in np.linspace(primary.min(), primary.max(), columns):
+    for y in np.linspace(secondary.max(), secondary.min(), ROWS):
+        for x in np.linspace(primary.min(), primary.max(), COLUMNS):
             if not free.any():
                 break
             distance = np.where(free, np.hypot(primary - x, secondary - y), np.inf)

@@ -15,11 +15,6 @@ def detection_rate(visible: np.ndarray, detected: np.ndarray) -> Ratio:
     return Ratio((visible & detected).astype(float), np.asarray(visible, float))
 
 
-def false_detection_rate(visible: np.ndarray, detected: np.ndarray) -> Ratio:
-    """The share of landmarks outside the image that are detected all the same."""
-    return Ratio((~visible & detected).astype(float), (~visible).astype(float))
-
-
 def correct_keypoints(
     errors: np.ndarray, visible: np.ndarray, detected: np.ndarray, threshold: float
 ) -> Ratio:

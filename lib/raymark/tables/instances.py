@@ -22,7 +22,6 @@ from raymark.tables.rows import (
 from raymark.tables.table import Column, Table
 
 WITHIN_PX = 8.0
-SHARES = ("pck_8_px", "pck_image_8_px")
 
 
 def instances(results: Results) -> Table:

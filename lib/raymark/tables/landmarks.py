@@ -103,7 +103,7 @@ def rmse(results: Results) -> Table:
     lines, wide, sources = results.lines(papers), pd.DataFrame(), {}
     for part in lines:
         rows, source = _rmse_rows(results, part, papers)
-        wide = _beside(wide, rows, part.method)
+        wide = _beside(wide, rows)
         sources[part.method] = source or sources.get(part.method, "")
     wide = _in_order(results, wide)
     numbers = {ours: f" ({n})" for p in papers for n, ours in results.papers[p].landmarks.items()}
@@ -189,7 +189,7 @@ def _described(results: Results, part: Part, table: pd.DataFrame) -> pd.DataFram
     return table
 
 
-def _beside(wide: pd.DataFrame, rows: pd.DataFrame, method: str) -> pd.DataFrame:
+def _beside(wide: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:
     """Put one method's rows beside those of others; the same view set may meet several methods."""
     if wide.empty:
         return rows
