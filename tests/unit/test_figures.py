@@ -274,6 +274,7 @@ def test_every_kind_has_a_caption_of_its_own(template, kinds):
         }
         caption = jinja2.Template(text).render(snakemake=snakemake)
         assert "no caption" not in caption
+        assert not caption.startswith(f"{kind}\n")  # the bare name
         publish_doctree(caption, settings_overrides={"halt_level": 2})  # warnings are errors
         captions.add(caption)
     assert len(captions) == len(kinds)
