@@ -29,7 +29,9 @@ from raymark.tables.table import Column, Table
 
 SDR_MM = (2, 3, 4, 6)  # of the appearance-context paper's Table III
 OTHER_IMAGES = "Rendered spines are other images: their figures are no comparison."
-OF_PAPER = "57 X-rays of the public AP spine data, chosen by the paper's authors, with 281 to train on"
+OF_PAPER = (
+    "57 X-rays of the public AP spine data, chosen by the paper's authors, with 281 to train on"
+)
 
 
 def pck(results: Results) -> Table:
