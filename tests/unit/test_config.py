@@ -2,15 +2,27 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from raymark.config import Config, checked, merged, read_dataset, read_project
+from raymark.config import (
+    Config,
+    checked,
+    merged,
+    project_of,
+    read_dataset,
+    read_project,
+    read_yaml,
+)
 from raymark.errors import InputError
+from raymark.landmarks import read_landmark_set
+from raymark.papers import read_paper
 from raymark.reference import FILES, reference_text, schema_text
 from raymark.sections import Dataset
+from raymark.views import views_per_subject
 
 ROOT = Path(__file__).parents[2]
 DATASET = {
@@ -88,6 +100,72 @@ def test_the_detector_stands_behind_the_patient():
     near = DATASET["view_sets"]["train"] | {"source_to_detector_mm": (600, 1200)}
     with pytest.raises(InputError, match="must be above source_to_isocentre_mm"):
         checked(Dataset, DATASET | {"view_sets": {"train": near}}, "d.yaml")
+
+
+def test_full_scale_is_what_paper_1_states():
+    project = project_of(
+        merged(read_yaml("config/config.yaml"), read_yaml("config/paper.yaml")), "-"
+    )
+    pelvis, cpm = project.datasets["pelvis"], project.methods["cpm"]
+    assert len(read_landmark_set(pelvis.landmarks).names) == 23
+    assert pelvis.detector.model_dump(exclude={"principal_point_offset_px"}) == {
+        "height_px": 479, "width_px": 615, "pixel_mm": 0.616,
+    }  # fmt: skip
+    assert pelvis.beliefs.stride == 8
+    train = pelvis.view_sets["train"]
+    assert (train.sampling.primary_deg, train.sampling.secondary_deg) == ((-60, 60), (-45, 45))
+    assert train.sampling.count * 20 == 20_000
+    assert min(train.translation_mm) > 0
+    assert 0 < train.flip_probability < 1
+    assert np.ptp(train.source_to_isocentre_mm) > 0
+    for name in ("grid", "grid_novel_subject"):
+        grid = pelvis.view_sets[name]
+        assert views_per_subject(grid) == 475
+        distances = {grid.source_to_isocentre_mm, grid.source_to_detector_mm}
+        assert distances == {(750, 750), (1200, 1200)}
+    unseen = ("grid_novel_subject", "truncated", "tool")
+    assert {pelvis.view_sets[name].of for name in unseen} == {"test"}
+    assert cpm.network["stages"] == 6
+    training = cpm.training
+    assert (training.learning_rate, training.batch, training.epochs) == (1e-5, 1, 30)
+    assert cpm.detection_threshold == 0.4
+    assert (project.config.pose.belief_threshold, project.config.pose.least_landmarks) == (0.7, 6)
+    assert project.config.evaluation.accuracy_px == 15
+
+
+def test_full_scale_is_what_paper_2_states():
+    project = project_of(
+        merged(read_yaml("config/config.yaml"), read_yaml("config/paper.yaml")), "-"
+    )
+    pelvis = project.datasets["pelvis_six_dof"]
+    views = {name: views_per_subject(settings) for name, settings in pelvis.view_sets.items()}
+    assert views["train"] + views["novel_view"] == views["novel_subject"] == 100
+    assert (80 * views["novel_view"], 10 * views["novel_subject"]) == (1600, 1000)
+    assert {v.source_to_detector_mm for v in pelvis.view_sets.values()} == {(1020, 1020)}
+    assert len(pelvis.use_landmarks) == 8
+    assert read_paper("pel").landmarks == {
+        f"L{n}": name
+        for n, name in enumerate(
+            read_landmark_set("config/recipes/pelvis_eight.yaml").names, start=1
+        )
+    }
+    methods = {name: m for name, m in project.methods.items() if name.startswith("unet")}
+    assert {name: m.training.epochs for name, m in methods.items()} == {
+        "unet": 28, "unet_pel_composite": 28, "unet_pel_only": 28, "unet_pel_finetuned": 1,
+    }  # fmt: skip
+    assert methods["unet_pel_finetuned"].start_from == "unet"
+    weights = {
+        name: (m.network["segmentation_weight"] > 0, m.network["pose_weight"] > 0)
+        for name, m in methods.items()
+        if m.module == "unet_pel"
+    }
+    assert weights == {
+        "unet_pel_composite": (True, True), "unet_pel_only": (False, True),
+        "unet_pel_finetuned": (False, True),
+    }  # fmt: skip
+    poses = [m.network["pose"] for m in methods.values() if m.module == "unet_pel"]
+    assert {(pose["solver"], pose["iterations"]) for pose in poses} == {("lbfgs", 100)}
+    assert len({m.training.learning_rate for m in methods.values()}) == 1
 
 
 def test_experiments_must_name_known_files():

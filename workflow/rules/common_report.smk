@@ -119,6 +119,10 @@ def figure_chapter(wildcards):
     return f"Paper – {read_paper(papers.pop()).short}"
 
 
+def correspondence_chapter(wildcards):
+    return f"Paper – {read_paper('correspondence').short}"
+
+
 def figure_caption(wildcards):
     kind, *rest = wildcards.figure.split("-")
     return {"figure": kind.replace("_", " "), "of": " ".join(rest[1:])}
@@ -127,6 +131,8 @@ def figure_caption(wildcards):
 def pose_table_inputs(wildcards):
     if wildcards.table not in ("pose", "capture_range"):
         return []
-    starts = {layout.CAPTURE_RANGE.format(**place) for place in PRESENT.capture_places()}
+    starts = {
+        layout.CAPTURE_RANGE.format(**place) for place in PRESENT.capture_places()
+    }
     poses = {layout.POSES.format(**place) for place in PRESENT.pose_places()}
     return sorted(starts | poses if wildcards.table == "pose" else starts)
