@@ -27,7 +27,7 @@ from raymark.sections import Dataset, Pose
 from raymark.seeds import generator
 from raymark.shards import Shards
 from raymark.stored import stored_table
-from raymark.views import read_views, seen_in_training
+from raymark.views import evenly, read_views, seen_in_training
 
 STAGES = ("closed_form", "robust", "refined")
 MEASURES = ("rotation_deg", "translation_mm", "reprojection_px", "mtre_mm")
@@ -125,7 +125,7 @@ def _from_landmarks(shards: Shards, seen: Callable, number: int) -> Iterable[dic
 def _refined(shards: Shards, dataset: Dataset, settings: Pose, rows) -> list[dict]:
     """Return the rows of the last stage, in the order of the views."""
     started = [r for r in rows if r["stage"] == "robust" and r["pose"] is not None]
-    chosen = spread(started, settings.refined_views)
+    chosen = evenly(started, settings.refined_views)
     starts = [(row["number"], row["pose"]) for row in chosen]
     poses = registered(shards, dataset, starts)
     return [row | {"stage": "refined", "pose": p} for row, p in zip(chosen, poses, strict=True)]
@@ -193,7 +193,7 @@ def measure_capture_range(
     shards = Shards(shard_paths)
     count = settings.capture_starts
     plan = [(i, low, high) for i in range(count) for low, high in BINS_MM]
-    numbers = spread(range(len(shards)), len(plan))
+    numbers = evenly(range(len(shards)), len(plan))
     numbers = [numbers[k * len(numbers) // len(plan)] for k in range(len(plan))]
     starts, rows = [], []
     for (i, low, high), number in zip(plan, numbers, strict=True):
@@ -235,12 +235,6 @@ def known_points(points_world_mm: np.ndarray) -> np.ndarray:
     """Return those points (n, 3) whose position is known."""
     points = np.asarray(points_world_mm, dtype=float)
     return points[np.isfinite(points).all(axis=-1)]
-
-
-def spread(items: Sequence, count: int) -> list:
-    """Choose at most `count` items, evenly over their order."""
-    picks = np.linspace(0, len(items) - 1, min(count, len(items))).round().astype(int)
-    return [items[i] for i in picks]
 
 
 def read_poses(paths: Iterable[str | Path], schema: pa.Schema = SCHEMA) -> pd.DataFrame:

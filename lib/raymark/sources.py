@@ -12,7 +12,7 @@ import tarfile
 import tempfile
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import pandas as pd
 from pydantic import Field
@@ -22,7 +22,7 @@ from raymark.errors import InputError
 from raymark.files import atomic, sha256_of
 from raymark.sections import Name, Section
 
-Sha256 = Field(pattern=r"^[0-9a-f]{64}$")
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
 class Source(Section):
@@ -33,8 +33,8 @@ class Source(Section):
     package: str
     version: str
     member: str
-    sha256: str = Sha256
-    archive_sha256: str | None = Field(None, pattern=r"^[0-9a-f]{64}$")
+    sha256: Sha256
+    archive_sha256: Sha256 | None = None
     licence: str
     description: str
 

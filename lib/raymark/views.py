@@ -268,6 +268,12 @@ def seen_in_training(table: pd.DataFrame, dataset: Dataset) -> pd.Series:
     return table.patient.isin(trained_on).rename("seen_in_training")
 
 
+def evenly(items: Sequence, count: int) -> list:
+    """Choose at most `count` items, evenly over their order."""
+    picks = np.linspace(0, len(items) - 1, min(count, len(items))).round().astype(int)
+    return [items[pick] for pick in picks]
+
+
 def detector_of(settings: DetectorConfig, field_of_view_share: float = 1.0) -> Detector:
     """Return the detector that the configuration describes, or what a collimator leaves of it.
 

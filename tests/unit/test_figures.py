@@ -157,6 +157,7 @@ def test_scattered_and_few_views_are_drawn_too(errors, tmp_path):
     few["secondary_deg"] = few["view"].map(lambda view: place[view][1])
     for kind in ("overlays", "sphere_accuracy"):
         draw(kind, few, tmp_path / kind)
+        assert (tmp_path / f"{kind}.png").stat().st_size > 1000
 
 
 def test_colours_differ_in_greyscale_where_curves_are_few():

@@ -18,7 +18,6 @@ from raymark.poses import (
     estimate_poses,
     measure_capture_range,
     read_poses,
-    spread,
 )
 from raymark.prediction import SCHEMA as PREDICTIONS
 from raymark.rendering import render_shard
@@ -217,12 +216,6 @@ def test_a_displaced_pose_is_as_far_as_asked():
     for target_mm in (0.5, 12.0, 60.0):
         pose_mm = displaced(np.eye(4), WORLD_MM, target_mm, rng)
         assert mtre_mm(pose_mm, np.eye(4), WORLD_MM) == pytest.approx(target_mm)
-
-
-def test_spread_takes_both_ends_and_never_twice():
-    assert spread(list("abcdefg"), 3) == ["a", "d", "g"]
-    assert spread(list("ab"), 5) == ["a", "b"]
-    assert spread([], 3) == []
 
 
 def test_other_files_are_refused(folder, monkeypatch, tmp_path):

@@ -317,7 +317,7 @@ def test_a_set_up_error_that_no_experiment_asks_for_is_refused_with_those_there_
 
 def test_a_file_that_is_none_is_refused(tmp_path):
     (tmp_path / "a.parquet").write_text("no table")
-    with pytest.raises(InputError, match="no table of set-up errors"):
+    with pytest.raises(InputError, match="not a table of set-up errors"):
         read_setup([tmp_path / "a.parquet"])
     pd.DataFrame({"a": [1]}).to_parquet(tmp_path / "b.parquet")
     with pytest.raises(InputError, match="other columns"):

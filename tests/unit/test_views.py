@@ -13,6 +13,7 @@ from raymark.views import (
     camera_of,
     check_leaks,
     detector_of,
+    evenly,
     isocentre_among,
     plan_view,
     plan_views,
@@ -307,3 +308,9 @@ def test_views_are_about_a_landmark_or_about_the_mean_of_all():
     np.testing.assert_array_equal(isocentre_among(names, points_mm, about_b), [2, 4, 6])
     with pytest.raises(InputError, match="'c' is not among the landmarks it uses"):
         isocentre_among(names, points_mm, settings.model_copy(update={"isocentre": "c"}))
+
+
+def test_items_are_chosen_evenly_with_both_ends_and_never_twice():
+    assert evenly(list("abcdefg"), 3) == ["a", "d", "g"]
+    assert evenly(list("ab"), 5) == ["a", "b"]
+    assert evenly([], 3) == []

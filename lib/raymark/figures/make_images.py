@@ -21,7 +21,7 @@ from raymark.sections import Dataset, DetectorConfig
 from raymark.seeds import generator
 from raymark.shards import Shards
 from raymark.tables.results import landmark_names
-from raymark.views import read_views
+from raymark.views import evenly, read_views
 
 SAMPLES = 24
 VERIFIED = 3
@@ -111,13 +111,12 @@ def _belief_stages(project: Project, dataset: str, method: str, view_set: str, s
     They are chosen, by the rules of `raymark.stages`, among evenly spread views of the first training.
     """
     from raymark.models import load_model
-    from raymark.poses import spread
     from raymark.stages import most_resolved, most_withdrawn, stages_of
 
     seed = seeds_of(project, dataset, method, view_set)[0]
     network, _ = load_model(layout.MODEL.format(dataset=dataset, method=method, seed=seed))
     shards = Shards(shards_of(project, dataset, view_set))
-    stages = stages_of(network, shards, spread(range(len(shards)), STAGED))
+    stages = stages_of(network, shards, evenly(range(len(shards)), STAGED))
     near_px = project.config.evaluation.accuracy_px
     chosen = most_resolved(stages, near_px, RESOLVED)
     chosen += most_withdrawn(stages, project.methods[method].detection_threshold, WITHDRAWN)
@@ -157,7 +156,7 @@ def _found_instances(project: Project, dataset: str, method: str, view_set: str,
 
 def _pose_verification(project: Project, dataset: str, method: str, view_set: str, stem) -> None:
     """Draw views of the first training whose pose was refined, spread over the view set."""
-    from raymark.poses import read_poses, spread
+    from raymark.poses import read_poses
 
     seed = seeds_of(project, dataset, method, view_set)[0]
     place = {"dataset": dataset, "method": method, "seed": seed, "view_set": view_set}
@@ -165,7 +164,7 @@ def _pose_verification(project: Project, dataset: str, method: str, view_set: st
     predictions = read_predictions(layout.PREDICTIONS.format(**place)).set_index("view")
     views = read_views(layout.VIEWS.format(dataset=dataset)).set_index("view")
     refined = poses.xs("refined", level="stage").index if "refined" in poses.index.levels[1] else []
-    chosen = pd.Series(spread(list(refined), VERIFIED))
+    chosen = pd.Series(evenly(list(refined), VERIFIED))
     shards = Shards(shards_of(project, dataset, view_set))
     settings = project.datasets[dataset]
     images = _images(shards, chosen) if len(chosen) else {}

@@ -28,9 +28,9 @@ from raymark.figures.style import (
 from raymark.landmarks import read_landmark_set
 from raymark.material import shards_of
 from raymark.setup.measure import SetupView, setup_views
-from raymark.setup.results import INTENSITY, LANDMARKS, NOTHING, evenly, read_setup
+from raymark.setup.results import INTENSITY, LANDMARKS, NOTHING, read_setup
 from raymark.shards import Shards
-from raymark.views import read_views
+from raymark.views import evenly, read_views
 
 SHOWN = 3
 COLUMNS = {NOTHING: "Before", LANDMARKS: "By landmarks", INTENSITY: "By intensities"}

@@ -24,9 +24,9 @@ from raymark.sections import Dataset, Physics, SetupSettings
 from raymark.seeds import generator
 from raymark.setup.intensity import mutual_information_shift
 from raymark.setup.matching import Match, Planned, matched
-from raymark.setup.results import INTENSITY, LANDMARKS, NOTHING, evenly, write_setup
+from raymark.setup.results import INTENSITY, LANDMARKS, NOTHING, write_setup
 from raymark.shards import Shards
-from raymark.views import isocentre_among, read_views, seen_in_training
+from raymark.views import evenly, isocentre_among, read_views, seen_in_training
 
 ISOCENTRE = ["isocentre_x_mm", "isocentre_y_mm", "isocentre_z_mm"]
 

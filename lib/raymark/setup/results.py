@@ -1,9 +1,8 @@
 """Tables of set-up errors: their columns, and how they are written and read."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -26,12 +25,6 @@ SCHEMA = pa.schema(
         **dict.fromkeys(["error_x_mm", "error_y_mm", "error_mm"], pa.float64()),
     }
 )
-
-
-def evenly(items: Sequence, count: int) -> list:
-    """Choose at most `count` items, evenly over their order."""
-    picks = np.linspace(0, len(items) - 1, min(count, len(items))).round().astype(int)
-    return [items[pick] for pick in picks]
 
 
 def write_setup(table: pd.DataFrame, path: str | Path) -> None:

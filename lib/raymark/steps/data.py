@@ -48,6 +48,7 @@ def landmarks(config: str, dataset: str, subject: str) -> None:
         check_landmarks,
         compute_landmarks,
         read_landmark_set,
+        read_landmarks,
         write_landmarks,
     )
 
@@ -62,8 +63,6 @@ def landmarks(config: str, dataset: str, subject: str) -> None:
         grid = labels.labels_xyz, labels.affine
         table = compute_landmarks(*grid, recipes, subject, labels_path)
     else:
-        from raymark.landmarks import read_landmarks
-
         table = read_landmarks(source, subject)
     shape = labels.labels_xyz.shape
     names, pairs = landmark_set.names, landmark_set.flip_pairs
