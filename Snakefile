@@ -7,6 +7,7 @@ configfile: "config/config.yaml"
 
 
 include: "workflow/rules/common.smk"
+include: "workflow/rules/common_resources.smk"
 include: "workflow/rules/common_setup.smk"
 include: "workflow/rules/common_report.smk"
 include: "workflow/rules/ingest.smk"

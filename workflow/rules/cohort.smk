@@ -20,6 +20,7 @@ rule virtual_patient:
         "../../envs/environment.yaml"
     resources:
         mem_mb=memory(1000, ct=60),
+        runtime=minutes(15, by_size(mb_per_minute=5)),
     params:
         config=dataset_config("cohort"),
         seed=PROJECT.config.seed,
@@ -44,11 +45,8 @@ rule views:
     conda:
         "../../envs/environment.yaml"
     resources:
-        mem_mb=memory(1000, mb_per_million_views=2000),
-        runtime=lambda wildcards, attempt: (
-            10 + view_total(wildcards.dataset) // 300_000
-        )
-        * attempt,
+        mem_mb=memory(1000, views_of_dataset, mb_per_million_views=2000),
+        runtime=minutes(10, by_count(views_of_dataset, per_minute=300_000)),
     params:
         config=dataset_config(
             "view_sets", "cohort", "subjects", "views_per_shard", "isocentre"

@@ -68,31 +68,6 @@ wildcard_constraints:
     shard=r"\d+",
 
 
-def memory(base_mb, mb_per_million_views=0, **mb_per_input_mb):
-    """Ask for a base and more by the table of views and the MB of named inputs; double at retries."""
-
-    def of(wildcards, input, attempt):
-        parts = [mb * size_mb(getattr(input, n)) for n, mb in mb_per_input_mb.items()]
-        if mb_per_million_views:
-            parts.append(mb_per_million_views * view_total(wildcards.dataset) / 1e6)
-        return round(base_mb + sum(parts)) * 2 ** (attempt - 1)
-
-    return of
-
-
-def size_mb(path):
-    """Return the size of a file or of all in a folder, such as a series of DICOM files."""
-    files = Path(path).rglob("*") if os.path.isdir(path) else [path]
-    return sum(map(os.path.getsize, files)) / 1e6
-
-
-@cache
-def view_total(dataset):
-    """Count the views of a data set, all its sets together."""
-    settings = PROJECT.datasets[dataset]
-    return sum(view_count(settings, name, SUBJECTS) for name in settings.view_sets)
-
-
 def dataset_config(*sections):
     """Return the named sections of a data set as a parameter, so that changes in them are seen.
 
@@ -227,13 +202,6 @@ def first_model(wildcards):
     first = PROJECT.methods[wildcards.method].start_from
     place = {"dataset": wildcards.dataset, "seed": wildcards.seed}
     return [layout.MODEL.format(**place, method=first)] if first else []
-
-
-def render_minutes(wildcards, attempt):
-    """Allow for a start, and a small part of the speed in docs/measurements/shard_rule.md."""
-    views_per_minute = 300
-    views = PROJECT.datasets[wildcards.dataset].views_per_shard
-    return (10 + views // views_per_minute) * attempt
 
 
 def method_threads(wildcards):

@@ -7,6 +7,10 @@ from raymark.correspondence.config import (
 )
 
 
+def correspondence_threads(wildcards):
+    return correspondence_of(PROJECT).training.threads
+
+
 rule correspondence_train:
     input:
         lambda wildcards: cts_for("train", PROJECT, SUBJECTS).values(),
@@ -20,11 +24,11 @@ rule correspondence_train:
     priority: 1  # long: begun early, it ends before the small jobs do
     conda:
         "../../envs/environment.yaml"
-    threads: lambda wildcards: correspondence_of(PROJECT).training.threads
+    threads: correspondence_threads
     resources:
         gpu=1,
-        mem_mb=lambda wildcards, attempt: 6000 * attempt,
-        runtime=lambda wildcards, attempt: 2880 * attempt,
+        mem_mb=memory(5000, mb_per_input_mb=4),  # the slices of all CTs are in memory
+        runtime=minutes(2880),  # a training goes on where its time ended
     params:
         config=lambda wildcards: sections_text(
             PROJECT, "slices", "transformations", "network", "training"
@@ -50,8 +54,10 @@ rule correspondence_match:
         matcher="network|sift",
     conda:
         "../../envs/environment.yaml"
+    threads: correspondence_threads
     resources:
-        mem_mb=lambda wildcards, attempt: 3000 * attempt,
+        mem_mb=memory(3000, mb_per_input_mb=4),
+        runtime=minutes(30, by_size(mb_per_minute=3)),
     params:
         config=lambda wildcards: sections_text(
             PROJECT, "slices", "transformations", "matching"
@@ -70,7 +76,7 @@ rule correspondence_follow_up:
         layout.FIGURE.format(figure="correspondence-follow_up", format="svg"),
         png=report(
             layout.FIGURE.format(figure="correspondence-follow_up", format="png"),
-            category="Paper – Grewal 2020",
+            category=correspondence_chapter,
             labels={"figure": "follow-up", "of": "correspondence"},
             caption="../report/correspondence.rst",
         ),
@@ -80,8 +86,10 @@ rule correspondence_follow_up:
         "results/benchmarks/correspondence/follow_up.tsv"
     conda:
         "../../envs/environment.yaml"
+    threads: correspondence_threads
     resources:
-        mem_mb=lambda wildcards, attempt: 4000 * attempt,
+        mem_mb=memory(3000, cts=60),
+        runtime=minutes(30, by_size(mb_per_minute=10)),
     params:
         config=lambda wildcards: sections_text(
             PROJECT, "slices", "matching", "follow_up"
@@ -111,19 +119,19 @@ rule correspondence_report:
         ),
         table=report(
             layout.TABLE.format(table="correspondence", format="html"),
-            category="Paper – Grewal 2020",
+            category=correspondence_chapter,
             labels={"table": "correspondence"},
             caption="../report/correspondence.rst",
         ),
         cumulative=report(
             layout.FIGURE.format(figure="correspondence-cumulative", format="png"),
-            category="Paper – Grewal 2020",
+            category=correspondence_chapter,
             labels={"figure": "cumulative", "of": "correspondence"},
             caption="../report/correspondence.rst",
         ),
         overlays=report(
             layout.FIGURE.format(figure="correspondence-overlays", format="png"),
-            category="Paper – Grewal 2020",
+            category=correspondence_chapter,
             labels={"figure": "overlays", "of": "correspondence"},
             caption="../report/correspondence.rst",
         ),
@@ -131,6 +139,9 @@ rule correspondence_report:
         "logs/correspondence/report.log",
     conda:
         "../../envs/environment.yaml"
+    resources:
+        mem_mb=memory(3000, cts=60),
+        runtime=minutes(30),
     params:
         config=lambda wildcards: sections_text(PROJECT, "slices", "transformations"),
         code=code_digest("raymark.correspondence.jobs"),

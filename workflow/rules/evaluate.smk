@@ -12,6 +12,9 @@ rule evaluate:
         "logs/evaluate/{dataset}/{method}/{seed}/{view_set}.log",
     conda:
         "../../envs/environment.yaml"
+    resources:
+        mem_mb=memory(1500, views_of_set, mb_per_million_views=10_000),
+        runtime=minutes(15, by_count(views_of_set, per_minute=10_000)),
     params:
         config=dataset_config("detector"),
         types=landmark_types,
@@ -35,6 +38,9 @@ rule mean_position:
         "logs/mean_position/{dataset}/{view_set}.log",
     conda:
         "../../envs/environment.yaml"
+    resources:
+        mem_mb=memory(1500, views_of_dataset, mb_per_million_views=10_000),
+        runtime=minutes(15, by_count(views_of_dataset, per_minute=10_000)),
     params:
         config=dataset_config("detector"),
         code=code_digest("raymark.evaluation"),

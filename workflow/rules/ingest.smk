@@ -36,6 +36,7 @@ rule ingest:
         "../../envs/environment.yaml"
     resources:
         mem_mb=memory(1000, ct=60),
+        runtime=minutes(15, by_size(mb_per_minute=10)),
     params:
         config=dataset_config("ct"),
         code=code_digest("raymark.ct"),
@@ -59,6 +60,7 @@ rule landmarks:
         "../../envs/environment.yaml"
     resources:
         mem_mb=memory(1000, ct=20),
+        runtime=minutes(15, by_size(mb_per_minute=10)),
     params:
         config=dataset_config("landmarks", "use_landmarks"),
         code=code_digest("raymark.landmarks", "raymark.recipes"),
@@ -86,6 +88,7 @@ rule import_2d:
         "../../envs/environment.yaml"
     resources:
         mem_mb=memory(2000),
+        runtime=minutes(20, by_count(imported_files, per_minute=10)),
     params:
         file=import_file,
         settings=lambda wildcards: PROJECT.imports[wildcards.dataset].model_dump_json(

@@ -18,7 +18,12 @@ rule pose:
         "../../envs/environment.yaml"
     threads: 1  # views side by side gain little within a process
     resources:
-        mem_mb=lambda wildcards, attempt: 4000 * attempt,
+        mem_mb=memory(3000, views_of_set, mb_per_million_views=10_000, cts=60),
+        runtime=minutes(
+            20,
+            by_count(views_of_set, per_minute=500),
+            by_count(refined_views, per_minute=6),
+        ),
     params:
         config=dataset_config("physics"),
         settings=PROJECT.config.pose.model_dump_json(
@@ -45,7 +50,8 @@ rule capture_range:
         "../../envs/environment.yaml"
     threads: 1  # views side by side gain little within a process
     resources:
-        mem_mb=lambda wildcards, attempt: 4000 * attempt,
+        mem_mb=memory(3000, cts=60),
+        runtime=minutes(20, by_count(capture_starts, per_minute=6)),
     params:
         config=dataset_config("physics"),
         starts=PROJECT.config.pose.capture_starts,

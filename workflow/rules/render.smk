@@ -18,7 +18,8 @@ rule render:
     threads: 1  # shards run side by side; one shard alone gains little from a second
     resources:
         mem_mb=memory(1500, ct=60),
-        runtime=render_minutes,
+        # A sixth of the measured speed, after a start.
+        runtime=minutes(10, by_count(images_of_shard, per_minute=300)),
     params:
         config=dataset_config(
             "landmarks", "use_landmarks", "detector", "physics", "beliefs", "projector"

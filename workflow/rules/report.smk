@@ -29,6 +29,9 @@ rule table:
         table="[a-z0-9_]+",
     conda:
         "../../envs/environment.yaml"
+    resources:
+        mem_mb=memory(1500, mb_per_input_mb=20),
+        runtime=minutes(30, by_size(mb_per_minute=10)),
     params:
         config=shown_settings(),
         code=code_digest("raymark.tables"),
@@ -53,6 +56,9 @@ rule figure:
         figure="[a-z0-9_-]+",
     conda:
         "../../envs/environment.yaml"
+    resources:
+        mem_mb=memory(3000),
+        runtime=minutes(30),
     params:
         config=shown_settings(),
         shows=lambda wildcards: FIGURES[wildcards.figure.split("-")[0]][0],

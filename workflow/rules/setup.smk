@@ -18,8 +18,8 @@ rule setup_error:
     conda:
         "../../envs/environment.yaml"
     resources:
-        mem_mb=lambda wildcards, attempt: 3000 * attempt,
-        runtime=lambda wildcards, attempt: 30 * attempt,
+        mem_mb=memory(2000, views_of_set, mb_per_million_views=10_000, cts=60),
+        runtime=minutes(20, by_count(registered_views, per_minute=12)),
     params:
         config=dataset_config("detector", "projector"),
         reference=setup_reference,
@@ -41,7 +41,8 @@ rule contrast:
     conda:
         "../../envs/environment.yaml"
     resources:
-        mem_mb=lambda wildcards, attempt: 3000 * attempt,
+        mem_mb=memory(3000),
+        runtime=minutes(30),
     params:
         config=contrast_config,
         code=code_digest("raymark.contrast"),

@@ -19,8 +19,8 @@ rule train:
     threads: method_threads
     resources:
         gpu=1,
-        mem_mb=memory(6000),
-        runtime=lambda wildcards, attempt: 1440 * attempt,
+        mem_mb=memory(6000, views_of_dataset, mb_per_million_views=2000),
+        runtime=minutes(1440),  # a training goes on where its time ended
     params:
         config=method_config,
         types=landmark_types,
@@ -45,7 +45,9 @@ rule predict:
     threads: method_threads
     resources:
         gpu=1,
-        mem_mb=memory(4000),
+        mem_mb=memory(4000, views_of_set, mb_per_million_views=10_000),
+        # Without a GPU a large network takes a second for an image.
+        runtime=minutes(20, by_count(images_of_set, per_minute=60)),
     params:
         code=lambda wildcards: code_digest(
             "raymark.prediction",

@@ -1,0 +1,57 @@
+# How much work a job has, for the memory and the time that rules ask for (raymark.resources).
+
+from raymark.resources import by_count, by_size, memory, minutes
+
+PIXELS = 479 * 615  # of the images whose rates are in docs/measurements
+
+
+@cache
+def view_total(dataset):
+    """Count the views of a data set, all its sets together; those of an import are few."""
+    if dataset in PROJECT.imports:
+        return 0
+    settings = PROJECT.datasets[dataset]
+    return sum(view_count(settings, name, SUBJECTS) for name in settings.view_sets)
+
+
+def views_of_dataset(wildcards):
+    return view_total(wildcards.dataset)
+
+
+def views_of_set(wildcards):
+    if wildcards.dataset in PROJECT.imports:
+        return 0
+    settings = PROJECT.datasets[wildcards.dataset]
+    return view_count(settings, wildcards.view_set, SUBJECTS)
+
+
+def images_of_set(wildcards):
+    """Count the images of a view set by their pixels: one of four times the pixels is four."""
+    if wildcards.dataset in PROJECT.imports:
+        return 0
+    detector = PROJECT.datasets[wildcards.dataset].detector
+    size = max(detector.height_px * detector.width_px / PIXELS, 0.25)
+    return views_of_set(wildcards) * size
+
+
+def images_of_shard(wildcards):
+    """Count a shard's images in the same way."""
+    views = PROJECT.datasets[wildcards.dataset].views_per_shard
+    return images_of_set(wildcards) / max(views_of_set(wildcards), 1) * views
+
+
+def refined_views(wildcards):
+    return PROJECT.config.pose.refined_views
+
+
+def capture_starts(wildcards):
+    """Count the registrations of a capture range, which has five bins of starts."""
+    return 5 * PROJECT.config.pose.capture_starts
+
+
+def registered_views(wildcards):
+    return PROJECT.config.setup.registered_views or views_of_set(wildcards)
+
+
+def imported_files(wildcards):
+    return len(files_below(PROJECT.imports[wildcards.dataset].images))
