@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from matplotlib.colors import LogNorm
+from matplotlib.ticker import LogLocator
 
 from raymark.figures.style import GREY, SINGLE_IN, VERMILION, figure
 
@@ -52,7 +53,9 @@ def belief_error(errors: pd.DataFrame, threshold: float | None, stem: str | Path
             axes.text(threshold, 1.01, f"detected from {threshold:g}", ha="center", va="bottom",
                       transform=axes.get_xaxis_transform(), color=GREY, fontsize=6.5)  # fmt: skip
         axes.set(yscale="log", xlabel="confidence (maximum belief)", ylabel="error (px)")
+        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axes.yaxis.set_major_formatter("{x:g}")
+        axes.yaxis.set_minor_formatter("")
         axes.legend(loc="upper right", frameon=True, edgecolor="none", framealpha=0.9)
         bar = page.colorbar(mesh, ax=axes, pad=0.02, shrink=0.9, format="{x:g}")
         bar.set_label("landmarks per cell")

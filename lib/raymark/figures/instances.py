@@ -8,8 +8,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.lines import Line2D
 
-from raymark.figures.overlays import DARK, DOT, RING
-from raymark.figures.style import DOUBLE_IN, SEQUENTIAL, figure, show_xray
+from raymark.figures.style import DARK, DOT, DOUBLE_IN, RING, SEQUENTIAL, figure, show_xray
 from raymark.landmark_types import XY, XY_TRUE, Types
 from raymark.shards import Shards
 

@@ -9,8 +9,16 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from raymark.figures.overlays import DARK
-from raymark.figures.style import DOUBLE_IN, ORANGE, SKY, cran_caud, figure, rao_lao, show_xray
+from raymark.figures.style import (
+    DOUBLE_IN,
+    ORANGE,
+    SKY,
+    cran_caud,
+    figure,
+    note,
+    rao_lao,
+    show_xray,
+)
 from raymark.landmark_names import VERTEBRA, readable, side_of
 
 # side: colour, marker, name in the legend; shapes differ for those who see no colour
@@ -74,8 +82,7 @@ def dataset_samples(
             _draw(axes, shown, size=1.7)
             angles = f"{rao_lao(view.primary_deg)}, {cran_caud(view.secondary_deg)}\n" * differ
             mirrored = "mirrored" if view.flip else ""
-            axes.text(0.03, 0.97, angles + mirrored, transform=axes.transAxes, va="top",
-                      color="white", fontsize=5, path_effects=DARK)  # fmt: skip
+            note(axes, angles + mirrored, size_pt=5)
         _explain(page, [points])
 
 

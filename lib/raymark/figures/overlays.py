@@ -8,16 +8,23 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.patheffects import withStroke
 
-from raymark.figures.style import DOUBLE_IN, VERMILION, cran_caud, figure, rao_lao, show_xray
+from raymark.figures.style import (
+    DARK,
+    DOT,
+    DOUBLE_IN,
+    RING,
+    VERMILION,
+    cran_caud,
+    figure,
+    note,
+    rao_lao,
+    show_xray,
+)
 
 COLUMNS, ROWS = 5, 3
-RING = {"ls": "", "marker": "o", "mfc": "none", "mec": "white"}
-DOT = {"ls": "", "marker": "o", "color": VERMILION, "mec": "none"}
 MANY = 30  # landmarks, from which on marks are drawn smaller
 LINE = {"color": VERMILION, "lw": 0.8}
-DARK = [withStroke(linewidth=1.5, foreground="black")]
 
 
 def pick_views(views: pd.DataFrame) -> pd.DataFrame:
@@ -92,8 +99,7 @@ def _name_angles(panels: np.ndarray, views: pd.DataFrame) -> None:
     for axes, view in zip(panels.flat, place.itertuples(), strict=False):
         across, along = rao_lao(view.primary_deg), cran_caud(view.secondary_deg)
         if not regular:
-            axes.text(0.03, 0.97, f"{across}\n{along}", transform=axes.transAxes, va="top",
-                      color="white", fontsize=5.5, path_effects=DARK)  # fmt: skip
+            note(axes, f"{across}\n{along}")
             continue
         if view.row == 0:
             axes.set_title(across, fontweight="normal", pad=3)

@@ -11,8 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from scipy.ndimage import gaussian_filter, gaussian_gradient_magnitude, gaussian_laplace
 
-from raymark.figures.overlays import DARK
-from raymark.figures.style import DOUBLE_IN, ORANGE, SKY, VERMILION, figure, show_xray
+from raymark.figures.style import DOUBLE_IN, ORANGE, SKY, VERMILION, figure, note, show_xray
 
 COLUMNS = 5
 EDGE_PX = 1.6  # scale of the edges drawn, px of an image 160 wide
@@ -64,11 +63,11 @@ def pose_verification(views: Sequence[Verified], stem: str | Path) -> None:
 def _draw_row(axes: Sequence[Axes], view: Verified) -> None:
     show_xray(axes[0], view.image_yx)
     axes[0].plot(*view.used_px.T, **USED)
-    _say(axes[0], view.title)
+    note(axes[0], view.title)
     renderings = view.from_landmarks_yx, view.refined_yx
     for place, rendered, colour, mm in zip((1, 3), renderings, LINES, view.mtre_mm, strict=True):
         show_xray(axes[place], rendered)
-        _say(axes[place], f"mTRE {mm:.1f} mm")
+        note(axes[place], f"mTRE {mm:.1f} mm")
         show_xray(axes[place + 1], view.image_yx)
         for line in edges_of(rendered):
             axes[place + 1].plot(*line.T, color=colour, lw=0.6)
@@ -88,11 +87,6 @@ def edges_of(image_yx: np.ndarray) -> list[np.ndarray]:
     lengths_px = [np.linalg.norm(np.diff(line, axis=0), axis=1).sum() for line in lines]
     pairs = zip(lines, lengths_px, strict=True)
     return [line for line, length_px in pairs if length_px >= SHORTEST_PX * unit_px]
-
-
-def _say(axes: Axes, text: str) -> None:
-    axes.text(0.03, 0.97, text, transform=axes.transAxes, va="top", color="white", fontsize=5.5,
-              path_effects=DARK)  # fmt: skip
 
 
 def _say_none(panels: np.ndarray) -> None:

@@ -14,7 +14,6 @@ from scipy.ndimage import shift
 from raymark import layout
 from raymark.config import Project
 from raymark.evaluation import read_predictions
-from raymark.figures.overlays import DARK
 from raymark.figures.style import (
     DOUBLE_IN,
     ORANGE,
@@ -23,6 +22,7 @@ from raymark.figures.style import (
     VERMILION,
     figure,
     line_of,
+    note,
     show_xray,
 )
 from raymark.landmarks import read_landmark_set
@@ -115,7 +115,7 @@ def setup_overlays(views: Sequence[Compared], columns: Mapping[str, str], stem: 
 def _draw_row(axes: Sequence[Axes], view: Compared, columns: Mapping[str, str]) -> None:
     show_xray(axes[0], view.reference_yx)
     axes[0].plot(*view.planned_px.T, **PLANNED)
-    _say(axes[0], view.title)
+    note(axes[0], view.title)
     show_xray(axes[1], view.image_yx)
     axes[1].plot(*view.found_px[view.agree].T, **FOUND)
     axes[1].plot(*view.found_px[~view.agree].T, **UNUSED)
@@ -132,7 +132,7 @@ def _draw_row(axes: Sequence[Axes], view: Compared, columns: Mapping[str, str]) 
         panel.plot(*view.planned_px.T, **PLANNED)
         used = view.found_px[view.agree] + back_px
         panel.plot(*used.T, **FOUND)
-        _say(panel, f"off by {view.errors_mm[registration]:.1f} mm")
+        note(panel, f"off by {view.errors_mm[registration]:.1f} mm")
 
 
 def moved_back(image_yx: np.ndarray, by_px: np.ndarray) -> np.ndarray:
@@ -154,11 +154,6 @@ def chequerboard(first_yx: np.ndarray, second_yx: np.ndarray) -> np.ndarray:
     tile_px = max(min(first_yx.shape) / TILES, 1)
     first = (y // tile_px + x // tile_px) % 2 == 0
     return np.where(first, *scaled)
-
-
-def _say(axes: Axes, text: str) -> None:
-    axes.text(0.03, 0.97, text, transform=axes.transAxes, va="top", color="white", fontsize=5.5,
-              path_effects=DARK)  # fmt: skip
 
 
 def _explain(page: Figure) -> None:

@@ -14,6 +14,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.patheffects import withStroke
 
 from raymark.files import atomic
 
@@ -25,6 +26,10 @@ PURPLE, ORANGE, SKY, GREY = "#CC79A7", "#E69F00", "#56B4E9", "#6E6E6E"
 COLOURS = [BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY]
 DASHES = ["-", (0, (5, 1.5)), (0, (1.2, 1.2)), (0, (5, 1.2, 1.2, 1.2)), (0, (8, 2)), (0, (3, 3))]
 MARKERS = ["o", "s", "^", "D", "v", "P"]
+# What is drawn on X-rays: true landmarks, found ones, and an outline that dark and bright images show.
+RING = {"ls": "", "marker": "o", "mfc": "none", "mec": "white"}
+DOT = {"ls": "", "marker": "o", "color": VERMILION, "mec": "none"}
+DARK = [withStroke(linewidth=1.5, foreground="black")]
 SEQUENTIAL = "cividis"  # the same order of lightness for every kind of sight
 
 STYLE = {
@@ -80,6 +85,12 @@ def show_xray(axes: Axes, image_yx: np.ndarray) -> None:
     axes.set_xlim(-0.5, image_yx.shape[1] - 0.5)
     axes.set_ylim(image_yx.shape[0] - 0.5, -0.5)
     axes.set_axis_off()
+
+
+def note(axes: Axes, text: str, size_pt: float = 5.5) -> None:
+    """Write on an X-ray, in its upper left corner."""
+    place = {"transform": axes.transAxes, "va": "top"}
+    axes.text(0.03, 0.97, text, **place, color="white", fontsize=size_pt, path_effects=DARK)
 
 
 def rao_lao(degrees: float) -> str:
