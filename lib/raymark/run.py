@@ -111,42 +111,39 @@ class Run:
 
     def _train(self, samples: Samples, epoch: int, console: Console) -> dict:
         """Run the steps of one epoch; stop at the first loss that is not finite."""
-        groups = self._groups(len(samples), epoch)
+        parts = self._parts(len(samples), epoch)
         start, waited, images, sums = time.perf_counter(), 0.0, 0, {}
         self.network.train()
         torch.manual_seed(seed_of("dropout", self.seed, epoch, self.fabric.global_rank))
-        source = batches(samples, groups, self.fabric.device)
-        shown = track(groups, f"epoch {epoch}", console=console, transient=True,
+        source = batches(samples, (part.views for part in parts), self.fabric.device)
+        shown = track(parts, f"epoch {epoch}", console=console, transient=True,
                       disable=not console.is_terminal)  # fmt: skip
-        for step, group in enumerate(shown, (epoch - 1) * len(groups)):
+        for step, part in enumerate(shown, (epoch - 1) * len(parts)):
             asked = time.perf_counter()
             batch = next(source)
             waited += time.perf_counter() - asked
-            batch = self._prepared(batch, group, epoch, samples)
-            losses = self._step(batch, step, len(groups) * self.config.epochs)
-            images += len(group)
+            batch = self._prepared(batch, part.views, epoch, samples)
+            losses = self._step(batch, part.weight, step, len(parts) * self.config.epochs)
+            images += part.of
             for name, value in losses.items():
-                sums[name] = sums.get(name, 0.0) + value * len(group)
+                sums[name] = sums.get(name, 0.0) + value * part.of
             if not math.isfinite(losses["train_loss"]):
                 break
         seconds = time.perf_counter() - start
         return {
             "steps": step + 1,
-            "views": images * self.fabric.world_size,
+            "views": images,
             **{name: value / images for name, value in sums.items()},
             "learning_rate": self.optimizer.param_groups[0]["lr"],
             "waiting_share": waited / seconds,
         }
 
-    def _groups(self, count: int, epoch: int) -> list[np.ndarray]:
-        """Cut this epoch's order into batches and return this device's part of each.
-
-        Every device gets equally many; where views are too few, some go through two devices.
-        """
+    def _parts(self, count: int, epoch: int) -> list["Part"]:
+        """Cut this epoch's order into batches and return this device's part of each."""
         order = generator("order", self.seed, epoch).permutation(count)
-        devices, rank = self.fabric.world_size, self.fabric.global_rank
         whole = np.split(order, range(self.config.batch, count, self.config.batch))
-        return [np.resize(g, -(-len(g) // devices) * devices)[rank::devices] for g in whole]
+        devices, rank = self.fabric.world_size, self.fabric.global_rank
+        return [part_of(batch, devices, rank) for batch in whole]
 
     def _prepared(self, batch: Batch, group: np.ndarray, epoch: int, samples: Samples) -> Batch:
         """Augment, each view by its own generator, and standardise."""
@@ -158,13 +155,13 @@ class Run:
             batch = augmented(mirrored(batch, draws, partners(samples)), draws)
         return replace(batch, image=standardised(batch.image))
 
-    def _step(self, batch: Batch, step: int, steps: int) -> dict[str, float]:
-        """Move the weights once; return the loss and its parts, averaged over devices."""
+    def _step(self, batch: Batch, weight: float, step: int, steps: int) -> dict[str, float]:
+        """Move the weights once; return the loss and its parts, averaged over the whole batch."""
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(self.config, step, steps)
         loss, parts = self.network.loss(self.wrapped(batch.image), batch)
         self.stepper.zero_grad()
-        self.fabric.backward(loss)
+        self.fabric.backward(loss * weight)
         if self.config.gradient_clip is not None:
             self.fabric.clip_gradients(
                 self.wrapped,
@@ -174,7 +171,7 @@ class Run:
             )
         self.stepper.step()
         values = torch.stack([loss.detach(), *(part.detach() for part in parts.values())])
-        values = self.fabric.all_reduce(values, reduce_op="mean").tolist()
+        values = self.fabric.all_reduce(values * weight, reduce_op="mean").tolist()
         return dict(zip(["train_loss", *(f"train_{name}" for name in parts)], values, strict=True))
 
     @torch.no_grad()  # not inference mode: a loss may have an optimisation of its own inside
@@ -236,6 +233,25 @@ class Run:
         self.fabric.strategy.precision.load_state_dict(record["precision"])
         self.progress = Progress(_below(tensors, "best"), record["best_epoch"], record["history"])
         return True
+
+
+@dataclass(frozen=True)
+class Part:
+    """A device's `views` of a batch `of` so many, and what its mean weighs in the mean over devices."""
+
+    views: np.ndarray
+    weight: float
+    of: int
+
+
+def part_of(batch: np.ndarray, devices: int, rank: int) -> Part:
+    """Return one device's part: every view goes through one device, and all views weigh the same.
+
+    All devices take every step together, so one that is left without a view has another's, of no weight.
+    """
+    mine = batch[rank::devices]
+    weight = devices * len(mine) / len(batch)
+    return Part(mine if len(mine) else batch[:1], weight, len(batch))
 
 
 def learning_rate(config: Training, step: int, steps: int) -> float:

@@ -14,7 +14,7 @@ from rich.console import Console
 from raymark import methods
 from raymark.errors import InputError
 from raymark.models import load_model, read_tensors
-from raymark.run import Progress, Run, learning_rate
+from raymark.run import Progress, Run, learning_rate, part_of
 from raymark.sections import Augmentation, Training
 from raymark.training import train
 from tests.unit.training_examples import LEARNING, Blobs, method
@@ -157,12 +157,26 @@ def run(**training):
 
 
 def test_every_view_is_seen_once_an_epoch_in_another_order():
-    groups = run(batch=4)._groups(10, epoch=1)
-    assert [len(group) for group in groups] == [4, 4, 2]
-    order = np.concatenate(groups)
+    def groups(batch, epoch):
+        return [part.views for part in run(batch=batch)._parts(10, epoch)]
+
+    assert [len(group) for group in groups(4, 1)] == [4, 4, 2]
+    order = np.concatenate(groups(4, 1))
     assert sorted(order) == list(range(10))
-    assert order.tolist() == np.concatenate(run(batch=3)._groups(10, epoch=1)).tolist()
-    assert order.tolist() != np.concatenate(run(batch=4)._groups(10, epoch=2)).tolist()
+    assert order.tolist() == np.concatenate(groups(3, 1)).tolist()
+    assert order.tolist() != np.concatenate(groups(4, 2)).tolist()
+
+
+@pytest.mark.parametrize("devices", [1, 2, 3, 8])
+@pytest.mark.parametrize("count", [1, 2, 5, 8, 9])
+def test_devices_share_a_batch_without_duplicates_or_drops(devices, count):
+    batch, losses = np.arange(100, 100 + count), np.arange(count) ** 2.0
+    parts = [part_of(batch, devices, rank) for rank in range(devices)]
+    assert all(len(part.views) for part in parts)  # each takes the step
+    seen = np.concatenate([part.views for part in parts if part.weight])
+    assert sorted(seen) == batch.tolist()
+    means = [part.weight * losses[part.views - 100].mean() for part in parts]
+    assert np.mean(means) == pytest.approx(losses.mean())
 
 
 def test_validation_ignores_unseen_landmarks_and_batching(monkeypatch):
@@ -214,9 +228,10 @@ def test_half_precision_trains_to_finite_weights(tmp_path):
 
 
 def test_two_processes_agree_with_one(tmp_path):
-    recipe = method(epochs=1, batch=4)
-    single = train(recipe, Blobs(8), Blobs(4), tmp_path / "one", 0, devices=1)
-    double = train(recipe, Blobs(8), Blobs(4), tmp_path / "two", 0, devices=2)
+    recipe = method(epochs=3, batch=4)
+    views = Blobs(9), Blobs(3)  # a batch of one view, and an odd number to validate on
+    single = train(recipe, *views, tmp_path / "one", 0, devices=1)
+    double = train(recipe, *views, tmp_path / "two", 0, devices=2)
     agree(single, double)
 
 
@@ -249,6 +264,7 @@ def agree(first_path, second_path):
     for name, weight in first.items():
         assert torch.allclose(weight, second[name], atol=2e-3), name
     first, second = (pd.read_csv(p.parent / "losses.csv") for p in (first_path, second_path))
+    assert second.views.tolist() == first.views.tolist()
     assert second.train_loss.tolist() == pytest.approx(first.train_loss.tolist(), rel=1e-3)
     assert second.validation_loss.tolist() == pytest.approx(
         first.validation_loss.tolist(), rel=1e-2
