@@ -27,7 +27,7 @@ def belief_error(errors: pd.DataFrame, threshold: float | None, stem: str | Path
     low, high = np.log10(error_px.min()) - 0.05, np.log10(error_px.max()) + 0.05
     y_edges = np.logspace(low, high, 41)
     rank = rows["confidence"].rank().corr(rows["error_px"].rank())
-    with figure(SINGLE_IN, 2.75, stem) as page:
+    with figure(SINGLE_IN, 2.9, stem) as page:
         axes = page.subplots()
         density, _, _ = np.histogram2d(confidence, error_px, [x_edges, y_edges])
         mesh = axes.pcolormesh(
@@ -44,7 +44,7 @@ def belief_error(errors: pd.DataFrame, threshold: float | None, stem: str | Path
             color=VERMILION,
             marker="o",
             ms=2.8,
-            label=f"median error ({len(rows)} landmarks,\nrank correlation {rank:.2f})".replace(
+            label=f"median error ({len(rows)} landmarks, rank correlation {rank:.2f})".replace(
                 "-", "−"
             ),
         )
@@ -56,10 +56,10 @@ def belief_error(errors: pd.DataFrame, threshold: float | None, stem: str | Path
         axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axes.yaxis.set_major_formatter("{x:g}")
         axes.yaxis.set_minor_formatter("")
-        axes.legend(loc="upper right", frameon=True, edgecolor="none", framealpha=0.9)
         bar = page.colorbar(mesh, ax=axes, pad=0.02, shrink=0.9, format="{x:g}")
         bar.set_label("landmarks per cell")
         bar.outline.set_linewidth(0.6)
+        page.legend(loc="outside lower center")
 
 
 def _running_median(x: np.ndarray, y: np.ndarray, edges: np.ndarray) -> tuple[list, list]:
