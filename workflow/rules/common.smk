@@ -9,6 +9,7 @@ from pathlib import Path
 
 from raymark import layout
 from raymark.config import project_of
+from raymark.correspondence.config import correspondence_of
 from raymark.errors import InputError
 from raymark.files import atomic
 from raymark.landmarks import read_landmark_set
@@ -206,6 +207,10 @@ def first_model(wildcards):
 
 def method_threads(wildcards):
     return PROJECT.methods[wildcards.method].training.threads
+
+
+def correspondence_threads(wildcards):
+    return correspondence_of(PROJECT).training.threads
 
 
 def method_code(wildcards):

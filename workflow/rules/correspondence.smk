@@ -1,14 +1,6 @@
 # Landmark correspondences between CT slices: a pipeline of its own beside the detectors.
 
-from raymark.correspondence.config import (
-    correspondence_of,
-    cts_for,
-    sections_text,
-)
-
-
-def correspondence_threads(wildcards):
-    return correspondence_of(PROJECT).training.threads
+from raymark.correspondence.config import cts_for, sections_text
 
 
 rule correspondence_train:
