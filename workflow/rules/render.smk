@@ -4,7 +4,6 @@
 rule render:
     input:
         ct=layout.CT,
-        labels=layout.LABELS,
         landmarks=layout.LANDMARKS,
         views=layout.VIEWS,
         names=landmark_file,
