@@ -406,6 +406,8 @@ def test_results_are_read_from_where_the_workflow_writes_them(tmp_path, monkeypa
         path = Path(layout.LOSSES.format(dataset="pelvis", method=method, seed=0))
         path.parent.mkdir(parents=True)
         rows = pd.DataFrame({"epoch": [1, 2], "views": 4, "diverged": [False, diverged]})
+        numbers = ["train_loss", "validation_loss", "validation_rmse_px"]
+        rows = rows.assign(**dict.fromkeys(numbers, 1.0))
         rows.to_csv(path, index=False)
     results = read_results(project, folder)
     assert results.diverged == {("pelvis", "unet", 0)}

@@ -71,10 +71,9 @@ def pose(
         "of the isocentre in the camera's frame. Reprojection: mean distance of the visible "
         "landmarks projected at both poses. mTRE: mean displacement of all landmarks in the "
         "camera's frame, depth included.",
-        "In capture range: mTRE below the distance from which the refinement finds back ("
-        + ", ".join(f"{project.title_of(d)}: {mm:g} mm" for d, mm in reach_mm.items())
-        + "; table `capture_range`). This share and the next are of all views, those without a pose "
-        "too.",
+        "In capture range: mTRE below the distance from which the refinement finds back "
+        f"({_told(project, reach_mm)}table `capture_range`). This share and the next are of all "
+        "views, those without a pose too.",
         f"Refined: at most {settings.refined_views} views of a view set, evenly spread over those "
         "with a robust pose, against DRRs of the patient's own CT. The row above it shows the same "
         "views before.",
@@ -161,6 +160,10 @@ def _reach_mm(starts: pd.DataFrame, limit_mm: float) -> float:
     """Return the capture range of the refinement that these starts tell."""
     success = (starts["mtre_mm"] < limit_mm).groupby(starts["to_mm"], sort=True).mean()
     return capture_range_mm(success.index, success)
+
+
+def _told(project: Project, reach_mm: dict[str, float]) -> str:
+    return "".join(f"{project.title_of(name)}: {mm:g} mm; " for name, mm in reach_mm.items())
 
 
 def _captured(project: Project, starts: pd.DataFrame) -> dict[str, float]:
