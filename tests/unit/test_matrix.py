@@ -272,6 +272,8 @@ def test_losses_tell_what_a_training_and_its_first_model_have_seen(tmp_path, mon
     for name, views in (("unet", [40, 40, 40]), ("tuned", [40])):
         path = tmp_path / layout.LOSSES.format(dataset="pelvis", method=name, seed=0)
         path.parent.mkdir(parents=True)
-        pd.DataFrame({"views": views}).to_csv(path, index=False)
+        numbers = ["epoch", "train_loss", "validation_loss", "validation_rmse_px"]
+        rows = pd.DataFrame({"views": views}).assign(**dict.fromkeys(numbers, 1.0), diverged=False)
+        rows.to_csv(path, index=False)
     assert _views_seen(project, "pelvis", "unet", 0) == 120
     assert _views_seen(project, "pelvis", "tuned", 0) == 160
