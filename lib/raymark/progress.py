@@ -101,9 +101,9 @@ def read_run(path: str | Path) -> Run:
             in_table = bool(text)
             if match := COUNT.fullmatch(text):
                 run.planned[match[1]] = int(match[2])
-        elif match := STARTED.fullmatch(text):
+        elif run.last and (match := STARTED.fullmatch(text)):
             job = Job(match[1], run.last)
-        elif match := FAILED.fullmatch(text):
+        elif run.last and (match := FAILED.fullmatch(text)):
             job = Job(match[1], run.last, "failed")
         elif match := FINISHED.match(text):
             run.jobs.setdefault(int(match[1]), Job("", run.last)).outcome = "done"
@@ -142,7 +142,7 @@ def _own_lines(text: str) -> Iterator[str]:
 def _take(run: Run, job: Job, key: str, value: str) -> None:
     """Put a field of a job's block where it belongs; the job's number comes among them."""
     match key:
-        case "jobid" if value.isdecimal() and len(value) < 10:
+        case "jobid" if job.rule and value.isdecimal() and len(value) < 10:
             if known := run.jobs.get(int(value)):  # an error's block does not repeat everything
                 job.wildcards, job.input = known.wildcards, job.input or known.input
                 job.asked = known.asked

@@ -162,6 +162,8 @@ def test_a_cluster_is_to_be_asked_for_more_than_was_asked(log, tmp_path):
         f"Finished jobid: {'9' * 5000} (Rule: x)",
         "[Foo Bar 99 99:99:99 2026]",
         "    jobid: seven",
+        "    jobid: 8",
+        "rule render:\n    jobid: 9",
         f"    log: {'x' * 5000}",
         f"Job stats:\nrender {'9' * 5000}\n",
     ],
