@@ -145,7 +145,9 @@ def render(config: str, dataset: str, view_set: str, subject: str, shard: int) -
         table,
         settings,
         layout.SHARD.format(dataset=dataset, **(place | {"shard": layout.shard_name(shard)})),
-        digest=text_digest(*content, settings.model_dump_json(exclude={"title", "view_sets", "cohort"})),
+        digest=text_digest(
+            *content, settings.model_dump_json(exclude={"title", "view_sets", "cohort"})
+        ),
     )
 
 
