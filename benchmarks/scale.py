@@ -79,8 +79,8 @@ def main() -> None:
             "run's, in seconds of one core: reading the configuration, building the graph of jobs, "
             "scheduling all of them.",
             markdown_table(planned),
-            "## The table of views\n\nMade by one job and read whole by every render job; time and "
-            "memory grow with the number of views.",
+            "## The table of views\n\nMade by one job, read whole by evaluation, by rendering a shard's rows "
+            "alone; time and memory grow with the number of views.",
             markdown_table(tables),
             f"## Disk and computing\n\nA view of 479×615 px takes {view_mb:.2f} MB, measured on a shard "
             f"of {SHARD_VIEWS} views. Rendering: {rendered_per_core_s():.1f} views/s on one core, "
