@@ -23,7 +23,7 @@ from pathlib import Path
 
 import numpy as np
 import tensorstore as ts
-from numcodecs import Blosc
+from numcodecs import Blosc, blosc
 from numcodecs.checksum32 import CRC32C
 
 from raymark.errors import InputError
@@ -58,6 +58,8 @@ UNITS = {
 LARGE = ("image", "beliefs")
 SMALL = tuple(name for name in TYPES if name not in LARGE)
 ATTRIBUTES = {"view", "subject", "landmarks", "flip_pairs", "pixel_mm", "stride", "digest"}
+# Several threads of its own would put the parts of a chunk in the order in which they end.
+blosc.use_threads = False
 CODECS = [Blosc(cname="lz4", clevel=1, shuffle=Blosc.SHUFFLE), CRC32C(location="end")]
 REMEDY = "Delete it and run the workflow again: it is rendered anew, to the same bytes"
 

@@ -16,6 +16,8 @@ import time
 from collections import Counter
 from pathlib import Path
 
+import pandas as pd
+
 from tests.cluster.demo import fetch_sources, make_demo
 from tests.cluster.slurm import Slurm, alone, scratch
 from tests.workflow.conftest import Project, make_project
@@ -23,6 +25,7 @@ from tests.workflow.conftest import Project, make_project
 MAKERS = {"no": make_project, "yes": make_demo}
 ON_GPUS = ("train", "predict", "correspondence_train")
 NOT_COMPARED = {"benchmarks", "config", "sources"}  # times, this run's paths, what was downloaded
+TIMES = ["seconds", "waiting_share"]  # of an epoch, in a training's losses
 VOLUME = "results/volumes/balls/ball_patient/ct.nii.gz"
 
 
@@ -80,8 +83,12 @@ def same_results(folder: Path, slurm: Slurm) -> bool:
 
 
 def results(project: Project) -> dict[str, bytes]:
-    """Read all that a run left below results/, but what may differ between runs."""
+    """Read all that a run left below results/, but what says how long something took."""
     found = project.read("results/*/**/*.*")
+    for name in found:
+        if name.endswith("losses.csv"):
+            losses = pd.read_csv(project.folder / name)
+            found[name] = losses.drop(columns=TIMES, errors="ignore").to_csv(index=False).encode()
     return {
         name: content for name, content in found.items() if name.split("/")[1] not in NOT_COMPARED
     }
@@ -108,7 +115,7 @@ def on_slurm(slurm: Slurm, project: Project, *arguments: str) -> Counter:
     text = done.stdout + done.stderr
     if done.returncode:
         sys.exit(f"{text[-8000:]}\nFAILED: the run on Slurm, see above")
-    return Counter(re.findall(r"^(?:local)?rule (\w+):", text, flags=re.MULTILINE))
+    return Counter(re.findall(r"Finished jobid: \d+ \(Rule: (\w+)\)", text))
 
 
 def verdict(what: str, *facts: bool) -> bool:

@@ -13,9 +13,10 @@ import pytest
 import zarr
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numcodecs import blosc
 
 from raymark.errors import InputError
-from raymark.shards import DIMENSIONS, LARGE, TYPES, Shards, check_shard, write_shard
+from raymark.shards import CODECS, DIMENSIONS, LARGE, TYPES, Shards, check_shard, write_shard
 
 SHAPES = {
     "image": (24, 32),
@@ -78,6 +79,15 @@ def test_plain_zarr_reads_it_without_a_warning(shard):
 def test_equal_content_gives_equal_bytes(shard, tmp_path):
     again = write_made(tmp_path / "another name.zarr.zip", range(5))
     assert again.read_bytes() == shard.read_bytes()
+
+
+def test_large_chunks_are_compressed_to_equal_bytes_every_time():
+    """The compressor's own threads, eight here, must not have a say."""
+    smooth = np.random.default_rng(0).normal(size=(52, 1792)).cumsum(axis=1).astype(np.float16)
+    before = blosc.set_nthreads(8)
+    written = {CODECS[0].encode(smooth) for _ in range(300)}
+    blosc.set_nthreads(before)
+    assert len(written) == 1
 
 
 def test_a_whole_shard_passes(shard):
