@@ -1,7 +1,8 @@
 """What a step asks of the machine it runs on: memory and time, by the size of its work and the attempt.
 
 The functions return what Snakemake calls with a job's wildcards, its input files and the number of the
-attempt. The figures in the rules are bounds, several times what was measured in docs/measurements.
+attempt. The figures in the rules are generous bounds: several times what docs/measurements has, and a
+guess where it has none (registrations, matching, imports).
 """
 
 import os
