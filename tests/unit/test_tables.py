@@ -92,13 +92,19 @@ def test_cells(small):
 
 
 def test_best_is_bold_within_its_group_as_printed(small):
-    """1.04 and 0.96 print alike, so both are best; DIV and a row without rival never are."""
+    """1.04 and 0.96 print alike, so neither is better; DIV and a row without rival never are best."""
     assert small.bold().tolist() == [
-        [False, True, True],
-        [False, True, True],
+        [False, False, False],
+        [False, False, False],
         [False, False, False],
         [False, False, True],
     ]
+
+
+def test_ties_are_all_best_where_something_is_worse():
+    frame = pd.DataFrame({"share": [0.5, 0.50001, 0.25]})
+    table = Table("t", frame, [Column("share", "Share", "%", 1, 100, best="max")])
+    assert table.bold().tolist() == [[True], [True], [False]]
 
 
 def test_across_compares_columns_of_a_row():
@@ -121,7 +127,7 @@ def test_markdown_has_as_many_cells_in_every_row(small, tmp_path):
     rows = [re.split(r"(?<!\\)\|", line) for line in text.splitlines() if line.startswith("|")]
     assert {len(row) for row in rows} == {5}
     assert "**A title** (demo scale)" in text
-    assert "**1.0 ± 0.5 [0.9, 1.2]**" in text
+    assert "**75.0**" in text
 
 
 def test_latex_escapes_its_commands(small, tmp_path):

@@ -80,7 +80,7 @@ class Table:
         return [[c.text(row) for c in self.columns] for _, row in self.frame.iterrows()]
 
     def bold(self) -> np.ndarray:
-        """Tell which cells (row, column) hold the best value, as printed; ties are all best."""
+        """Tell which cells (row, column) hold the best value, as printed; ties are all best, unless all are."""
         value_rc = np.full((len(self.frame), len(self.columns)), np.nan)
         for c, column in enumerate(self.columns):
             if column.best and column.key in self.frame:
@@ -104,11 +104,11 @@ class Table:
 
 
 def _lowest(value_rc: np.ndarray) -> np.ndarray:
-    """Mark each row's lowest values; a row with fewer than two has nothing to compare."""
-    filled = np.where(np.isnan(value_rc), np.inf, value_rc)
-    lowest = filled.min(axis=1, keepdims=True, initial=np.inf)
-    compared = np.isfinite(filled).sum(axis=1, keepdims=True) > 1
-    return (filled == lowest) & np.isfinite(filled) & compared
+    """Mark each row's lowest values; where all are the same, none is better."""
+    known = np.isfinite(value_rc)
+    lowest = np.where(known, value_rc, np.inf).min(axis=1, keepdims=True, initial=np.inf)
+    highest = np.where(known, value_rc, -np.inf).max(axis=1, keepdims=True, initial=-np.inf)
+    return known & (value_rc == lowest) & (lowest < highest)
 
 
 def _lowest_of_columns(value_rc: np.ndarray) -> np.ndarray:
