@@ -5,6 +5,7 @@ attempt. The figures in the rules are generous bounds: several times what docs/m
 guess where it has none (registrations, matching, imports).
 """
 
+import math
 import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -36,11 +37,15 @@ def memory(
     return of
 
 
-def minutes(base: float, *work: Work) -> Callable:
-    """Ask for a base and the minutes of some work; once more of all at every further attempt."""
+def minutes(base: float, *work: Work, at_most: float = math.inf) -> Callable:
+    """Ask for a base and the minutes of some work; once more of all at every further attempt.
+
+    `at_most` is for work that goes on where its time ended: partitions limit the time of a job.
+    """
 
     def of(wildcards, input, attempt) -> int:
-        return round(base + sum(part(wildcards, input) for part in work)) * attempt
+        asked = base + sum(part(wildcards, input) for part in work)
+        return round(min(asked, at_most)) * attempt
 
     return of
 

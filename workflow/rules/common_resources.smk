@@ -1,6 +1,6 @@
 # How much work a job has, for the memory and the time that rules ask for (raymark.resources).
 
-from raymark.resources import by_count, by_size, memory, minutes
+from raymark.resources import by_count, by_size, memory, minutes, size_mb
 
 PIXELS = 479 * 615  # of the images whose rates are in docs/measurements
 
@@ -25,19 +25,51 @@ def views_of_set(wildcards):
     return view_count(settings, wildcards.view_set, SUBJECTS)
 
 
+def share_of_pixels(height_px, width_px):
+    """Tell how many images one counts for, by its pixels; a small one is no less than a quarter."""
+    return max(height_px * width_px / PIXELS, 0.25)
+
+
 def images_of_set(wildcards):
     """Count the images of a view set by their pixels: one of four times the pixels is four."""
     if wildcards.dataset in PROJECT.imports:
         return 0
     detector = PROJECT.datasets[wildcards.dataset].detector
-    size = max(detector.height_px * detector.width_px / PIXELS, 0.25)
-    return views_of_set(wildcards) * size
+    return views_of_set(wildcards) * share_of_pixels(
+        detector.height_px, detector.width_px
+    )
 
 
 def images_of_shard(wildcards):
     """Count a shard's images in the same way."""
     views = PROJECT.datasets[wildcards.dataset].views_per_shard
     return images_of_set(wildcards) / max(views_of_set(wildcards), 1) * views
+
+
+def images_trained(wildcards):
+    """Count the images that a training shows over all its epochs, in the same way."""
+    dataset, training = wildcards.dataset, PROJECT.methods[wildcards.method].training
+    if dataset in PROJECT.imports:
+        shape = PROJECT.imports[dataset]
+        views = imported_files(wildcards)
+    else:
+        settings = PROJECT.datasets[dataset]
+        shape, sets = settings.detector, view_sets_for(dataset, "train")
+        views = sum(view_count(settings, name, SUBJECTS) for name in sets)
+    shown = training.views_seen or views * training.epochs
+    return shown * share_of_pixels(shape.height_px, shape.width_px)
+
+
+def pair_minutes(wildcards, input):
+    """Tell how long correspondences are trained, at ten pairs of slices a minute."""
+    training = correspondence_of(PROJECT).training
+    pairs = training.pairs_per_epoch or 5 * sum(map(size_mb, input))  # slices of a CT
+    return (
+        training.epochs
+        * pairs
+        * share_of_pixels(training.image_px, training.image_px)
+        / 10
+    )
 
 
 def refined_views(wildcards):

@@ -20,7 +20,7 @@ rule correspondence_train:
     resources:
         gpu=1,
         mem_mb=memory(5000, mb_per_input_mb=4),  # the slices of all CTs are in memory
-        runtime=minutes(2880),  # a training goes on where its time ended
+        runtime=minutes(60, pair_minutes, at_most=2880),
     params:
         config=lambda wildcards: sections_text(
             PROJECT, "slices", "transformations", "network", "training"

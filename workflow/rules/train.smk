@@ -20,7 +20,8 @@ rule train:
     resources:
         gpu=1,
         mem_mb=memory(6000, views_of_dataset, mb_per_million_views=2000),
-        runtime=minutes(1440),  # a training goes on where its time ended
+        # A seventh of what a demo's networks do on one core, a twentieth of the papers' on a GPU.
+        runtime=minutes(60, by_count(images_trained, per_minute=100), at_most=1440),
     params:
         config=method_config,
         types=landmark_types,
