@@ -18,8 +18,9 @@ def output_argument(description: str) -> Path | None:
 
 
 def report(title: str, text: str, rows: list[dict], packages: list[str], out: Path | None) -> None:
-    """Print a table with machine, versions, commit and command; write it to `out` if given."""
-    content = f"# {title}\n\n{text}\n\n{markdown_table(rows)}\n\n{_circumstances(packages)}\n"
+    """Print text and table with machine, versions, commit and command; write it to `out` if given."""
+    parts = [f"# {title}", text, *([markdown_table(rows)] if rows else []), _circumstances(packages)]
+    content = "\n\n".join(parts) + "\n"
     print(content)
     if out:
         out.parent.mkdir(parents=True, exist_ok=True)
