@@ -19,7 +19,8 @@ def output_argument(description: str) -> Path | None:
 
 def report(title: str, text: str, rows: list[dict], packages: list[str], out: Path | None) -> None:
     """Print text and table with machine, versions, commit and command; write it to `out` if given."""
-    parts = [f"# {title}", text, *([markdown_table(rows)] if rows else []), _circumstances(packages)]
+    table = [markdown_table(rows)] if rows else []
+    parts = [f"# {title}", text, *table, _circumstances(packages)]
     content = "\n\n".join(parts) + "\n"
     print(content)
     if out:
