@@ -27,7 +27,7 @@ def training_curves(losses: Mapping[str, pd.DataFrame], stem: str | Path) -> Non
         for index, (title, table) in enumerate(losses.items()):
             colour = COLOURS[index % len(COLOURS)]
             above, below = panels[:, index]
-            above.set_title(fill(title, 18, break_long_words=False))
+            above.set_title(fill(title, 18, break_long_words=False, break_on_hyphens=False))
             _curve(above, table, "train_loss", "#555555", (0, (4, 1.5)))
             _curve(above, table, "validation_loss", colour, "-")
             _curve(below, table, "validation_rmse_px", colour, "-")
