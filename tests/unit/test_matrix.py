@@ -223,11 +223,21 @@ def test_matrix_has_a_column_for_each_question_and_says_what_is_missing(tmp_path
     assert cells.loc["U-Net", unseen] == "–"
     assert cells.loc["Pose machine"].tolist() == ["DIV", "DIV"]
     assert cells.loc["U-Net", seen].endswith(" ↓")
+    assert table.title == "Methods and data sets of this run, one budget"
     notes = "\n".join(table.notes)
     for part in (SEEN, UNSEEN, "all 1 comparisons", "tuned on Pelvis: it starts from", "400"):
         assert part in notes
     write_table(table, tmp_path / "matrix")
     assert r"\downarrow" in (tmp_path / "matrix.tex").read_text()
+
+
+def test_only_a_matrix_of_its_own_calls_itself_every_method_on_every_data_set():
+    own = matrix_tables.matrix(results_of())
+    assert own.title == "Methods and data sets of this run"
+    assert "own experiments" in own.notes[0]
+    every = matrix_tables.matrix(results_of(datasets={"pelvis": ["grid"]}, views_seen=400))
+    assert every.title == "Every method on every data set, one budget"
+    assert not any("own experiments" in note for note in every.notes)
 
 
 def test_what_has_no_data_is_a_row_and_a_note():

@@ -76,7 +76,7 @@ all_figures = expand(
 
 
 rule matrix:
-    """Every method on every data set: the two tables and the figure, nothing else."""
+    """Methods by data sets: the two tables and the figure, nothing else."""
     input:
         expand(
             layout.TABLE, table=["matrix", "comparisons"], format=layout.TABLE_FORMATS

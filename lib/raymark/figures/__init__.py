@@ -9,7 +9,7 @@ from raymark.methods import IN_STAGES
 
 # kind: (what it shows, what its name ends in)
 FIGURES = {
-    "matrix": ("the error of every method on every data set, beside the baseline's", "project"),
+    "matrix": ("errors of methods by data sets, beside the baseline's", "project"),
     "dataset_samples": ("training images with their landmarks", "dataset"),
     "landmark_overview": ("the landmarks with their names on AP and lateral images", "rendered"),
     "training_curves": ("losses and validation error of every epoch", "dataset"),

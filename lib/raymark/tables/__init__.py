@@ -10,7 +10,7 @@ __all__ = ["TABLES", "Column", "Table", "make_table", "table_names", "write_tabl
 TABLES = {
     "data": "CTs, data sets, view sets and what they show",
     "cts": "what each CT is like",
-    "matrix": "every method on every data set, and whether it differs from the baseline",
+    "matrix": "methods by data sets: error, and whether it differs from the baseline",
     "comparisons": "each method's difference from its data set's baseline, with its test",
     "methods": "every experiment: MRE, SDR, PCK, detection",
     "landmarks": "error and detection of each landmark, per method",

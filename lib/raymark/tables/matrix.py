@@ -17,6 +17,7 @@ from raymark.matrix import reason_against
 from raymark.metrics.errors import mean_radial_error
 from raymark.metrics.permutation import EXACT_CLUSTERS, holm, paired_test
 from raymark.metrics.ratio import Ratio
+from raymark.sections import Matrix
 from raymark.seeds import generator
 from raymark.tables.results import UNSEEN, Part, Results
 from raymark.tables.rows import (
@@ -37,6 +38,10 @@ _POINT = ["view", "patient", "landmark"]
 MM_NOTE = (
     "mm in the plane of the isocentre: px times the pixel pitch, over the view's magnification; of "
     "imported images in each image's own mm."
+)
+OWN_EXPERIMENTS_NOTE = (
+    "Each data set has the methods of its own experiments, each with its own number of training "
+    "views. config/matrix.yaml trains every method on every data set with one budget."
 )
 SAME_NOTE = (
     "Errors are of visible landmarks, detected or not, for which both the method and the baseline "
@@ -191,6 +196,8 @@ def matrix(results: Results) -> Table:
                    diverged=f"{key}_diverged")
         )  # fmt: skip
         notes.append(_place_note(title, part))
+    if not results.project.config.matrix.datasets:
+        notes.insert(0, OWN_EXPERIMENTS_NOTE)
     notes += [
         "Mean radial error. " + _test_notes(results, rows)[0],
         *_test_notes(results, rows)[1:],
@@ -201,7 +208,16 @@ def matrix(results: Results) -> Table:
         interval_note(results),
         *missing_notes(results, results.lines()),
     ]
-    return Table("Every method on every data set", frame, columns, results.label, notes)
+    return Table(_title(results.project.config.matrix), frame, columns, results.label, notes)
+
+
+def _title(settings: Matrix) -> str:
+    title = (
+        "Every method on every data set"
+        if settings.datasets
+        else "Methods and data sets of this run"
+    )
+    return f"{title}, one budget" if settings.views_seen else title
 
 
 def place_title(results: Results, dataset: str, view_set: str, evaluated_on: str) -> str:
@@ -228,11 +244,14 @@ def _place_note(title: str, part: pd.DataFrame) -> str:
 def exclusions(results: Results) -> Iterator[str]:
     """Say which methods cannot be trained on which data sets, by the configuration's own rule."""
     project = results.project
+    left_out: dict[tuple[str, str], list[str]] = {}
     for dataset in dict.fromkeys(part.dataset for part in results.parts):
         for method in project.methods.values():
             reason = reason_against(method, dataset in project.imports, project.config.matrix)
             if reason:
-                yield f"{method.title} on {results.project.title_of(dataset)}: {reason}"
+                left_out.setdefault((method.title, reason), []).append(project.title_of(dataset))
+    for (title, reason), datasets in left_out.items():
+        yield f"{title} on {'; '.join(datasets)}: {reason}"
 
 
 def _test_notes(results: Results, frame: pd.DataFrame) -> list[str]:
