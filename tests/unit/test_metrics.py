@@ -243,6 +243,9 @@ def test_wilson_interval_of_published_cases():
 
 def test_capture_range_ends_before_the_first_interval_that_fails():
     ends_mm = [5, 10, 20, 30]
-    assert capture_range_mm(ends_mm, [1, 0.96, 0.9, 1]) == 10
-    assert capture_range_mm(ends_mm, [0.9, 1, 1, 1]) == 0
-    assert capture_range_mm(ends_mm, [1, 1, 1, 0.95]) == 30
+    high = [1, 0.99, 0.93, 1]
+    assert capture_range_mm(ends_mm, [0.96, 0.95, 0.8, 0.96], high) == (10, 10)
+    assert capture_range_mm(ends_mm, [0.96, 0.9, 0.8, 0.96], high) == (5, 10)
+    assert capture_range_mm(ends_mm, [0.6, 0.96, 0.96, 0.96], [1, 1, 1, 1]) == (0, np.inf)
+    assert capture_range_mm(ends_mm, [0.96, 0.96, 0.96, 0.95], [1, 1, 1, 1]) == (30, np.inf)
+    assert capture_range_mm(ends_mm, [0.5, 0.96, 0.96, 0.96], [0.9, 1, 1, 1]) == (0, 0)

@@ -145,16 +145,19 @@ def test_cores_change_no_byte(folder, monkeypatch):
     assert (folder / "1.parquet").read_bytes() == (folder / "3.parquet").read_bytes()
 
 
-def starts(*end_mm: float) -> pd.DataFrame:
-    """Starts of the capture range in the first intervals, of which the last ended at `end_mm`."""
-    rows = [(*BINS_MM[0], 0.5)] * 4 + [(*BINS_MM[1], 0.5)] * 4
-    rows += [(*BINS_MM[2], end) for end in end_mm]
+def starts(count: int, *failed: int) -> pd.DataFrame:
+    """`count` starts of the capture range in each of the first intervals, of which `failed` failed."""
+    rows = [
+        (*BINS_MM[number], 40.0 if k < failures else 0.5)
+        for number, failures in enumerate(failed)
+        for k in range(count)
+    ]
     table = pd.DataFrame(rows, columns=["from_mm", "to_mm", "mtre_mm"])
     return table.assign(dataset="pelvis", view_set="grid", view="v", start_mtre_mm=1.0)
 
 
 def test_table_of_poses(folder, monkeypatch):
-    table = pose(project_of_examples(), estimated(folder, monkeypatch), starts(40, 30, 1))
+    table = pose(project_of_examples(), estimated(folder, monkeypatch))
     assert table.label == "demo scale"
     rows = table.frame.set_index("stage")
     assert rows["views"].to_dict() == {
@@ -164,22 +167,28 @@ def test_table_of_poses(folder, monkeypatch):
     assert rows.loc["refined", "mtre_mm"] < rows.loc["robust_same", "mtre_mm"]
     assert (rows["mtre_mm_low"] <= rows["mtre_mm_high"]).all()
     assert len(table.cells()) == 4
-    robust = estimated(folder, monkeypatch).query("stage == 'robust'")
-    assert rows.loc["robust", "within_reach"] == (robust["mtre_mm"] < 10).mean() <= 0.9
     assert rows.loc["refined", "captured"] == 1.0
-    assert any("Pelvis: 10 mm" in note for note in table.notes)
 
 
-def test_the_capture_range_ends_where_refinement_first_fails():
-    table = capture_range(project_of_examples(), starts(40, 30, 1))
-    assert table.frame["captured"].tolist() == [1, 1, pytest.approx(1 / 3)]
-    assert any("Capture range of Pelvis, grid: 10 mm" in note for note in table.notes)
-    table = capture_range(project_of_examples(), starts(1, 1))
-    assert any("Capture range of Pelvis, grid: 20 mm" in note for note in table.notes)
+@pytest.mark.parametrize(
+    ("count", "failed", "told"),
+    [
+        (6, (0, 0, 1, 1, 1), "not decided by 6 starts a row"),
+        (6, (0, 0, 4, 0, 0), "at most 10 mm"),
+        (100, (0, 0, 0, 0, 0), "at least 40 mm"),
+        (100, (0, 0, 2, 20, 0), "at least 10 mm, at most 20 mm"),
+        (100, (0, 0, 20, 0, 0), "10 mm"),
+        (100, (50, 0, 0, 0, 0), "0 mm"),
+    ],
+)
+def test_the_capture_range_is_told_as_far_as_the_starts_decide_it(count, failed, told):
+    table = capture_range(project_of_examples(), starts(count, *failed))
+    assert table.frame["captured"].tolist() == pytest.approx([1 - n / count for n in failed])
+    assert f"Capture range of Pelvis, grid: {told}." in table.notes
 
 
 def test_no_pose_at_all_is_a_table_too():
-    table = pose(project_of_examples(), read_poses([]), read_poses([], CAPTURE_SCHEMA))
+    table = pose(project_of_examples(), read_poses([]))
     assert table.cells() == []
 
 
@@ -190,13 +199,11 @@ def test_nothing_detected_is_a_table_too(folder, monkeypatch):
     estimate_poses(
         "unsure.parquet", ["shard.zarr.zip"], "views.parquet", DATASET, SETTINGS, "none.parquet"
     )
-    table = pose(project_of_examples(), read_poses(["none.parquet"]), starts())
+    table = pose(project_of_examples(), read_poses(["none.parquet"]))
     assert table.frame["share"].tolist() == [0.0, 0.0]
     columns = [column.key for column in table.columns]
     cells = [dict(zip(columns, row, strict=True)) for row in table.cells()]
-    assert [(c["mtre_mm"], c["captured"], c["within_reach"]) for c in cells] == [
-        ("–", "0.0", "0.0")
-    ] * 2
+    assert [(c["mtre_mm"], c["captured"]) for c in cells] == [("–", "0.0")] * 2
 
 
 def test_capture_range(folder, monkeypatch):

@@ -129,10 +129,8 @@ def figure_caption(wildcards):
 
 
 def pose_table_inputs(wildcards):
-    if wildcards.table not in ("pose", "capture_range"):
-        return []
-    starts = {
-        layout.CAPTURE_RANGE.format(**place) for place in PRESENT.capture_places()
-    }
-    poses = {layout.POSES.format(**place) for place in PRESENT.pose_places()}
-    return sorted(starts | poses if wildcards.table == "pose" else starts)
+    pattern, places = {
+        "pose": (layout.POSES, PRESENT.pose_places()),
+        "capture_range": (layout.CAPTURE_RANGE, PRESENT.capture_places()),
+    }.get(wildcards.table, ("", []))
+    return sorted({pattern.format(**place) for place in places})

@@ -10,7 +10,7 @@ import numpy as np
 
 from raymark.geometry import project
 
-RELIABLE = 0.95  # share of successes up to which a start is within the capture range
+RELIABLE = 0.95  # share of successes down to which a start is within the capture range
 
 
 def rotation_error_deg(pose: np.ndarray, truth: np.ndarray) -> float:
@@ -55,13 +55,22 @@ def reprojection_error_px(
     return float(np.linalg.norm(apart_px, axis=-1).mean())
 
 
-def capture_range_mm(ends_mm: Sequence[float], success: Sequence[float]) -> float:
-    """From how far a registration finds back: the capture range of van de Kraats et al. 2005.
+def capture_range_mm(
+    ends_mm: Sequence[float], success_low: Sequence[float], success_high: Sequence[float]
+) -> tuple[float, float]:
+    """Return between which mm the capture range lies (van de Kraats et al. 2005: it ends where the
+    share of successful registrations first falls below `RELIABLE`).
 
-    `success` has the shares of successful registrations by intervals of the mTRE at their start, the
-    first from 0, which end at `ends_mm`, ascending. The range ends where the share first falls below
-    `RELIABLE`; it is 0 where it is lower from the beginning.
+    Both ends of the share's interval are given by bins of the mTRE at the start, the first from 0,
+    which end at `ends_mm`, ascending. The range is at least the bins up to which all lower ends are
+    `RELIABLE`, and at most those up to which all upper ends are; infinity where these are all bins.
     """
+    at_least = _reached_mm(ends_mm, success_low)
+    at_most = _reached_mm(ends_mm, success_high)
+    return at_least, at_most if at_most < ends_mm[-1] else np.inf
+
+
+def _reached_mm(ends_mm: Sequence[float], success: Sequence[float]) -> float:
     reached_mm = 0.0
     for end_mm, share in zip(ends_mm, success, strict=True):
         if share < RELIABLE:

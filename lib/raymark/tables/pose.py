@@ -28,21 +28,15 @@ MEASURES = {
 }
 
 
-def pose(
-    project: Project, poses: pd.DataFrame, starts: pd.DataFrame, absent: Sequence[Absence] = ()
-) -> Table:
+def pose(project: Project, poses: pd.DataFrame, absent: Sequence[Absence] = ()) -> Table:
     """Bier 2018, section 3.2, which gives no figures: errors of the poses, stage by stage.
 
-    `starts` are those of `capture_range`, of each data set's first view set; `absent` are the view
-    sets whose poses were asked for and that have no data.
+    `absent` are the view sets whose poses were asked for and that have no data.
     """
     limit = project.config.pose.captured_mm
-    reach_mm = {
-        dataset: _reach_mm(part, limit) for dataset, part in starts.groupby("dataset", sort=True)
-    }
     keys = ["dataset", "view_set", "seen_in_training", "method"]
     rows = [
-        _pose_row(project, names, stage, part, reach_mm.get(names[0]))
+        _pose_row(project, names, stage, part)
         for names, group in sorted(poses.groupby(keys, sort=True), key=_order(project))
         for stage, part in _stages(group)
     ]
@@ -59,7 +53,6 @@ def pose(
         Column("share", "With a pose", "%", 1, 100),
         Column("landmarks", "Landmarks used", digits=0),
         *(Column(k, *how, interval=True, best="min") for k, how in MEASURES.items()),
-        Column("within_reach", "In capture range", "%", 1, 100, best="max"),
         Column("captured", f"mTRE below {limit:g} mm", "%", 1, 100, best="max"),
     ]
     settings = project.config.pose
@@ -71,9 +64,7 @@ def pose(
         "of the isocentre in the camera's frame. Reprojection: mean distance of the visible "
         "landmarks projected at both poses. mTRE: mean displacement of all landmarks in the "
         "camera's frame, depth included.",
-        "In capture range: mTRE below the distance from which the refinement finds back "
-        f"({_told(project, reach_mm)}table `capture_range`). This share and the next are of all "
-        "views, those without a pose too.",
+        f"mTRE below {limit:g} mm: share of all views, those without a pose too.",
         f"Refined: at most {settings.refined_views} views of a view set, evenly spread over those "
         "with a robust pose, against DRRs of the patient's own CT. The row above it shows the same "
         "views before.",
@@ -116,10 +107,11 @@ def capture_range(project: Project, starts: pd.DataFrame) -> Table:
     notes = [
         *(
             f"Capture range of {project.title_of(dataset)}, {project.view_set_title(dataset, name)}: "
-            f"{_reach_mm(part, limit):g} mm, where the share first falls below {RELIABLE:.0%} (van de "
-            "Kraats et al. 2005)."
+            f"{_reach(project, part)}."
             for (dataset, name), part in starts.groupby(["dataset", "view_set"], sort=True)
         ),
+        f"Capture range: up to where the share first falls below {RELIABLE:.0%} (van de Kraats et al. "
+        "2005). A row is above that where its interval is, and below it where its interval is.",
         f"Ends below: share and its {project.config.evaluation.confidence:.0%} interval (Wilson).",
         "Starts: true poses turned and shifted in random directions, a degree as likely as a "
         "millimetre. No landmark detector takes part.",
@@ -140,30 +132,30 @@ def read_pose(project: Project) -> Table:
     asked = {(p["dataset"], p["method"], p["view_set"]) for p in project.pose_places()}
     absent = [a for a in absences(project, sheet) if (a.dataset, a.method, a.view_set) in asked]
     poses = read_poses(sorted({layout.POSES.format(**p) for p in places}))
-    return pose(project, poses, _read_starts(project), absent)
+    return pose(project, poses, absent)
 
 
 def read_capture_range(project: Project) -> Table:
     """Make the table of the capture range from what the workflow wrote."""
-    return capture_range(project, _read_starts(project))
-
-
-def _read_starts(project: Project) -> pd.DataFrame:
     from raymark.poses import CAPTURE_SCHEMA, read_poses
 
     places = only_present(project, read_subjects(project.config.subjects)).capture_places()
     paths = {layout.CAPTURE_RANGE.format(**p) for p in places}
-    return read_poses(sorted(paths), CAPTURE_SCHEMA)
+    return capture_range(project, read_poses(sorted(paths), CAPTURE_SCHEMA))
 
 
-def _reach_mm(starts: pd.DataFrame, limit_mm: float) -> float:
-    """Return the capture range of the refinement that these starts tell."""
-    success = (starts["mtre_mm"] < limit_mm).groupby(starts["to_mm"], sort=True).mean()
-    return capture_range_mm(success.index, success)
-
-
-def _told(project: Project, reach_mm: dict[str, float]) -> str:
-    return "".join(f"{project.title_of(name)}: {mm:g} mm; " for name, mm in reach_mm.items())
+def _reach(project: Project, starts: pd.DataFrame) -> str:
+    """Say what the intervals of one view set's shares tell of the capture range."""
+    bins = {to: _captured(project, part) for to, part in starts.groupby("to_mm", sort=True)}
+    low, high = ([row[f"captured_{end}"] for row in bins.values()] for end in ("low", "high"))
+    at_least, at_most = capture_range_mm(list(bins), low, high)
+    if at_least == at_most:
+        return f"{at_least:g} mm"
+    if at_least == 0 and at_most == np.inf:
+        return f"not decided by {starts.groupby('to_mm').size().min()} starts a row"
+    limits = [f"at least {at_least:g} mm"] if at_least else []
+    limits += [f"at most {at_most:g} mm"] if at_most < np.inf else []
+    return ", ".join(limits)
 
 
 def _captured(project: Project, starts: pd.DataFrame) -> dict[str, float]:
@@ -185,9 +177,7 @@ def _stages(group: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
         yield "refined", refined
 
 
-def _pose_row(
-    project: Project, names: tuple, stage: str, part: pd.DataFrame, reach_mm: float | None
-) -> dict:
+def _pose_row(project: Project, names: tuple, stage: str, part: pd.DataFrame) -> dict:
     dataset, view_set, seen, method = names
     found = part[part["reason"] == ""]
     row = _names(project, dataset, view_set, seen, method) | {
@@ -197,7 +187,6 @@ def _pose_row(
         "views": len(part),
         "share": len(found) / len(part) if len(part) else np.nan,
         "landmarks": found["landmarks"].median(),
-        "within_reach": np.nan if reach_mm is None else (part["mtre_mm"] < reach_mm).mean(),
         "captured": (part["mtre_mm"] < project.config.pose.captured_mm).mean(),
     }
     for key in MEASURES:
