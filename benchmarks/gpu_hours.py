@@ -12,14 +12,13 @@ from raymark.annotations2d import own_names
 from raymark.config import merged, project_of, read_yaml
 from raymark.landmarks import read_landmark_set
 from raymark.methods.base import Batch, build, standardised
-from raymark.sections import Method
+from raymark.sections import Dataset, Method
 
 PEAK_TFLOPS, CARD = 312, "NVIDIA A100 (data sheet: 312 TFLOPS, bfloat16, dense)"
 SUSTAINED = 0.3  # of the peak: assumed, not measured
 MEASURED_PX = 479 * 615  # of the views that rendering was timed with
-IMAGES = {  # the papers' training images, as config/paper.yaml tells them
-    "pelvis": 18 * 1000,
-    "pelvis_six_dof": 80 * 100,
+CTS = {"pelvis": 18, "pelvis_six_dof": 80}  # that the papers train on (config/paper.yaml)
+IMAGES = {  # that the papers train on, where they tell no number of CTs (config/paper.yaml)
     "chest_kv": round(0.65 * 8054),
     "chest_mv": round(0.65 * 8054),
     "spine_ap": 281,
@@ -30,8 +29,9 @@ convolutions of one training step on one image, forward, loss and backward, by t
 the networks of the preset `paper`; a multiplication and an addition are two. Assumed: one
 {CARD} sustains {SUSTAINED:.0%} of its peak;
 trainings with one image a step, small networks and slow storage reach less. Not counted: validation,
-augmentation, the solver of the pose loss, what is no product or convolution. Training images and epochs
-are the papers' (config/paper.yaml, config/methods), with all epochs where a training may stop early.
+augmentation, the solver of the pose loss, what is no product or convolution. Training images are
+the training views of each CT (config/datasets) times the paper's CTs, or the images the paper states
+(config/paper.yaml); epochs are the papers' (config/methods), all of them where a training may stop early.
 Core-hours of rendering these images: from the measured {{rate:.1f}} views/s of one core at 479×615 px, by
 the number of pixels; – where images are imported."""
 
@@ -67,16 +67,26 @@ def images_per_gpu_s(flops: int) -> float:
     return PEAK_TFLOPS * 1e12 * SUSTAINED / flops
 
 
+def training_images(name: str, rendered: Dataset | None) -> int:
+    """Return how many images the paper's training on this data set has, all view sets together."""
+    if name not in CTS:
+        return IMAGES[name]
+    view_sets = rendered.view_sets.values()
+    return CTS[name] * sum(v.sampling.count for v in view_sets if v.role == "train")
+
+
 def rows() -> list[dict]:
     """Return a row for each training of config/config.yaml that a paper has."""
     values = merged(read_yaml("config/config.yaml"), read_yaml("config/paper.yaml"))
     project = project_of(values, "config")
     found = []
     for experiment in project.config.experiments:
-        if experiment.dataset not in IMAGES:
+        if experiment.dataset not in CTS | IMAGES:
             continue
-        method, images = project.methods[experiment.method], IMAGES[experiment.dataset]
-        if rendered := project.datasets.get(experiment.dataset):
+        method = project.methods[experiment.method]
+        rendered = project.datasets.get(experiment.dataset)
+        images = training_images(experiment.dataset, rendered)
+        if rendered:
             size = rendered.detector
             names = rendered.use_landmarks or read_landmark_set(rendered.landmarks).names
         else:

@@ -20,6 +20,7 @@ STAGES = {
     "robust_same": "robust, views refined below",
     "refined": "refined by the image",
 }
+FEW_POSES = 6  # down from which medians of two stages are not compared
 MEASURES = {
     "rotation_deg": ("Rotation", "°", 2),
     "translation_mm": ("Translation", "mm", 1),
@@ -49,11 +50,12 @@ def pose(project: Project, poses: pd.DataFrame, absent: Sequence[Absence] = ()) 
         *_what(),
         Column("method_title", "Method"),
         Column("stage_title", "Stage"),
+        Column("patients", "Patients", digits=0),
         Column("views", "Views", digits=0),
-        Column("share", "With a pose", "%", 1, 100),
+        Column("share", "With a pose", "%", 1, 100, interval=True),
         Column("landmarks", "Landmarks used", digits=0),
         *(Column(k, *how, interval=True, best="min") for k, how in MEASURES.items()),
-        Column("captured", f"mTRE below {limit:g} mm", "%", 1, 100, best="max"),
+        Column("captured", f"mTRE below {limit:g} mm", "%", 1, 100, interval=True, best="max"),
     ]
     settings = project.config.pose
     notes = [
@@ -65,6 +67,9 @@ def pose(project: Project, poses: pd.DataFrame, absent: Sequence[Absence] = ()) 
         "landmarks projected at both poses. mTRE: mean displacement of all landmarks in the "
         "camera's frame, depth included.",
         f"mTRE below {limit:g} mm: share of all views, those without a pose too.",
+        f"Shares have {project.config.evaluation.confidence:.0%} intervals (Wilson), as if views were "
+        "independent. They say nothing about other patients where there is one. Nothing is bold in "
+        f"rows with {FEW_POSES} poses or fewer.",
         f"Refined: at most {settings.refined_views} views of a view set, evenly spread over those "
         "with a robust pose, against DRRs of the patient's own CT. The row above it shows the same "
         "views before.",
@@ -93,6 +98,7 @@ def capture_range(project: Project, starts: pd.DataFrame) -> Table:
                 "view_set_title": project.view_set_title(dataset, view_set),
                 "start": f"{low:g} to {high:g}",
                 "starts": len(part),
+                "subjects": part["subject"].nunique(),
                 **_captured(project, part),
                 **_quartiles("mtre_mm", part["mtre_mm"]),
             }
@@ -100,6 +106,7 @@ def capture_range(project: Project, starts: pd.DataFrame) -> Table:
     columns = [
         *_what()[:2],
         Column("start", "mTRE at the start", "mm"),
+        Column("subjects", "CTs", digits=0),
         Column("starts", "Starts", digits=0),
         Column("captured", f"Ends below {limit:g} mm", "%", 0, 100, interval=True),
         Column("mtre_mm", "mTRE at the end", "mm", 2, interval=True),
@@ -111,7 +118,7 @@ def capture_range(project: Project, starts: pd.DataFrame) -> Table:
             for (dataset, name), part in starts.groupby(["dataset", "view_set"], sort=True)
         ),
         f"Capture range: up to where the share first falls below {RELIABLE:.0%} (van de Kraats et al. "
-        "2005). A row is above that where its interval is, and below it where its interval is.",
+        "2005). A row counts as above or below where its whole interval is.",
         f"Ends below: share and its {project.config.evaluation.confidence:.0%} interval (Wilson).",
         "Starts: true poses turned and shifted in random directions, a degree as likely as a "
         "millimetre. No landmark detector takes part.",
@@ -159,10 +166,13 @@ def _reach(project: Project, starts: pd.DataFrame) -> str:
 
 
 def _captured(project: Project, starts: pd.DataFrame) -> dict[str, float]:
-    found = starts["mtre_mm"] < project.config.pose.captured_mm
+    return _share(project, "captured", starts["mtre_mm"] < project.config.pose.captured_mm)
+
+
+def _share(project: Project, key: str, right: pd.Series) -> dict[str, float]:
     confidence = project.config.evaluation.confidence
-    low, high = wilson_interval(int(found.sum()), len(found), confidence)
-    return {"captured": float(found.mean()), "captured_low": low, "captured_high": high}
+    low, high = wilson_interval(int(right.sum()), len(right), confidence)
+    return {key: float(right.mean()), f"{key}_low": low, f"{key}_high": high}
 
 
 def _stages(group: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
@@ -184,11 +194,12 @@ def _pose_row(project: Project, names: tuple, stage: str, part: pd.DataFrame) ->
         "stage": stage,
         "stage_title": STAGES[stage],
         "same_views": stage in ("robust_same", "refined"),
+        "patients": part["patient"].nunique(),
         "views": len(part),
-        "share": len(found) / len(part) if len(part) else np.nan,
+        "few": len(found) <= FEW_POSES,
         "landmarks": found["landmarks"].median(),
-        "captured": (part["mtre_mm"] < project.config.pose.captured_mm).mean(),
     }
+    row |= _share(project, "share", part["reason"] == "") | _captured(project, part)
     for key in MEASURES:
         row |= _quartiles(key, found[key])
     return row
