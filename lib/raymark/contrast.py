@@ -153,7 +153,8 @@ def contrast_table(
     add(quantity, contrast, lambda spectrum: phantom_law(spectrum, tabulated), n)
     for view in views:
         contrast, n = neighbour_contrast(view)
-        quantity = f"image of the patient, {view.title}: bone against its neighbourhood"
+        bone = "bone" if view.labelled else "bone, by HU alone,"
+        quantity = f"image of the patient, {view.title}: {bone} against its neighbourhood"
         add(quantity, contrast, lambda s, view=view: neighbour_law(view, s, tabulated), n)
     return pd.DataFrame(rows).astype({"n": "Int64"})
 

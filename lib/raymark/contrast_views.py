@@ -1,7 +1,7 @@
 """One view of a phantom, or of a patient, through a kilovoltage and a megavoltage beam, and how much
 its bone stands out: noiseless images of the workflow's own projector and detector."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,7 +9,7 @@ from scipy.spatial import cKDTree
 
 from raymark import layout
 from raymark.config import Project
-from raymark.ct import Volume, read_volume
+from raymark.ct import Volume, read_label_map, read_volume
 from raymark.geometry import Camera, Detector, carm_camera
 from raymark.physics import (
     CORTICAL_BONE_G_PER_CM3,
@@ -27,31 +27,49 @@ from raymark.views import camera_of, detector_of, read_views
 SOFT_TISSUE_G_PER_CM3 = 1.06  # ICRU Report 44
 PHANTOM_CM, INSERT_CM = 20.0, 1.0
 PHANTOM_DETECTOR = Detector(64, 128, 2.0)
-BONE_FROM_MM, BONE_UP_TO_MM = 10.0, 1.0  # of solid cortical bone: what counts as bone, and as none
+BONE_FROM_MM, BONE_UP_TO_MM = 5.0, 1.0  # of solid cortical bone: what counts as bone, and as none
 NEAR_MM = 20.0  # a bone pixel's neighbour: in place at the isocentre, and in thickness of tissue
 BODY_FROM_MM = 50.0  # of tissue: what counts as the patient
 
 
 @dataclass(frozen=True)
 class Paired:
-    """One view through both beams: images (y, x) by beam without noise, −ln of the signal; the area
-    densities (material, y, x) in g/cm² that its rays pass; mm per px at the isocentre."""
+    """One view through both beams: images (y, x) by beam without noise, −ln of the signal, as they
+    are and with soft tissue in the place of the bone; the area densities (material, y, x) in g/cm²
+    that its rays pass, and of the material bone that of bones (y, x); mm per px at the isocentre.
+
+    The material bone is what the CT's HU make bone, vessels full of contrast agent too. Bones are
+    what of it lies in the labels of bones; all of it where it is not `labelled`.
+    """
 
     title: str
     images_yx: dict[str, np.ndarray]
+    boneless_yx: dict[str, np.ndarray]
     g_per_cm2_myx: np.ndarray
+    bones_g_per_cm2_yx: np.ndarray
     mm_per_px: float
+    labelled: bool = False
 
     @property
     def bone_mm_yx(self) -> np.ndarray:
-        """The thickness of solid cortical bone that each ray passes."""
+        """The thickness of solid cortical bone, in bones, that each ray passes."""
+        return 10 * self.bones_g_per_cm2_yx / CORTICAL_BONE_G_PER_CM3
+
+    @property
+    def dense_mm_yx(self) -> np.ndarray:
+        """The thickness of the material bone, in bones or not, that each ray passes."""
         return 10 * self.g_per_cm2_myx[MATERIALS.index("bone")] / CORTICAL_BONE_G_PER_CM3
 
     @property
     def tissue_mm_yx(self) -> np.ndarray:
         """The thickness of tissue, soft and bone, that each ray passes."""
         soft = self.g_per_cm2_myx[MATERIALS.index("soft tissue")]
-        return 10 * soft / SOFT_TISSUE_G_PER_CM3 + self.bone_mm_yx
+        return 10 * soft / SOFT_TISSUE_G_PER_CM3 + self.dense_mm_yx
+
+    @property
+    def metal_yx(self) -> np.ndarray:
+        """Whether each ray passes metal, or contrast agent as dense as metal."""
+        return self.g_per_cm2_myx[MATERIALS.index("metal")] > 0
 
 
 def paired_view(
@@ -61,17 +79,39 @@ def paired_view(
     projector: str,
     beams: Mapping[str, Physics],
     source_to_isocentre_mm: float,
+    bones_xyz: np.ndarray | None = None,
 ) -> Paired:
-    """Render a CT once and see it through every beam."""
-    render = projector_class(projector)(densities_from_hu(volume.hu_xyz), volume.affine)
-    integrals_myx = render.project(camera)
-    images_yx = {}
-    for name, physics in beams.items():
-        detector = EnergyIntegratingDetector(spectrum_of(physics), None)
-        signal_yx, _ = detector.transmission(integrals_myx)
-        images_yx[name] = -np.log(signal_yx.astype(float))
-    mm_per_px = source_to_isocentre_mm / abs(camera.K[0, 0])
-    return Paired(title, images_yx, integrals_myx.astype(float) / 10, mm_per_px)
+    """Render a CT once and see it through every beam.
+
+    `bones_xyz` (x, y, z) tells which voxels lie in bones; None: all that is as dense.
+    """
+    density_mxyz = densities_from_hu(volume.hu_xyz)
+    bone, soft = MATERIALS.index("bone"), MATERIALS.index("soft tissue")
+    bones = density_mxyz[bone] * (True if bones_xyz is None else bones_xyz)
+    density_mxyz = np.concatenate([density_mxyz, bones[None]])
+    *integrals, bones_yx = projector_class(projector)(density_mxyz, volume.affine).project(camera)
+    boneless = list(integrals)
+    boneless[bone] = integrals[bone] - bones_yx
+    boneless[soft] = integrals[soft] + bones_yx * SOFT_TISSUE_G_PER_CM3 / CORTICAL_BONE_G_PER_CM3
+    integrals_myx = np.stack(integrals)
+    return Paired(
+        title,
+        _log_images(integrals_myx, beams),
+        _log_images(np.stack(boneless), beams),
+        integrals_myx.astype(float) / 10,
+        bones_yx.astype(float) / 10,
+        source_to_isocentre_mm / abs(camera.K[0, 0]),
+        bones_xyz is not None,
+    )
+
+
+def _log_images(integrals_myx: np.ndarray, beams: Mapping[str, Physics]) -> dict[str, np.ndarray]:
+    """Return each beam's −ln(signal), without noise."""
+    detectors = {n: EnergyIntegratingDetector(spectrum_of(b), None) for n, b in beams.items()}
+    return {
+        name: -np.log(detector.transmission(integrals_myx)[0].astype(float))
+        for name, detector in detectors.items()
+    }
 
 
 def phantom_view(projector: str, beams: Mapping[str, Physics]) -> Paired:
@@ -109,16 +149,18 @@ def phantom_contrast(phantom: Paired) -> tuple[dict[str, float], int]:
 def neighbours(view: Paired) -> tuple[np.ndarray, np.ndarray]:
     """Pair every bone pixel with the soft-tissue pixel most like it: two arrays (pair,) of px.
 
-    Bone: rays through at least 10 mm of solid bone. Its neighbour: the ray through at most 1 mm of
-    bone that is nearest in place and in thickness of tissue together, no farther than 20 mm.
+    Bone: rays through at least 5 mm of solid bone and at most 1 mm of what is as dense outside bones.
+    Its neighbour: the ray through at most 1 mm of either that is nearest in place and in thickness of
+    tissue together, no farther than 20 mm. Rays through metal take no part.
     """
-    bone_mm, tissue_mm = view.bone_mm_yx.ravel(), view.tissue_mm_yx.ravel()
-    metal = view.g_per_cm2_myx[MATERIALS.index("metal")].ravel()
-    usable = (tissue_mm >= BODY_FROM_MM) & (metal == 0)
+    bone_mm, dense_mm = view.bone_mm_yx.ravel(), view.dense_mm_yx.ravel()
+    tissue_mm = view.tissue_mm_yx.ravel()
+    usable = (tissue_mm >= BODY_FROM_MM) & ~view.metal_yx.ravel()
     y, x = np.divmod(np.arange(bone_mm.size), view.bone_mm_yx.shape[1])
     places_mm = np.stack([x * view.mm_per_px, y * view.mm_per_px, tissue_mm], axis=-1)
-    bone = np.flatnonzero(usable & (bone_mm >= BONE_FROM_MM))
-    soft = np.flatnonzero(usable & (bone_mm <= BONE_UP_TO_MM))
+    alone = dense_mm - bone_mm <= BONE_UP_TO_MM
+    bone = np.flatnonzero(usable & alone & (bone_mm >= BONE_FROM_MM))
+    soft = np.flatnonzero(usable & (dense_mm <= BONE_UP_TO_MM))
     if not (len(bone) and len(soft)):
         return bone[:0], soft[:0]
     apart_mm, nearest = cKDTree(places_mm[soft]).query(places_mm[bone])
@@ -152,7 +194,9 @@ def patient_views(project: Project) -> list[Paired]:
         if view_set.role != "evaluate" or rows.empty:
             continue
         row = rows.iloc[0]
-        volume = read_volume(layout.CT.format(dataset=settings.name, subject=row.subject))
+        place = {"dataset": settings.name, "subject": row.subject}
+        volume = read_volume(layout.CT.format(**place))
+        labels_xyz = read_label_map(layout.LABELS.format(**place)).labels_xyz
         camera = camera_of(row, detector_of(settings.detector))
         shown.append(
             paired_view(
@@ -162,6 +206,17 @@ def patient_views(project: Project) -> list[Paired]:
                 settings.projector,
                 beams_of(project),
                 row.source_to_isocentre_mm,
+                bones_of(labels_xyz, project.config.contrast.bone_labels),
             )
         )
     return shown
+
+
+def bones_of(labels_xyz: np.ndarray, ranges: Sequence[tuple[int, int]]) -> np.ndarray | None:
+    """Tell which voxels (x, y, z) lie in bones, given the first and last ids of bones' labels.
+
+    None where the label map has no bone.
+    """
+    bones = [(labels_xyz >= first) & (labels_xyz <= last) for first, last in ranges]
+    bones_xyz = np.any(bones, axis=0) if bones else np.zeros_like(labels_xyz, bool)
+    return bones_xyz if bones_xyz.any() else None

@@ -382,6 +382,11 @@ class Contrast(Section):
         "config/reference/nist_tissues.csv",
         description="published mass attenuation coefficients: energy_kev, water, soft tissue, bone",
     )
+    bone_labels: list[tuple[int, int]] = Field(
+        [],
+        description="first and last ids of the labels that are bones; without any, what is as dense, "
+        "contrast agent too, counts as bone",
+    )
 
 
 class Evaluation(Section):

@@ -14,13 +14,17 @@ from raymark.contrast import (
 )
 from raymark.contrast_views import (
     Paired,
+    bones_of,
     neighbour_contrast,
     neighbours,
+    paired_view,
     phantom_contrast,
     phantom_view,
 )
+from raymark.ct import Volume
 from raymark.errors import InputError
-from raymark.figures.contrast import bone_alone, contrast, telling_row
+from raymark.figures.contrast import contrast, telling_row
+from raymark.geometry import Detector, carm_camera
 from raymark.physics import Spectrum, linac_spectrum, tube_spectrum
 from raymark.sections import Physics
 from raymark.tables.contrast import contrast as contrast_of
@@ -149,7 +153,8 @@ def scene() -> Paired:
     g_per_cm2 = np.stack([1.06 * (tissue_mm - bone_mm), 1.92 * bone_mm, 0 * bone_mm]) / 10
     coefficients = {"kv": (0.2, 0.3, 5.0), "mv": (0.05, 0.048, 0.1)}
     images = {name: np.tensordot(mu, g_per_cm2, 1) for name, mu in coefficients.items()}
-    return Paired("made up", images, g_per_cm2, mm_per_px=1.0)
+    boneless = {name: 0.106 * mu[0] * tissue_mm for name, mu in coefficients.items()}
+    return Paired("made up", images, boneless, g_per_cm2, g_per_cm2[1].copy(), mm_per_px=1.0)
 
 
 def test_bone_is_compared_with_soft_tissue_of_the_same_thickness_beside_it():
@@ -168,10 +173,64 @@ def test_metal_and_bone_far_from_soft_tissue_take_no_part():
     view = scene()
     view.g_per_cm2_myx[2, 15:25, 30] = 1.0
     assert len(neighbours(view)[0]) == 50
-    view.g_per_cm2_myx[1] = 10.0
+    view.g_per_cm2_myx[1] = view.bones_g_per_cm2_yx[:] = 10.0
     contrast, n = neighbour_contrast(view)
     assert n == 0
     assert np.isnan(contrast["kv"])
+
+
+def test_vessels_full_of_contrast_agent_are_neither_bone_nor_soft_tissue():
+    view = scene()
+    agent = 0.192 * 4  # g/cm² of 4 mm
+    view.g_per_cm2_myx[1, 15:25, 30:32] += agent  # in front of bone
+    view.g_per_cm2_myx[1, 15:25, 24:30] += 4 * agent  # beside it, thick as bone
+    bone, soft = neighbours(view)
+    assert sorted(set(bone % 60)) == [32, 33, 34, 35]
+    assert (view.dense_mm_yx.ravel()[soft] == 0).all()
+    assert neighbour_contrast(view)[0]["kv"] == pytest.approx(2 * (1.92 * 0.3 - 1.06 * 0.2))
+
+
+def water_with_two_bars():
+    """100 mm of water, in it 20 mm of bone on the image's left and a vessel as dense on its right."""
+    hu_xyz, labels_xyz = np.zeros((80, 50, 40), np.int16), np.zeros((80, 50, 40), np.uint8)
+    for label, bar in ((51, np.s_[20:30, 20:30]), (70, np.s_[50:60, 20:30])):
+        hu_xyz[bar], labels_xyz[bar] = 1000, label
+    affine = np.diag([2.0, 2.0, 2.0, 1.0])
+    affine[:3, 3] = [-79, -49, -39]
+    camera = carm_camera(
+        Detector(20, 100, 2.0), primary_deg=0, secondary_deg=0, isocentre_world_mm=np.zeros(3),
+        source_to_isocentre_mm=1e5, source_to_detector_mm=1e5,
+    )  # fmt: skip
+    bones_xyz = bones_of(labels_xyz, [(25, 50), (69, 78)])
+    return paired_view("bars", Volume(hu_xyz, affine), camera, "joseph", BEAMS, 1e5, bones_xyz)
+
+
+def test_only_what_lies_in_bone_labels_is_bone_and_is_taken_out_of_the_image():
+    view = water_with_two_bars()
+    assert view.labelled
+    row_mm, dense_mm = view.bone_mm_yx[10], view.dense_mm_yx[10]
+    solid_mm = dense_mm.max()
+    assert 5 < solid_mm < 20
+    left, right = (dense_mm > 0.99 * solid_mm)[:50], (dense_mm > 0.99 * solid_mm)[50:]
+    assert left.sum() == right.sum() > 5
+    np.testing.assert_allclose(row_mm[:50][left], solid_mm, rtol=1e-3)
+    np.testing.assert_array_equal(row_mm[50:], 0)
+    for beam, image in view.images_yx.items():
+        added = (image - view.boneless_yx[beam])[10]
+        assert (added[:50][left] > (0.1 if beam == "kv" else 0.01)).all()
+        np.testing.assert_allclose(added[50:], 0, atol=1e-6)  # the vessel's contrast is not bone's
+    assert set(neighbours(view)[0] % 100) <= set(np.flatnonzero(left))
+
+
+def test_without_labels_of_bones_all_that_is_dense_is_bone():
+    empty = np.zeros((3, 3, 3), np.uint8)
+    assert bones_of(empty, [(1, 9)]) is None
+    assert bones_of(empty + 7, []) is None
+    assert bones_of(empty + 7, [(7, 7)]).all()
+    view = scene()
+    np.testing.assert_array_equal(view.dense_mm_yx, view.bone_mm_yx)
+    rows = contrast_table(BEAMS, read_tabulated(TABULATED), "shearwarp", [view])["quantity"]
+    assert "bone, by HU alone, against its neighbourhood" in rows.iloc[-1]
 
 
 # table and figure
@@ -206,11 +265,12 @@ def test_the_table_is_wrong_if_the_physics_is(tabulated):
     assert (frame["kv"] / frame["kv_tabulated"] < 0.97).all()
 
 
-def test_the_figure_shows_the_row_where_bone_varies_and_the_bone_alone(tmp_path):
+def test_the_figure_shows_the_row_without_metal_where_bone_varies(tmp_path):
     view = scene()
-    assert 15 <= telling_row(view.bone_mm_yx) < 25
-    alone = bone_alone(view, 20)
-    assert alone["kv"][31] == pytest.approx(2 * (1.92 * 0.3 - 1.06 * 0.2), rel=1e-6)
-    np.testing.assert_allclose(alone["kv"][[5, 50]], 0, atol=1e-9)
+    assert 15 <= telling_row(view) < 25
+    view.g_per_cm2_myx[2, 15:20, 3] = 1.0
+    assert 20 <= telling_row(view) < 25  # past the metal
+    view.g_per_cm2_myx[2, :, 3] = 1.0
+    assert 15 <= telling_row(view) < 25  # there is no way past it
     contrast(view, {"kv": "kV", "mv": "6 MV"}, tmp_path / "contrast")
     assert (tmp_path / "contrast.png").stat().st_size > 10_000

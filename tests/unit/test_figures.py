@@ -111,9 +111,9 @@ def draw(kind, errors, stem):
     elif kind == "contrast":
         densities = np.random.default_rng(0).uniform(0, 2, (len(MATERIALS), 60, 80))
         densities[MATERIALS.index("bone"), :, ::2] = 0
-        pair = Paired(
-            "AP", {"kv": xray().astype(float), "mv": xray(1).astype(float)}, densities, 1.0
-        )
+        images = {"kv": xray().astype(float), "mv": xray(1).astype(float)}
+        bones = densities[MATERIALS.index("bone")]
+        pair = Paired("AP", images, {k: i - 0.1 for k, i in images.items()}, densities, bones, 1.0)
         contrast(pair, {"kv": "kV", "mv": "6 MV"}, stem)
     elif kind == "sphere_accuracy":
         sphere_accuracy(errors, {"within 15 px": 15.0, "within 4 px": 4.0}, stem)

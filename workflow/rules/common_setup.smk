@@ -13,19 +13,18 @@ def setup_reference(wildcards):
 
 def contrast_config(wildcards):
     names = PROJECT.config.contrast
-    return json.dumps(
-        {
-            name: PROJECT.datasets[name].model_dump_json()
-            for name in (names.kv, names.mv)
-        }
-    )
+    settings = {
+        name: PROJECT.datasets[name].model_dump_json() for name in (names.kv, names.mv)
+    }
+    return json.dumps([settings, names.bone_labels])
 
 
 def contrast_inputs(wildcards):
-    """List the patients' CTs, their views and the published coefficients."""
+    """List the patients' CTs and labels, their views and the published coefficients."""
     names = PROJECT.config.contrast
     cts = [
-        layout.CT.format(dataset=names.mv, subject=subject)
+        file.format(dataset=names.mv, subject=subject)
+        for file in (layout.CT, layout.LABELS)
         for subject in PROJECT.datasets[names.mv].subjects
     ]
     return [*cts, layout.VIEWS.format(dataset=names.mv), names.tabulated]

@@ -17,9 +17,10 @@ INNER_SHARE = 0.6  # of the rows, among which the line is chosen
 def contrast(view: Paired, titles: Mapping[str, str], stem: str | Path) -> None:
     """Draw the images of both beams, each in its own greys, and below their values along one row.
 
-    `titles` names the beams. The row is the one along which the bone varies most.
+    `titles` names the beams. The row is the one, without metal, along which the bone varies most. The
+    bone's contrast is the image minus that with soft tissue in the bone's place.
     """
-    row = telling_row(view.bone_mm_yx)
+    row = telling_row(view)
     height, width = view.bone_mm_yx.shape
     image_in = 0.5 * DOUBLE_IN * 0.9 * height / width
     with figure(DOUBLE_IN, image_in + 2.2, stem) as page:
@@ -32,34 +33,27 @@ def contrast(view: Paired, titles: Mapping[str, str], stem: str | Path) -> None:
         profiles = {beam: image_yx[row] for beam, image_yx in view.images_yx.items()}
         _draw_profiles(panels[1, 0], x_mm, profiles, titles)
         panels[1, 0].set(ylabel="−ln(signal)", title="Along the line")
-        _draw_profiles(panels[1, 1], x_mm, bone_alone(view, row), titles)
+        alone = {
+            beam: profiles[beam] - boneless[row] for beam, boneless in view.boneless_yx.items()
+        }
+        _draw_profiles(panels[1, 1], x_mm, alone, titles)
         panels[1, 1].set(ylabel="contrast, −ln(signal)", title="Of it, the bone's contrast")
-        _shade_bone(panels[1, 1], x_mm, view.bone_mm_yx[row])
+        _shade_bone(panels[1, 1], x_mm, view, row)
         handles, labels = panels[1, 0].get_legend_handles_labels()
         page.legend(handles, labels, loc="outside lower center", ncols=2, handlelength=3.2)
 
 
-def telling_row(bone_mm_yx: np.ndarray) -> int:
-    """Choose the row of the image's inner part along which the thickness of bone varies most."""
-    height = len(bone_mm_yx)
-    first = round(height * (1 - INNER_SHARE) / 2)
-    variation = np.abs(np.diff(bone_mm_yx[first : height - first], axis=1)).sum(axis=1)
-    return first + int(variation.argmax())
+def telling_row(view: Paired) -> int:
+    """Choose the row of the image's inner part along which the thickness of bone varies most.
 
-
-def bone_alone(view: Paired, row: int) -> dict[str, np.ndarray]:
-    """Return what bone adds to a row beyond the soft tissue that could be in its place, by beam.
-
-    The image minus the parabola, fitted to the boneless rays of that beam, of −ln(signal) over the
-    thickness of tissue.
+    A row that crosses metal is taken only where all do.
     """
-    bone_mm, tissue_mm = view.bone_mm_yx, view.tissue_mm_yx
-    boneless = (bone_mm < 1.0) & (tissue_mm > 0)
-    curves = {}
-    for beam, image_yx in view.images_yx.items():
-        law = np.polynomial.Polynomial.fit(tissue_mm[boneless], image_yx[boneless], 2)
-        curves[beam] = np.where(tissue_mm[row] > 0, image_yx[row] - law(tissue_mm[row]), 0.0)
-    return curves
+    height = len(view.bone_mm_yx)
+    first = round(height * (1 - INNER_SHARE) / 2)
+    inner = slice(first, height - first)
+    variation = np.abs(np.diff(view.bone_mm_yx[inner], axis=1)).sum(axis=1)
+    crosses_metal = view.metal_yx[inner].any(axis=1)
+    return first + int(np.where(crosses_metal, variation - variation.max() - 1, variation).argmax())
 
 
 def _draw_profiles(axes: Axes, x_mm, values: Mapping[str, np.ndarray], titles) -> None:
@@ -70,10 +64,12 @@ def _draw_profiles(axes: Axes, x_mm, values: Mapping[str, np.ndarray], titles) -
     axes.set_axisbelow(True)
 
 
-def _shade_bone(axes: Axes, x_mm: np.ndarray, bone_mm: np.ndarray) -> None:
+def _shade_bone(axes: Axes, x_mm: np.ndarray, view: Paired, row: int) -> None:
+    bone_mm = view.bone_mm_yx[row]
     right = axes.twinx()
     right.fill_between(x_mm, bone_mm, color=GREY, alpha=0.25, lw=0)
     low, high = axes.get_ylim()
     right.set_ylim(1.4 * bone_mm.max() * low / high, max(1.4 * bone_mm.max(), 1.0))  # zeros meet
-    right.set_ylabel("solid bone passed (mm), shaded")
+    what = "bone" if view.labelled else "bone, by HU alone,"
+    right.set_ylabel(f"solid {what} passed (mm), shaded")
     right.spines["right"].set_visible(True)

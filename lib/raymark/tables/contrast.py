@@ -38,11 +38,13 @@ def contrast(project: Project, measured: pd.DataFrame) -> Table:
         "columns are the simulation's own coefficients and its noiseless images.",
         "μ: linear attenuation of cortical bone (1.92 g/cm³) and soft tissue (1.06 g/cm³), weighted "
         "by the energy that the detector adds up. A contrast is a difference of −ln(signal).",
-        "Bone is what the CT's HU make it: vessels full of contrast agent count as bone too. "
-        "Patient: rays through at least 10 mm of solid bone, each against the nearest ray through at "
+        "Patient: rays through at least 5 mm of solid bone, each against the nearest ray through at "
         "most 1 mm, in place and in thickness of tissue, no farther than 20 mm; its tabulated value "
-        "is the law for what the same rays pass. Pixels near each other are not independent: no "
-        "interval is given.",
+        "is the law for what the same rays pass. Bone is what is as dense as bone in the CT and lies "
+        "in a bone's label. What is as dense elsewhere, such as vessels full of contrast agent, is "
+        "none: neither ray passes more than 1 mm of it, nor any metal. *By HU alone*: the patient has "
+        "no labels of bones, and contrast agent counts as bone. Pixels near each other are not "
+        "independent: no interval is given.",
         "Scatter and detector blur, which lower contrast further, are not simulated.",
     ]
     label = project.scale
