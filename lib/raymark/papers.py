@@ -10,6 +10,13 @@ from raymark.sections import Name, Section
 FOLDER = Path("config/papers")
 
 
+class Statement(Section):
+    """A figure that a paper states only roughly."""
+
+    text: str = Field(description='as it is printed beside ours, e.g. "> 99 %"')
+    source: str = Field(description="section")
+
+
 class Row(Section):
     """What a paper states about one method on one kind of patients."""
 
@@ -32,6 +39,7 @@ class Row(Section):
     test_set: str = Field("", description="which of their test sets, by our view set's name")
     test_images: int | None = Field(None, description="how many, where stated")
     values: dict[str, float] = Field({}, description="metrics by our names; px of the paper's size")
+    stated: dict[str, Statement] = Field({}, description="rough figures, by our names of metrics")
     landmark_rmse_px: dict[str, float] = Field({}, description="by the paper's landmark names")
     diverged: bool = Field(False, description="the paper reports no figures because it diverged")
 

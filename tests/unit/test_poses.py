@@ -153,7 +153,9 @@ def starts(count: int, *failed: int) -> pd.DataFrame:
         for k in range(count)
     ]
     table = pd.DataFrame(rows, columns=["from_mm", "to_mm", "mtre_mm"])
-    return table.assign(dataset="pelvis", view_set="grid", view="v", start_mtre_mm=1.0)
+    return table.assign(
+        dataset="pelvis", view_set="grid", view="v", subject="balls", start_mtre_mm=1.0
+    )
 
 
 def test_table_of_poses(folder, monkeypatch):

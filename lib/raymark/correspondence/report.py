@@ -50,6 +50,7 @@ COLUMNS = [
         for mm in WITHIN_MM
     ),
     Column("far", f"Beyond {FAR_MM} mm", "%", digits=1, scale=100, best="min"),
+    Column("published_share", "Published share"),
 ]
 CORNERS = [[SKY, ORANGE], [GREEN, PURPLE]]  # of the colour map of places, [row][column]
 LONGEST_MM = 128
@@ -70,6 +71,9 @@ def correspondence_table(
             _published(paper, row.method, f"{row.transformation}_{name}", digits)
             for row in frame.itertuples()
         ]
+    frame["published_share"] = [
+        _stated(paper, row.method, f"{row.transformation}_") for row in frame.itertuples()
+    ]
     notes = [
         tested_on,
         "Median [quartiles]: of the matches over pairs, of the spatial error over all matches.",
@@ -202,3 +206,14 @@ def _published(paper: Paper, method: str, key: str, digits: int) -> str:
         return ""
     middle, low, high = (row.values[key + end] for end in ("", "_low", "_high"))
     return f"{middle:.{digits}f} ({low:.{digits}f}–{high:.{digits}f})"
+
+
+def _stated(paper: Paper, method: str, kind: str) -> str:
+    """Print the shares that the paper states roughly of a method on a kind of transformation."""
+    return "; ".join(
+        f"{stated.text} {key.removeprefix(kind).replace('_', ' ')} ({stated.source})"
+        for row in paper.rows
+        if row.method == method
+        for key, stated in row.stated.items()
+        if key.startswith(kind)
+    )

@@ -84,6 +84,13 @@ def test_table_has_the_published_values_beside_ours(matches, follow_up):
         assert cell in text
     row = table.frame.set_index(["transformation", "method"]).loc[("affine", "network")]
     assert row.published_error_mm == "1.0 (0.0–1.4)"
+    shares = table.frame.set_index(["transformation", "method"])["published_share"]
+    assert shares["intensity", "network"] == "> 99 % within 2 mm (abstract)"
+    assert shares["intensity", "sift_ratio"] == "> 90 % within 2 mm (section 4.1)"
+    assert shares["affine", "network"] == "> 99 % within 4 mm (section 4.1)"
+    assert shares["elastic", "sift_ratio"] == "about 3 % beyond 64 mm (section 4.1)"
+    assert shares["affine", "sift_inverse"] == shares["follow-up", "network"] == ""
+    assert "20 ms on a GPU" in text
 
 
 def test_figures_are_drawn(matches, follow_up, tmp_path):
