@@ -17,6 +17,7 @@ from raymark.metrics.cobb import (
     cobb_by_view,
     compare_angles,
     corner_names,
+    shows_spine,
     smape_percent,
     true_columns,
 )
@@ -135,8 +136,8 @@ def errors_of(corners_by_view: dict, true_by_view: dict, method: str) -> pd.Data
     for view, corners in corners_by_view.items():
         points, truth = corners.reshape(-1, 2), true_by_view[view].reshape(-1, 2)
         for name, (x, y), (tx, ty) in zip(names, points, truth, strict=True):
-            rows.append((method, view, f"patient {view}", name, 0, x, y, tx, ty))
-    columns = ["method", "view", "patient", "landmark", "instance"]
+            rows.append((method, view, f"patient {view}", view, name, 0, x, y, tx, ty))
+    columns = ["method", "view", "patient", "subject", "landmark", "instance"]
     table = pd.DataFrame(rows, columns=[*columns, "x_px", "y_px", "x_true_px", "y_true_px"])
     return table.sort_values(["view", "landmark"])  # the order of errors tables
 
@@ -152,6 +153,7 @@ def test_a_table_of_errors_becomes_a_table_of_angles_with_both_constants():
     np.testing.assert_allclose(by_view[list(ANGLES)], expected, atol=1e-9)
     np.testing.assert_allclose(by_view[true_columns()], expected, atol=1e-9)
     assert by_view["patient"].tolist() == ["patient a", "patient b"]
+    assert by_view["subject"].tolist() == ["a", "b"]
 
     training = perfect[perfect["view"] == "b"]
     table = compare_angles(pd.concat([perfect, mean_shape]), names, HEIGHT_PX, training)
@@ -183,3 +185,12 @@ def test_the_public_data_s_own_angles():
     official = np.loadtxt(folder / "angles.csv", delimiter=",")
     equal = (np.abs(found - official) <= 0.05).all(axis=1)
     assert equal.sum() >= len(files) * 466 / 481
+
+
+def test_a_spine_is_known_by_its_corners():
+    names = corner_names(["t1", "t2", "l1"])
+    assert shows_spine(names)
+    assert not shows_spine(names[1:] + names[:1])
+    assert not shows_spine(names[:-1])
+    assert not shows_spine(["carina"])
+    assert not shows_spine([])

@@ -1,4 +1,5 @@
 import xml.etree.ElementTree as ElementTree
+from contextlib import contextmanager
 from pathlib import Path
 
 import jinja2
@@ -8,13 +9,15 @@ import pytest
 from docutils.core import publish_doctree
 from hypothesis import given
 from hypothesis import strategies as st
+from matplotlib.figure import Figure
 from PIL import Image
 
 from raymark.config import read_project
 from raymark.contrast_views import Paired
 from raymark.errors import InputError
-from raymark.figures import FIGURES, figure_names
+from raymark.figures import FIGURES, figure_names, make_images
 from raymark.figures.beliefs import belief_error
+from raymark.figures.cobb import cobb_agreement, main_angles
 from raymark.figures.contrast import contrast
 from raymark.figures.distribution import error_distribution
 from raymark.figures.instances import Found, found_instances
@@ -26,7 +29,7 @@ from raymark.figures.landmarks import (
 )
 from raymark.figures.make import MAKERS, make_figure
 from raymark.figures.matrix import matrix as draw_matrix
-from raymark.figures.overlays import overlays, pick_views
+from raymark.figures.overlays import one_view_each, overlays, pick_views
 from raymark.figures.pose import Verified, edges_of, pose_verification
 from raymark.figures.setup import Compared, setup_errors, setup_overlays
 from raymark.figures.sphere import (
@@ -39,6 +42,7 @@ from raymark.figures.stages import Example, belief_stages
 from raymark.figures.style import COLOURS, DPI, cran_caud, rao_lao
 from raymark.figures.training import training_curves
 from raymark.landmark_names import readable, side_of
+from raymark.metrics.cobb import ANGLES, true_columns
 from raymark.physics import MATERIALS
 from raymark.tables import TABLES
 from tests.unit.evaluation_examples import errors_of, grid_of_views, project_of_examples
@@ -70,7 +74,8 @@ def draw(kind, errors, stem):
     points = points.rename(columns={"x_true_px": "x_px", "y_true_px": "y_px"})
     if kind == "matrix":
         numbers = {f"mre_isocentre_mm{end}": n for end, n in (("", 2.0), ("_low", 1), ("_high", 3))}
-        said = {"patients": 1, "views": 9, "points": 90, "diverged": False, "place_title": "Pelvis"}
+        said = {"patients": 1, "subjects": 1, "views": 9, "points": 90, "diverged": False}
+        said |= {"place_title": "Pelvis"}
         changes = pd.DataFrame({"method_title": ["A", "B"], "change": ["↓", "baseline"]})
         draw_matrix(changes.assign(**numbers, **said), ["A", "B"], stem)
     elif kind == "overlays":
@@ -87,6 +92,11 @@ def draw(kind, errors, stem):
         of_two = {"Process, kV": errors, "Carina, MV": errors.assign(error_px=2.0)}
         of_two = {name: Measured(table, 0.9) for name, table in of_two.items()}
         keypoint_accuracy(of_two, {"A": Measured(errors)}, "carina", [4, 6, 8], stem)
+    elif kind == "cobb_agreement":
+        true, found = np.array([[30.0, 10, 5], [50, 20, 0]]), [[28.0, 14, 5], [np.nan] * 3]
+        columns = dict(zip(true_columns(), true.T, strict=True))
+        angles = pd.DataFrame(found, columns=ANGLES).assign(view=["a", "b"], **columns)
+        cobb_agreement({"A": angles, "B": angles}, stem)
     elif kind == "found_instances":
         points = np.array([[10.0, 20.0], [40.0, 50.0]])
         belief = np.random.default_rng(0).uniform(0, 1, (15, 20))
@@ -211,7 +221,100 @@ def test_edges_follow_a_step_and_leave_out_a_slope():
     assert len(points) > 100
 
 
+# what stands where
+
+
+@pytest.fixture
+def pages(monkeypatch):
+    """The pages that figures draw on, in the order of drawing."""
+    drawn = []
+
+    def kept(width_in, height_in, stem):
+        @contextmanager
+        def page():
+            drawn.append(Figure(figsize=(width_in, height_in), layout="constrained"))
+            yield drawn[-1]
+            drawn[-1].draw_without_rendering()
+
+        return page()
+
+    for module in ("overlays", "keypoints", "cobb"):
+        monkeypatch.setattr(f"raymark.figures.{module}.figure", kept)
+    return drawn
+
+
+def test_nothing_is_written_on_the_landmarks(errors, pages):
+    views = pick_views(errors[["view", "primary_deg", "secondary_deg"]])
+    scattered = views.assign(primary_deg=np.arange(len(views)) * 3.0)
+    images = {view: xray() for view in views["view"]}
+    for shown in (views, scattered, scattered.assign(subject=[f"p{i}" for i in range(len(views))])):
+        overlays(shown, images, errors, "stem", dict.fromkeys(views["view"], "below"))
+        for axes in pages[-1].axes:
+            for text in (text for text in axes.texts if text.get_text()):
+                assert not text.get_window_extent().overlaps(axes.get_window_extent())
+    titles = [axes.get_title() for axes in pages[-1].axes]
+    assert titles[1] == "p1\nLAO 3°, CRAN 45°"
+    assert [axes.get_title() for axes in pages[0].axes][4:6] == ["LAO 60°", ""]
+
+
+def test_published_shares_stand_beyond_the_axis_of_distances_and_apart(errors, pages):
+    measured = {name: Measured(errors, 0.9) for name in "abc"}
+    keypoint_accuracy(measured, {"A": Measured(errors)}, "carina", [4, 6, 8], "stem")
+    hollow = [line for line in pages[0].axes[0].lines if line.get_markerfacecolor() == "none"]
+    places = sorted(float(line.get_xdata()[0]) for line in hollow)
+    assert places[0] > 8
+    assert np.diff(places).min() > 0.1
+    assert [line.get_ydata()[0] for line in hollow] == [90] * 3
+    assert pages[0].axes[1].get_xlim()[1] < 9  # nothing is published there: no strip
+
+
+def test_angles_that_agree_lie_on_the_line_of_identity(pages):
+    true = pd.DataFrame([[30.0, 10, 5], [50, 20, 0]], columns=true_columns())
+    agree = true.set_axis(ANGLES, axis=1)
+    cobb_agreement({"A": pd.concat([agree, true], axis=1).assign(view=["a", "b"])}, "stem")
+    (axes,) = pages[0].axes
+    for line in axes.lines:
+        np.testing.assert_array_equal(line.get_xdata(), line.get_ydata())
+    assert len(axes.lines) == 4
+    assert axes.texts[0].get_text() == "n = 2 images\nSMAPE 0.0 %"
+
+
+def test_main_angles_are_said_and_what_has_none():
+    row = {"view": "a", "mt_deg": 19.6, "mt_true_deg": 30.2}
+    angles = pd.DataFrame([row, row | {"view": "b", "mt_deg": np.nan}])
+    said = {"a": "MT true 30°\npredicted 20°", "b": "MT true 30°\npredicted none"}
+    assert main_angles(angles) == said
+
+
 # choosing views and writing names
+
+
+def test_overlays_show_each_of_several_subjects_once_and_a_grid_of_the_first(monkeypatch):
+    """Bent copies of a spine are what its tables rest on: all of them are to be seen."""
+    shown, project = [], project_of_examples()
+    copies = [errors_of("cpm").assign(subject=f"pelvis{end}") for end in ("-v001", "", "-v002")]
+    for copy in copies:
+        copy["view"] += copy["subject"]
+    errors = pd.concat(copies)
+    monkeypatch.setattr(make_images, "errors_of", lambda *_, **__: errors)
+    for name in ("Shards", "shards_of", "_images"):
+        monkeypatch.setattr(make_images, name, lambda *_: None)
+    monkeypatch.setattr(make_images, "overlays", lambda views, *_: shown.append(views))
+    make_images.MAKERS["overlays"](project, "pelvis", "cpm", "grid", stem="stem")
+    assert len(shown[0]) == 15
+    assert shown[0]["view"].str.endswith("pelvis").all()
+    view_sets = project.datasets["pelvis"].view_sets
+    view_sets["grid"] = view_sets["train"]  # views all over the sphere
+    make_images.MAKERS["overlays"](project, "pelvis", "cpm", "grid", stem="stem")
+    assert shown[1]["subject"].tolist() == ["pelvis", "pelvis-v001", "pelvis-v002"]
+
+
+def test_of_many_subjects_some_are_shown():
+    views = pd.DataFrame({"view": [f"{i:03d}" for i in range(100)], "subject": ""})
+    views["subject"] = [f"p{i // 2:02d}" for i in range(100)]
+    chosen = one_view_each(views)
+    assert len(chosen) == chosen["subject"].nunique() == 15
+    assert chosen["subject"].iloc[[0, -1]].tolist() == ["p00", "p49"]
 
 
 def test_views_of_a_grid_are_its_evenly_spread_members():
@@ -288,6 +391,9 @@ def test_every_figure_of_a_project_can_be_made_and_is_named_once():
     names = figure_names(read_project("config/config.yaml"))
     assert len(names) == len(set(names))
     assert {name.split("-")[0] for name in names} == set(FIGURES) == set(MAKERS)
+    agreement = [name for name in names if name.startswith("cobb_agreement")]
+    assert "cobb_agreement-spine_drr-novel_view" in agreement  # and none of a chest or a pelvis
+    assert all("-spine_" in name for name in agreement)
 
 
 def test_no_pose_to_verify_is_drawn_too(tmp_path):

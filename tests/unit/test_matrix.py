@@ -11,6 +11,7 @@ from raymark import layout, matrix
 from raymark.config import Config, Project, project_of
 from raymark.errors import InputError
 from raymark.evaluation import MEAN_POSITION
+from raymark.figures.matrix import _stands_on
 from raymark.figures.matrix import matrix as draw_matrix
 from raymark.metrics.permutation import holm
 from raymark.presence import Absence
@@ -170,6 +171,42 @@ def test_p_is_over_patients_and_says_so():
     assert rows.loc["cpm", "change"] == "↓"
     one = rows_of(results_of()).loc["cpm"]
     assert (one["p"], one["ci_over"]) == (1 / 1000, "views (one patient)")
+
+
+def of_copies(name, count=6):
+    """Errors of a patient and deformed copies of it, view by view in turn."""
+    table = errors_of(name)
+    return table.assign(
+        subject=(table.groupby("view").ngroup() % count).map("pelvis-v{:03d}".format)
+    )
+
+
+def test_of_one_patient_p_is_over_its_deformed_copies():
+    """Better on all of six copies: exactly two of their 64 ways are as large, however many views."""
+    results = results_of(*(of_copies(name) for name in METHODS))
+    row = rows_of(results).loc["cpm"]
+    assert (row["p"], row["clusters"]) == (2 / 64, 6)
+    assert row["ci_over"] == "deformed copies of one patient (6)"
+    assert row["change"] == ""  # 2 / 64 for two comparisons: nothing is shown
+    [note] = [n for n in matrix_tables.matrix(results).notes if "Pelvis: grid: " in n]
+    assert "1 patient (6 deformed copies)" in note
+    assert "over deformed copies of one patient (6), so that p ≥ 0.031" in note
+
+
+def test_a_method_with_fewer_points_than_its_baseline_is_named():
+    mine, base = errors_of("cpm"), errors_of(MEAN_POSITION)
+    missed = mine.index[mine["visible"]][:3]
+    mine.loc[missed, ["error_px", "error_isocentre_mm"]] = np.nan
+    every = base["visible"].copy()
+    every[missed] = True
+    base["visible"] = mine["visible"] = every
+    count = int(every.sum())
+    results = results_of(mine, base, errors_of("unet").assign(visible=every))
+    [note] = [n for n in matrix_tables.matrix(results).notes if n.startswith("Pelvis: grid: ")]
+    assert f"{count} points (Pose machine {count - 3});" in note
+    assert _stands_on(rows_of(results).reset_index()).endswith(f"{count - 3} to {count} points")
+    said = "\n".join(matrix_tables.comparisons(results).notes)
+    assert f"(Pose machine, Pelvis, grid: 3 of {count})" in said
 
 
 def test_holm_is_over_the_whole_table():

@@ -124,19 +124,40 @@ def test_pck_never_exceeds_the_detection_rate_and_grows_with_the_threshold(rows)
 # bootstrap
 
 
-def test_clusters_are_patients_or_else_views():
-    several = clusters_of(np.array(["p", "q", "p"]), np.array(["1", "2", "3"]))
+def clusters_named(patient, subject, view):
+    return clusters_of(*(np.array(list(names)) for names in (patient, subject, view)))
+
+
+def test_clusters_are_patients_or_else_copies_or_else_views():
+    """Each is named by a letter a row; a coarser kind that has several is drawn, not a finer one."""
+    several = clusters_named("pqp", "abc", "123")
     assert (several.kind, several.count) == (bootstrap.PATIENTS, 2)
-    one = clusters_of(np.array(["p", "p", "p"]), np.array(["1", "2", "2"]))
+    copies = clusters_named("pppp", "aabb", "1234")
+    assert (copies.kind, copies.count) == ("deformed copies of one patient (2)", 2)
+    assert copies.index_n.tolist() == [0, 0, 1, 1]
+    one = clusters_named("ppp", "aaa", "122")
     assert (one.kind, one.count) == ("views (one patient)", 2)
     assert one.index_n.tolist() == [0, 1, 1]
-    assert clusters_of(np.array(["p"]), np.array(["1"])).kind == bootstrap.NOTHING
+    assert clusters_named("p", "a", "1").kind == bootstrap.NOTHING
+
+
+def test_equal_views_of_a_copy_tell_no_more_than_one_of_them():
+    """Five equal views of each of six spines: the interval is that of six views, not of thirty."""
+    values = np.array([1.0, 2.0, 4.0, 7.0, 11.0, 12.0])
+    how = {"resamplings": 500, "confidence": 0.95}
+    thirty = clusters_of(np.zeros(30), np.repeat(np.arange(6), 5), np.arange(30))
+    six = clusters_of(np.zeros(6), np.arange(6), np.arange(6))
+    ends = [
+        interval(errors.mean_radial_error(rows), groups, rng=np.random.default_rng(0), **how)
+        for rows, groups in ((np.repeat(values, 5), thirty), (values, six))
+    ]
+    assert ends[0] == pytest.approx(ends[1])
 
 
 def of_patients(values_pk):
     """Clusters of the rows of `values_pk` (patient, row), flattened."""
     patient = np.repeat(np.arange(len(values_pk)), values_pk.shape[1])
-    return clusters_of(patient, np.arange(values_pk.size))
+    return clusters_of(patient, patient, np.arange(values_pk.size))
 
 
 def test_bca_equals_scipy_on_patients_of_one_row():

@@ -12,7 +12,7 @@ from raymark.metrics.permutation import EXACT_CLUSTERS, holm, paired_test
 
 def clusters_named(names):
     names = np.asarray(names)
-    return clusters_of(names, np.arange(len(names)).astype(str))
+    return clusters_of(names, names, np.arange(len(names)).astype(str))
 
 
 def measured(differences, names, permutations=999, seed=0):

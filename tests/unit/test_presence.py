@@ -15,7 +15,6 @@ from raymark.imported import Imported
 from raymark.landmarks import read_landmark_set
 from raymark.material import images_of, shards_of, shards_with_role
 from raymark.papers import Paper
-from raymark.poses import CAPTURE_SCHEMA, read_poses
 from raymark.presence import Absence, absences, missing, only_present, present, present_imports
 from raymark.sections import Dataset, Method
 from raymark.settings2d import read_import
@@ -310,7 +309,7 @@ def test_poses_say_what_is_missing():
         "view",
     ]
     none = pd.DataFrame(columns=columns)
-    table = pose(results.project, none, read_poses([], CAPTURE_SCHEMA), results.absences)
+    table = pose(results.project, none, results.absences)
     assert cells_of(table, view_set="novel")["stage_title"] == "data not present"
     assert NOBODY in table.notes[-1]
 

@@ -389,6 +389,14 @@ def test_one_patient_gives_intervals_over_views():
     assert frame.loc[0, "error_mm_low"] < 2 < frame.loc[0, "error_mm_high"]
 
 
+def test_deformed_copies_of_one_patient_are_exchanged_whole():
+    """None is better than no registration on all of three copies: two of their eight ways."""
+    rows = setup_rows(patients=("A", "A-v001", "A-v002")).assign(patient="A")
+    frame = setup_table(project_of_examples(), rows).frame
+    assert frame["ci_over"].eq("deformed copies of one patient (3)").all()
+    assert frame.loc[2, "p"] == pytest.approx(2 / 8)
+
+
 def test_many_patients_are_exchanged_as_often_as_the_configuration_says():
     project = project_of_examples()
     frame = setup_table(project, setup_rows(patients=[f"P{n}" for n in range(30)])).frame

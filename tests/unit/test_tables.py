@@ -107,6 +107,12 @@ def test_ties_are_all_best_where_something_is_worse():
     assert table.bold().tolist() == [[True], [True], [False]]
 
 
+def test_nothing_is_best_on_too_few_observations():
+    frame = pd.DataFrame({"mm": [1.0, 2.0, 3.0], "few": [True, False, np.nan]})
+    table = Table("t", frame, [Column("mm", "Error", "mm", 1, best="min")], few="few")
+    assert table.bold().tolist() == [[False], [True], [False]]
+
+
 def test_across_compares_columns_of_a_row():
     frame = pd.DataFrame(
         {"a": [1.0, 5.0, np.nan], "b": [2.0, 4.0, 3.0], "published": [0.1, 0.1, 0.1]}
@@ -201,6 +207,27 @@ def test_methods_agree_with_plain_pandas():
     assert row["pck_8_px"] == pytest.approx(((seen["error_px"] <= 8) & seen["detected"]).mean())
     assert row["detection_rate"] == pytest.approx(seen["detected"].mean())
     assert row["mre_px_low"] < row["mre_px"] < row["mre_px_high"]
+    cells = printed(table).set_index("method_title").loc["Pose machine"]
+    for key in ("mre_px", "sdr_3_mm", "pck_8_px"):
+        assert re.fullmatch(r"[\d.]+ \[[\d.]+, [\d.]+\]", cells[key]), key
+
+
+def test_landmarks_without_a_point_are_told():
+    errors = errors_of("cpm")
+    errors.loc[errors.index[errors["visible"]][:2], ["error_px", "error_detector_mm"]] = np.nan
+    told = f"(Pose machine, Pelvis, grid: 2 of {errors['visible'].sum()}) have no error"
+    for make in (accuracy_tables.methods, landmark_tables.landmarks):
+        assert any(told in note for note in make(results_of(errors)).notes)
+        assert not any("have no error" in note for note in make(results_of()).notes)
+
+
+def test_of_one_patient_deformed_copies_are_drawn_and_counted():
+    errors = errors_of("cpm")
+    errors["subject"] = np.where(errors.groupby("view").ngroup() % 2, "pelvis", "pelvis-v001")
+    for make in (accuracy_tables.methods, accuracy_tables.detected):
+        row = make(results_of(errors)).frame.iloc[0]
+        assert row["ci_over"] == "deformed copies of one patient (2)"
+        assert (row["patients"], row["subjects"]) == (1, 2)
 
 
 def test_every_table_has_the_baseline_and_the_label():

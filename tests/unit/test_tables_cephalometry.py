@@ -154,10 +154,39 @@ def test_without_the_data_ours_says_so_beside_what_was_published(results):
     for table in (cephalometry.cephalometry(nothing), cephalometry.cephalometric_classes(nothing)):
         text = markdown(table)
         ours = [line for line in text.splitlines() if "| Ours |" in line]
-        assert len(ours) == 2
+        assert [line.split(" | ")[1] for line in ours] == ["test1 + test2", "test1", "test2"]
         assert all("data not present" in line for line in ours)
+        assert [note for note in table.notes if "test1 + test2" in note] == []
         assert "data/x is not there" in text
         assert "Proposed" in text
+
+
+def test_notes_stand_with_their_rows_alone(results):
+    absent = [Absence(NAME, METHOD, v, "data/x is not there; download it") for v in TEST_SETS]
+    nothing = replace(results, errors=results.errors.iloc[:0], absences=tuple(absent), mm_per_px={})
+    own = replace(results, errors=results.errors.query("method == @METHOD"))
+    for made, wanted in ((nothing, [0, 0]), (own, [1, 0]), (results, [1, 1])):
+        for make in (cephalometry.cephalometry, cephalometry.cephalometric_classes):
+            notes = make(made).notes
+            starts = ("[low, high]", "Mean position")
+            assert [sum(n.startswith(start) for n in notes) for start in starts] == wanted
+
+
+def test_one_test_set_that_is_not_there_leaves_nothing_to_pool(results):
+    half = results.errors.query("method == @METHOD and view_set == 'test1'")
+    absent = (Absence(NAME, METHOD, "test2", "data/x is not there; download it"),)
+    rows = of_ours(cephalometry.cephalometry(replace(results, errors=half, absences=absent)).frame)
+    assert rows["missing"].astype(bool).to_dict() == {
+        "test1 + test2": True, "test1": False, "test2": True,
+    }  # fmt: skip
+
+
+def test_seeds_of_the_same_images_are_pooled(results):
+    twice = pd.concat([results.errors, results.errors.assign(seed=1)], ignore_index=True)
+    for make in (cephalometry.cephalometry, cephalometry.cephalometric_classes):
+        one, two = (of_ours(make(r).frame) for r in (results, replace(results, errors=twice)))
+        key = "mre_mm" if "mre_mm" in one else "scr"
+        assert two[key].tolist() == pytest.approx(one[key].tolist())
 
 
 def test_the_tables_are_made_where_that_paper_is_compared(monkeypatch):

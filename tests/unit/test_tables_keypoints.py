@@ -163,7 +163,24 @@ def test_cobb_angles_of_known_spines():
         results_of({"smape": 0.1585}, spine_errors(true, found), SPINE, table="cobb")
     ).frame
     row = frame[frame["method_title"] == "Pose machine"].iloc[0]
+    assert (row["subjects"], row["ci_over"]) == (1, "views (one patient)")
     assert row["smape"] == pytest.approx(10 / 50)
     assert row["mt_deg_error"] == pytest.approx(10)
     assert row["largest_deg"] == pytest.approx(30)
     assert frame["smape"].iloc[-1] == 0.1585
+
+
+def test_cobb_errors_have_intervals_over_the_spines():
+    """Two spines of one patient, off by 10 and 20 degrees, in many views: two clusters, not many."""
+    first, second = (spine_errors((-10, 0, 20), (-10, 0, found)) for found in (10, 0))
+    first["subject"], second["subject"] = "pelvis", "pelvis-v001"
+    second["view"] += "-v001"
+    results = results_of({"smape": 0.1585}, pd.concat([first, second]), SPINE, table="cobb")
+    table = keypoints.cobb(results)
+    row = table.frame[table.frame["method_title"] == "Pose machine"].iloc[0]
+    assert row["mt_deg_error"] == pytest.approx(15)
+    assert (row["mt_deg_error_low"], row["mt_deg_error_high"]) == pytest.approx((10, 20))
+    assert (row["subjects"], row["ci_over"]) == (2, "deformed copies of one patient (2)")
+    cells = dict(zip([c.key for c in table.columns], table.cells()[0], strict=True))
+    assert (cells["mt_deg_error"], cells["subjects"]) == ("15.0 [10.0, 20.0]", "2")
+    assert any("all of these spines, copies too, were trained on" in note for note in table.notes)

@@ -291,7 +291,7 @@ def test_by_landmark_by_image_and_how_many():
 def test_with_one_landmark_in_every_image_both_pcks_agree(rows):
     """And with several of equal number in every image, by image is never the lower."""
     error, detected = (np.array(column) for column in zip(*rows, strict=True))
-    table = pd.DataFrame({"seed": 0, "patient": "P", "error_px": error.astype(float),
+    table = pd.DataFrame({"seed": 0, "patient": "P", "subject": "p", "error_px": error.astype(float),
                           "visible": True, "detected": detected})  # fmt: skip
     by_landmark = correct_keypoints(error, np.full(len(error), True), detected, 8.0).value
     alone = table.assign(view=[f"v{i}" for i in range(len(table))])

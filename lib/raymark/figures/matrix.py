@@ -11,6 +11,7 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
 from raymark.figures.style import BLUE, DOUBLE_IN, GREY, VERMILION, figure
+from raymark.tables.matrix_notes import patients_of
 
 # What the test said: marker, line colour, fill. Shape and fill tell them apart in greyscale too.
 LOOKS = {
@@ -24,7 +25,7 @@ LEGEND = {
     "": "no difference shown",
     "↑": "error above the baseline's",
 }
-COLUMNS, TITLE_WIDTH = 3, 80  # letters of a title over the whole width
+COLUMNS, TITLE_WIDTH, WORDS_WIDTH = 3, 80, 120  # letters over the whole width
 LINE_IN, ROOM_IN = 0.17, 0.95  # height of a method, and of what surrounds a panel
 
 
@@ -48,7 +49,10 @@ def matrix(rows: pd.DataFrame, order: list[str], stem: str | Path) -> None:
             for axes in panels[len(line) :]:
                 axes.set_axis_off()
             for title, axes in zip(line, panels, strict=False):
-                _panel(axes, rows[rows["place_title"] == title], names)
+                part = rows[rows["place_title"] == title]
+                _panel(axes, part, names)
+                words = fill(_stands_on(part), WORDS_WIDTH // columns)
+                axes.set_xlabel(f"mean error (mm)\n{words}", fontsize=6.5)
                 axes.set_title(fill(title, TITLE_WIDTH // columns), loc="left")
             panels[0].set_yticks(range(len(names)), names)
             panels[0].set_ylim(len(names) - 0.4, -0.6)
@@ -74,7 +78,6 @@ def _panel(axes: Axes, rows: pd.DataFrame, methods: list[str]) -> None:
     axes.set_xscale("log")
     _ticks(axes, rows)
     axes.tick_params(axis="y", length=0)
-    axes.set_xlabel(f"mean error (mm)\n{_stands_on(baseline)}", fontsize=6.5)
 
 
 def _line(axes: Axes, row: pd.Series, place: int) -> None:
@@ -109,9 +112,12 @@ def _ticks(axes: Axes, rows: pd.DataFrame) -> None:
     axes.xaxis.set_minor_formatter(NullFormatter())
 
 
-def _stands_on(row: pd.Series) -> str:
-    patients = "1 patient" if row["patients"] == 1 else f"{row['patients']} patients"
-    return f"{patients}, {row['views']} views, {row['points']:,} points"
+def _stands_on(rows: pd.DataFrame) -> str:
+    """Say what a panel stands on; methods may lack points of what the baseline is measured on."""
+    baseline = rows[rows["change"] == "baseline"].iloc[0]
+    shown = rows.loc[~rows["diverged"].astype(bool), "points"]
+    points = " to ".join(f"{n:,}" for n in dict.fromkeys([shown.min(), shown.max()]))
+    return f"{patients_of(baseline)}, {baseline['views']} views, {points} points"
 
 
 def _handles() -> list:

@@ -32,6 +32,11 @@ def corner_names(vertebrae: Sequence[str] = VERTEBRAE) -> list[str]:
     return [f"{vertebra}_{corner}" for vertebra in vertebrae for corner in CORNERS]
 
 
+def shows_spine(names: Sequence[str]) -> bool:
+    """Tell whether landmarks are the corners of vertebrae, in the order above."""
+    return len(names) > 0 and list(names) == corner_names([n.split("_")[0] for n in names[::4]])
+
+
 def cobb_angles(corners_px: np.ndarray, height_px: float | np.ndarray) -> np.ndarray:
     """Return the angles MT, PT, TL (..., 3) in degrees of spines (..., vertebra, 4, 2).
 
@@ -128,17 +133,21 @@ def cobb_by_view(errors: pd.DataFrame, names: Sequence[str], height_px: float) -
     """Return one method's angles and the true ones: a row per view, sorted.
 
     `errors` is a table of errors of one method; `names` are the corners from the head down, four to
-    a vertebra (`corner_names`); `height_px` is the images' height. Columns: view, patient, the
-    angles `ANGLES` and, with _true before _deg, the true ones.
+    a vertebra (`corner_names`); `height_px` is the images' height. Columns: view, patient,
+    subject, the angles `ANGLES` and, with _true before _deg, the true ones.
     """
     spine = (len(names) // 4, 4, 2)
     views, points_px = points_by_view(errors, names, PREDICTED)
     _, true_px = points_by_view(errors, names, TRUE)
     angles = cobb_angles(points_px.reshape(-1, *spine), height_px)
     truth = cobb_angles(true_px.reshape(-1, *spine), height_px)
-    patient = errors.drop_duplicates("view").set_index("view")["patient"].loc[views]
+    shown = errors.drop_duplicates("view").set_index("view").loc[views]
     return pd.DataFrame(
-        {"view": views, "patient": patient.to_numpy()}
+        {
+            "view": views,
+            "patient": shown["patient"].to_numpy(),
+            "subject": shown["subject"].to_numpy(),
+        }
         | dict(zip(ANGLES, angles.T, strict=True))
         | dict(zip(true_columns(), truth.T, strict=True))
     )

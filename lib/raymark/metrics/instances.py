@@ -12,14 +12,15 @@ from raymark.metrics.ratio import Ratio
 def of_images(table: pd.DataFrame, threshold_px: float) -> pd.DataFrame:
     """Return one row per image that shows a landmark of `table`, sorted by seed and view.
 
-    `table` has the errors of one type's landmarks and left instances. Columns: seed, view, patient;
-    shown, how many landmarks the image shows; found, how many instances are detected in it, false
+    `table` has the errors of one type's landmarks and left instances. Columns: seed, view, patient,
+    subject; shown, how many landmarks the image shows; found, how many instances are detected in it, false
     ones among them; right, whether any landmark is found within `threshold_px` (≤).
     """
     near = table["visible"] & table["detected"] & (table["error_px"] <= threshold_px)
     rows = table.assign(near=near).groupby(["seed", "view"], sort=True)
     images = rows.agg(
         patient=("patient", "first"),
+        subject=("subject", "first"),
         shown=("visible", "sum"),
         found=("detected", "sum"),
         right=("near", "any"),

@@ -4,7 +4,8 @@ If two methods were equally good, exchanging their names on a patient would be a
 the one found. So the sign of each patient's difference is flipped, in every possible way or in many
 drawn ones, and the p-value is the share of ways that give at least as large a mean difference
 (Fisher's randomisation test; Good, Permutation Tests, 2000). The points of one patient err together
-and are exchanged together.
+and are exchanged together; of a single patient, those of a deformed copy, or else of a view
+(`raymark.metrics.bootstrap.clusters_of`).
 """
 
 from dataclasses import dataclass

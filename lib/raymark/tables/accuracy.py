@@ -9,7 +9,6 @@ from raymark.metrics.bootstrap import Clusters
 from raymark.metrics.ratio import Ratio
 from raymark.tables.results import Part, Results
 from raymark.tables.rows import (
-    BASELINE_NOTE,
     GROUPS,
     HOW_MANY,
     MM_NOTE,
@@ -17,11 +16,12 @@ from raymark.tables.rows import (
     WHAT,
     Row,
     clusters,
-    interval_note,
     missing_notes,
     notes_of,
     papers_with,
+    pointless_notes,
     published,
+    standing_notes,
 )
 from raymark.tables.table import Column, Table
 
@@ -33,14 +33,16 @@ def methods(results: Results) -> Table:
     rows = [_methods_row(results, part) for part in lines]
     shares = [
         *(
-            Column(f"sdr_{t:g}_mm", f"SDR {t:g} mm", "%", 1, 100, best="max", diverged="diverged")
+            Column(f"sdr_{t:g}_mm", f"SDR {t:g} mm", "%", 1, 100, interval=True, best="max",
+                   diverged="diverged")
             for t in evaluation.sdr_mm
         ),
         *(
-            Column(f"pck_{t:g}_px", f"PCK {t:g} px", "%", 1, 100, best="max", diverged="diverged")
+            Column(f"pck_{t:g}_px", f"PCK {t:g} px", "%", 1, 100, interval=True, best="max",
+                   diverged="diverged")
             for t in evaluation.pck_px
         ),
-    ]
+    ]  # fmt: skip
     columns = [
         *WHAT,
         Column("mre_px", "MRE", "px", 1, interval=True, best="min", diverged="diverged"),
@@ -60,10 +62,10 @@ def methods(results: Results) -> Table:
         "threshold; an undetected landmark is a miss.",
         "Detected: share of visible landmarks above the method's threshold. False detections: "
         "landmarks outside the image that were detected all the same.",
+        *pointless_notes(results, lines),
         MM_NOTE,
         PX_NOTE,
-        interval_note(results),
-        BASELINE_NOTE,
+        *standing_notes(results, lines),
         *missing_notes(results, lines),
     ]
     return Table(
@@ -154,8 +156,7 @@ def detected(results: Results) -> Table:
         + (f"; of the paper's detector, {near_mm:.1f} mm." if near_mm else "."),
         MM_NOTE,
         PX_NOTE,
-        interval_note(results),
-        BASELINE_NOTE,
+        *standing_notes(results, lines),
         *notes_of(results, papers),
         *missing_notes(results, lines),
     ]
@@ -198,7 +199,7 @@ def _accuracy_over_views(table: pd.DataFrame, near: float, error: str) -> tuple[
     """Return the mean of the views' accuracies; a view under two seeds is two, in one cluster."""
     views = []
     for _, rows in table.groupby("seed"):
-        patient = rows.drop_duplicates("view").set_index("view")["patient"]
-        views.append(detection.accuracy_by_view(rows, near, error).join(patient, on="view"))
+        shown = rows.drop_duplicates("view").set_index("view")[["patient", "subject"]]
+        views.append(detection.accuracy_by_view(rows, near, error).join(shown, on="view"))
     views = pd.concat(views)
     return detection.mean_over_views(views["accuracy"].to_numpy()), clusters(views)

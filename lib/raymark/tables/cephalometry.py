@@ -17,20 +17,20 @@ from raymark.metrics.cephalometry import (
 from raymark.metrics.ratio import Ratio
 from raymark.tables.results import Part, Results
 from raymark.tables.rows import (
-    BASELINE_NOTE,
     HOW_MANY,
     WHAT,
     Row,
     clusters,
-    interval_note,
     missing_notes,
     notes_of,
     papers_of,
     published_rows,
+    standing_notes,
 )
 from raymark.tables.table import Column, Table
 
 SDR_MM = (2, 2.5, 3, 4)  # of the ISBI 2015 challenge
+TOGETHER = " + "  # between the names of the test sets that a row pools
 GROUPS = ("view_set",)  # the challenge's test sets are the same images for everybody
 
 
@@ -100,12 +100,13 @@ def _lines(results: Results, table: str) -> list[Part]:
         return part.dataset, part.method, part.evaluated_on
 
     pooled = []
-    for _, alike in groupby(sorted((p for p in lines if not p.missing), key=of), key=of):
+    for _, alike in groupby(sorted(lines, key=of), key=of):
         sets = list(alike)
         if len(sets) > 1:
-            name = " + ".join(part.view_set for part in sets)
+            name = TOGETHER.join(part.view_set for part in sets)
             table = pd.concat([part.errors for part in sets], ignore_index=True)
-            pooled.append(replace(sets[0], view_set=name, errors=table))
+            lacking = next((part.missing for part in sets if part.missing), "")
+            pooled.append(replace(sets[0], view_set=name, errors=table, missing=lacking))
     return pooled + lines
 
 
@@ -128,16 +129,21 @@ def _errors_row(results: Results, part: Part) -> dict:
 
 
 def _classes_row(results: Results, part: Part) -> dict:
-    row, patient = Row(results, part), part.errors.groupby("view")["patient"].first()
+    row = Row(results, part)
     if part.missing:
         return row.values
+    shown = part.errors.groupby("view")[["patient", "subject"]].first()
     found, true, views = [], [], []
     for _, table in part.errors.groupby("seed"):
         names, found_vm, true_vm = classes_by_view(table, results.mm_per_px[part.dataset])
         found.append(found_vm)
         true.append(true_vm)
-        views.append(pd.DataFrame({"view": names, "patient": patient.loc[names].to_numpy()}))
-    found, true, views = np.concatenate(found), np.concatenate(true), pd.concat(views)
+        views.append(shown.loc[names].reset_index())
+    found, true, views = (
+        np.concatenate(found),
+        np.concatenate(true),
+        pd.concat(views, ignore_index=True),
+    )
     of_classes = []
     for measure, own, right in zip(MEASURES, found.T, true.T, strict=True):
         row.add(measure, success_classification_rate(own, right), clusters(views))
@@ -152,7 +158,8 @@ def _classes_row(results: Results, part: Part) -> dict:
 
 def _common_notes(results: Results, table: str, lines: list[Part]) -> list[str]:
     notes = notes_of(results, papers_of(results, table))
-    return [interval_note(results), BASELINE_NOTE, *notes, *missing_notes(results, lines)]
+    single = [part for part in lines if TOGETHER not in part.view_set]
+    return [*standing_notes(results, lines), *notes, *missing_notes(results, single)]
 
 
 def _table(
@@ -165,7 +172,7 @@ def _table(
 ) -> Table:
     """Put published rows below ours, test set by test set, the two together first as in Table I."""
     frame = pd.DataFrame([*rows, *published_rows(results, name)])
-    together = ~frame["view_set"].str.contains("+", regex=False)
+    together = ~frame["view_set"].str.contains(TOGETHER, regex=False)
     frame = frame.assign(together=together).sort_values(["together", "view_set"], kind="stable")
     frame = frame.drop(columns="together").reset_index(drop=True)
     return Table(title, frame, columns, results.label, notes, GROUPS)

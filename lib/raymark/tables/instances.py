@@ -14,10 +14,10 @@ from raymark.tables.rows import (
     HOW_MANY,
     Row,
     clusters,
-    interval_note,
     missing_notes,
     notes_of,
     papers_with,
+    standing_notes,
 )
 from raymark.tables.table import Column, Table
 
@@ -31,6 +31,7 @@ def instances(results: Results) -> Table:
         (name, row) for name in sorted(papers) for row in results.papers[name].rows if row.landmark
     ]
     lines = [(part, *cell) for cell in cells for part in _parts(results, *cell)]
+    parts = [part for part, *_ in lines]
     rows = [_row(results, *line) for line in lines]
     columns = [
         Column("landmark_title", "Landmark"),
@@ -60,11 +61,10 @@ def instances(results: Results) -> Table:
         "that the distances add up to the least. An instance that is left is false; a landmark that "
         "is left is missed. Found per image counts the false ones too; number right: share of images "
         "with as many found as true.",
-        px_note(results, papers, [part for part, *_ in lines]),
-        interval_note(results),
-        BASELINE_NOTE + " It knows which process is which.",
+        px_note(results, papers, parts),
+        *standing_notes(results, parts, BASELINE_NOTE + " It knows which process is which."),
         *notes_of(results, papers),
-        *missing_notes(results, [part for part, *_ in lines]),
+        *missing_notes(results, parts),
     ]
     groups = (*GROUPS, "landmark")
     return Table("Landmark types", pd.DataFrame(rows), columns, results.label, notes, groups)

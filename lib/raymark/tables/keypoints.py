@@ -1,5 +1,7 @@
 """Shares of landmarks within a distance, and Cobb angles: papers 3 and 4 beside ours."""
 
+from collections.abc import Iterator
+
 import numpy as np
 import pandas as pd
 
@@ -9,25 +11,26 @@ from raymark.metrics.cobb import ANGLES, cobb_by_view, smape_percent, true_colum
 from raymark.metrics.ratio import Ratio
 from raymark.tables.cephalometry import shows_cephalograms
 from raymark.tables.instances import paper_scale, px_note
-from raymark.tables.results import Part, Results
+from raymark.tables.results import SEEN, Part, Results
 from raymark.tables.rows import (
-    BASELINE_NOTE,
     GROUPS,
     HOW_MANY,
     WHAT,
     Row,
     clusters,
-    interval_note,
     missing_notes,
     notes_of,
     papers_of,
     papers_with,
+    pointless_notes,
     published,
     published_rows,
+    standing_notes,
 )
 from raymark.tables.table import Column, Table
 
 SDR_MM = (2, 3, 4, 6)  # of the appearance-context paper's Table III
+MEAN_SHAPE_NOTE = "The mean position here is the mean shape of the training images."
 OTHER_IMAGES = "Rendered spines are other images: their figures are no comparison."
 OF_PAPER = (
     "57 X-rays of the public AP spine data, chosen by the paper's authors, with 281 to train on"
@@ -66,12 +69,12 @@ def pck(results: Results) -> Table:
     ]  # fmt: skip
     notes = [
         "PCK: share of visible landmarks that are detected within the distance. Mean deviation: of "
-        "all visible landmarks, detected or not.",
+        "all visible landmarks that have a point, detected or not.",
         "Instances of a landmark type have the name of the one they are paired with (table "
-        "`instances`); those that are missed have no deviation.",
+        "`instances`).",
+        *pointless_notes(results, lines),
         px_note(results, papers, lines),
-        interval_note(results),
-        BASELINE_NOTE,
+        *standing_notes(results, lines),
         *notes_of(results, papers),
         *missing_notes(results, lines),
     ]
@@ -120,8 +123,8 @@ def sdr(results: Results) -> Table:
         "SDR: share of visible landmarks, detected or not, within the distance; mm of the patient, at "
         "the isocentre's depth; of imported X-rays by 35 mm between L4 and L5, as in the paper.",
         f"Published figures are of {OF_PAPER}. {OTHER_IMAGES}",
-        interval_note(results),
-        BASELINE_NOTE,
+        *pointless_notes(results, lines),
+        *standing_notes(results, lines),
         *notes_of(results, papers_of(results, "sdr")),
         *missing_notes(results, lines),
     ]
@@ -156,27 +159,42 @@ def cobb(results: Results) -> Table:
         *WHAT,
         Column("smape", "SMAPE", "%", 2, 100, interval=True, best="min", diverged="diverged"),
         *(
-            Column(f"{angle}_error", f"{angle.split('_')[0].upper()} error", "°", 1, best="min",
-                   diverged="diverged")
+            Column(f"{angle}_error", f"{angle.split('_')[0].upper()} error", "°", 1, interval=True,
+                   best="min", diverged="diverged")
             for angle in ANGLES
         ),
         Column("largest_deg", "Largest true angle", "°", 1),
         Column("source", "Published in"),
-        *(column for column in HOW_MANY if column.key != "points"),
+        *HOW_MANY[:2],
+        Column("subjects", "Spines", digits=0),
+        *(column for column in HOW_MANY[2:] if column.key != "points"),
     ]  # fmt: skip
     notes = [
         "Angles from four corners per vertebra, of the predicted and of the true points, as the AASCE "
         "challenge of 2019 computes them: MT the largest, PT above it, TL below it. SMAPE: mean over "
         "images of Σ|a − b| / Σ(a + b) over the three. Errors: mean absolute difference.",
-        "The mean position here is the mean shape of the training images.",
+        *_spines_note(results, lines),
         f"Published as Proposed: on {OF_PAPER}. The other authors' figures are quoted from that paper, "
         f"which does not say on which images they were measured. {OTHER_IMAGES}",
-        interval_note(results),
+        *standing_notes(results, lines, MEAN_SHAPE_NOTE),
         *notes_of(results, papers_of(results, "cobb")),
         *missing_notes(results, lines),
     ]
     frame = pd.DataFrame([*rows, *published_rows(results, "cobb")])
     return Table("Cobb angles", frame, columns, results.label, notes, GROUPS)
+
+
+def _spines_note(results: Results, lines: list[Part]) -> Iterator[str]:
+    """Say what is counted as a spine, and that the spines of seen patients are no new ones."""
+    datasets = results.project.datasets
+    seen = [datasets.get(part.dataset) for part in lines if part.evaluated_on == SEEN]
+    trained = [v for d in seen if d for v in d.view_sets.values() if v.role == "train"]
+    if any(view_set.virtual_patients for view_set in trained):
+        yield (
+            "Spines: patients and deformed copies of them. On new views of training patients all "
+            "of these spines, copies too, were trained on: such a row tells of new images of the "
+            "same few angles, not of other spines."
+        )
 
 
 def _cobb_row(results: Results, part: Part) -> dict:
@@ -191,7 +209,7 @@ def _cobb_row(results: Results, part: Part) -> dict:
     found, true = angles[list(ANGLES)].to_numpy(), angles[true_columns()].to_numpy()
     percent, groups = smape_percent(found, true), clusters(angles)
     row.add("smape", Ratio(percent.numerator_n / 100, percent.denominator_n), groups)
-    for angle, error in zip(ANGLES, np.nanmean(np.abs(found - true), axis=0), strict=True):
-        row.values[f"{angle}_error"] = float(error)
+    for angle, off_deg in zip(ANGLES, np.abs(found - true).T, strict=True):
+        row.add(f"{angle}_error", errors.mean_radial_error(off_deg), groups)
     row.values |= {"largest_deg": float(np.nanmax(true)), "ci_over": groups.kind}
     return row.values

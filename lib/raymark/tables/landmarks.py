@@ -8,15 +8,15 @@ from raymark.metrics import errors
 from raymark.presence import NOT_PRESENT
 from raymark.tables.results import Part, Results
 from raymark.tables.rows import (
-    BASELINE_NOTE,
     MM_NOTE,
     PX_NOTE,
     Row,
     clusters,
-    interval_note,
     missing_notes,
     notes_of,
     papers_with,
+    pointless_notes,
+    standing_notes,
 )
 from raymark.tables.table import Column, Table
 
@@ -53,9 +53,9 @@ def landmarks(results: Results) -> Table:
     notes = [
         "Mean ± population sd of the error over all views that show the landmark, detected or not.",
         "Visible: on how many images the landmark lies.",
+        *pointless_notes(results, lines),
         MM_NOTE,
-        interval_note(results),
-        BASELINE_NOTE,
+        *standing_notes(results, lines),
         *missing_notes(results, lines),
     ]
     groups = (*GROUPS, "landmark")
@@ -133,8 +133,7 @@ def rmse(results: Results) -> Table:
         ),
         *notes_of(results, papers),
         PX_NOTE,
-        interval_note(results),
-        BASELINE_NOTE,
+        *standing_notes(results, lines),
         *missing_notes(results, lines),
     ]
     columns += [Column("visible", "Visible", digits=0), Column("ci_over", "Interval over")]

@@ -2,52 +2,48 @@
 
 Every method is compared with its data set's baseline on the same landmarks of the same views: those
 that are visible and for which both give a point. As in the table of all methods the error of a point
-counts whether it was detected or not, so that no method gains by leaving out what is hard. Errors of
-several seeds are averaged before they are paired.
+counts whether it was detected or not: of a method that gives a point for every landmark nothing hard is
+left out. One that finds instances of a landmark type gives none for what it misses, which is left out
+of both sides; the number of points says how many are left. Errors of several seeds are averaged before
+they are paired.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
 from raymark.evaluation import MEAN_POSITION
-from raymark.matrix import reason_against
 from raymark.metrics.errors import mean_radial_error
-from raymark.metrics.permutation import EXACT_CLUSTERS, holm, paired_test
+from raymark.metrics.permutation import holm, paired_test
 from raymark.metrics.ratio import Ratio
 from raymark.sections import Matrix
 from raymark.seeds import generator
+from raymark.tables.matrix_notes import (
+    BETTER,
+    MM_NOTE,
+    OWN_EXPERIMENTS_NOTE,
+    SAME_NOTE,
+    WORSE,
+    exclusions,
+    place_note,
+    tests_notes,
+)
 from raymark.tables.results import UNSEEN, Part, Results
 from raymark.tables.rows import (
-    BASELINE_NOTE,
     GROUPS,
     HOW_MANY,
     WHAT,
     Row,
     clusters,
-    interval_note,
     missing_notes,
+    pointless_notes,
+    standing_notes,
 )
 from raymark.tables.table import DIVERGED, NOTHING, Column, Table
 
-BETTER, WORSE = "↓", "↑"
 BASELINE = "baseline"
-_POINT = ["view", "patient", "landmark"]
-MM_NOTE = (
-    "mm in the plane of the isocentre: px times the pixel pitch, over the view's magnification; of "
-    "imported images in each image's own mm."
-)
-OWN_EXPERIMENTS_NOTE = (
-    "Each data set has the methods of its own experiments, each with its own number of training "
-    "views. config/matrix.yaml trains every method on every data set with one budget."
-)
-SAME_NOTE = (
-    "Errors are of visible landmarks, detected or not, for which both the method and the baseline "
-    "give a point; several seeds are averaged. Of a method that finds instances of a landmark type, "
-    "those that were paired with the truth."
-)
+_POINT = ["view", "patient", "subject", "landmark"]
 
 
 @dataclass(frozen=True)
@@ -79,7 +75,7 @@ def places(results: Results) -> list[Place]:
 def pairs(part: Part, baseline: Part) -> pd.DataFrame:
     """Put errors in mm of a method and a baseline side by side, one row per landmark of a view.
 
-    Columns view, patient, landmark, error_mm, baseline_mm, detected (of the method, over its seeds).
+    Columns view, patient, subject, landmark, error_mm, baseline_mm, detected (of the method, over its seeds).
     """
     of_method = _by_point(part)
     of_baseline = _by_point(baseline)["error_mm"].rename("baseline_mm")
@@ -161,12 +157,12 @@ def comparisons(results: Results) -> Table:
         *HOW_MANY,
     ]
     notes = [
-        *_test_notes(results, frame),
+        *tests_notes(results, frame),
         SAME_NOTE,
+        *pointless_notes(results, lines),
         "Views seen: in one training, counted as often as shown; with a first model, its own too.",
         MM_NOTE,
-        interval_note(results),
-        BASELINE_NOTE,
+        *standing_notes(results, lines),
         *missing_notes(results, lines),
     ]
     return Table(
@@ -195,17 +191,17 @@ def matrix(results: Results) -> Table:
             Column(key, title, "mm", 2, interval=True, mark=f"{key}_sign", best="min",
                    diverged=f"{key}_diverged")
         )  # fmt: skip
-        notes.append(_place_note(title, part))
+        notes.append(place_note(title, part))
     if not results.project.config.matrix.datasets:
         notes.insert(0, OWN_EXPERIMENTS_NOTE)
     notes += [
-        "Mean radial error. " + _test_notes(results, rows)[0],
-        *_test_notes(results, rows)[1:],
+        "Mean radial error. " + tests_notes(results, rows)[0],
+        *tests_notes(results, rows)[1:],
         SAME_NOTE,
         f"{DIVERGED}: the training diverged. {NOTHING}: not run.",
         *(f"{NOTHING} {text}." for text in exclusions(results)),
         MM_NOTE,
-        interval_note(results),
+        *standing_notes(results, results.lines()),
         *missing_notes(results, results.lines()),
     ]
     return Table(_title(results.project.config.matrix), frame, columns, results.label, notes)
@@ -225,43 +221,3 @@ def place_title(results: Results, dataset: str, view_set: str, evaluated_on: str
         f"{results.project.title_of(dataset)}: {results.project.view_set_title(dataset, view_set)}"
     )
     return f"{title}, {evaluated_on}" if evaluated_on == UNSEEN else title
-
-
-def _place_note(title: str, part: pd.DataFrame) -> str:
-    """Say what one column of the matrix stands on."""
-    baseline = part[part["method"] == part["baseline"]].iloc[0]
-    seen = sorted(int(n) for n in part["views_seen"].dropna().unique())
-    budget = " to ".join(f"{n:,}" for n in dict.fromkeys([*seen[:1], *seen[-1:]]))
-    return (
-        f"{title}: {baseline['evaluated_on']}, {baseline['patients']} "
-        f"{'patient' if baseline['patients'] == 1 else 'patients'}, {baseline['views']} views, "
-        f"{baseline['landmarks']} landmarks, {baseline['points']:,} points; baseline: "
-        f"{baseline['baseline_title']}; interval and test over {baseline['ci_over']}"
-        + (f"; views seen in training: {budget}." if seen else ".")
-    )
-
-
-def exclusions(results: Results) -> Iterator[str]:
-    """Say which methods cannot be trained on which data sets, by the configuration's own rule."""
-    project = results.project
-    left_out: dict[tuple[str, str], list[str]] = {}
-    for dataset in dict.fromkeys(part.dataset for part in results.parts):
-        for method in project.methods.values():
-            reason = reason_against(method, dataset in project.imports, project.config.matrix)
-            if reason:
-                left_out.setdefault((method.title, reason), []).append(project.title_of(dataset))
-    for (title, reason), datasets in left_out.items():
-        yield f"{title} on {'; '.join(datasets)}: {reason}"
-
-
-def _test_notes(results: Results, frame: pd.DataFrame) -> list[str]:
-    evaluation, tests = results.project.config.evaluation, int(frame["p"].notna().sum())
-    alpha = 1 - evaluation.confidence
-    return [
-        f"{BETTER}: error below the baseline's, {WORSE}: above it, at p ≤ {alpha:g} after Holm's "
-        f"correction for all {tests} comparisons of this table.",
-        f"p: two-sided paired permutation test of the mean difference, the differences of one patient "
-        f"(with one patient: of one view) changing sign together; exact for up to {EXACT_CLUSTERS} of "
-        f"them, else {evaluation.permutations:,} drawn ways. Over views of one patient it says "
-        "nothing about other patients, nor about other trainings.",
-    ]

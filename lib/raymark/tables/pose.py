@@ -80,7 +80,9 @@ def pose(project: Project, poses: pd.DataFrame, absent: Sequence[Absence] = ()) 
         ),
     ]
     groups = ("dataset", "view_set", "evaluated_on", "method", "same_views")
-    return Table("Pose of the X-ray", pd.DataFrame(rows), columns, project.scale, notes, groups)
+    title = "Pose of the X-ray"
+    frame = pd.DataFrame(rows)
+    return Table(title, frame, columns, project.scale, notes, groups, few="few")
 
 
 def capture_range(project: Project, starts: pd.DataFrame) -> Table:

@@ -1,11 +1,15 @@
 """What the tables of accuracy share: columns, notes, and a row that collects one part's numbers."""
 
+from collections.abc import Iterator
+
 import pandas as pd
 
+from raymark.evaluation import MEAN_POSITION
 from raymark.material import images_of
 from raymark.metrics.bootstrap import Clusters, clusters_of, interval
 from raymark.metrics.ratio import Ratio
 from raymark.presence import NOT_PRESENT
+from raymark.sections import Evaluation
 from raymark.seeds import generator
 from raymark.tables.results import Part, Results
 from raymark.tables.table import Column
@@ -61,6 +65,7 @@ class Row:
             "pixel_mm": images_of(results.project, part.dataset).detector.pixel_mm,
             "seeds_text": _seeds_text(part),
             "patients": rows["patient"].nunique(),
+            "subjects": rows["subject"].nunique(),
             "views": rows["view"].nunique(),
         }
 
@@ -81,17 +86,47 @@ class Row:
 
 
 def clusters(rows: pd.DataFrame) -> Clusters:
-    return clusters_of(rows["patient"].to_numpy(), rows["view"].to_numpy())
+    """Group rows (columns patient, subject, view) into what is drawn whole."""
+    return clusters_of(*(rows[key].to_numpy() for key in ("patient", "subject", "view")))
 
 
-def interval_note(results: Results) -> str:
-    evaluation = results.project.config.evaluation
+def interval_note(evaluation: Evaluation) -> str:
     return (
         f"[low, high]: {evaluation.confidence:.0%} bootstrap interval (BCa, {evaluation.bootstrap} "
-        "resamplings) over what the column names. Over views of one patient it says nothing about "
-        "other patients; over fewer than about ten patients it is too narrow. It does not hold the "
-        "spread between trainings."
+        "resamplings) over what the column names. Over deformed copies (the CT is one of them) or "
+        "views of one patient it says nothing about other patients; over fewer than about ten "
+        "patients or copies it is too narrow. It does not hold the spread between trainings, and "
+        "has no width where all are alike, as at 0 and 100%."
     )
+
+
+def standing_notes(
+    results: Results, lines: list[Part], baseline: str = BASELINE_NOTE
+) -> Iterator[str]:
+    """Explain intervals and the mean position where a row has them."""
+    if not all(part.missing for part in lines):
+        yield interval_note(results.project.config.evaluation)
+    if any(part.method == MEAN_POSITION for part in lines):
+        yield baseline
+
+
+def pointless_notes(results: Results, lines: list[Part]) -> list[str]:
+    """Say how many visible landmarks have no point, and by whom: means are without them."""
+    told = []
+    for part in lines:
+        seen = part.errors[part.errors["visible"].astype(bool)]
+        gone = int(seen["error_px"].isna().sum())
+        if gone:
+            told.append(
+                f"{results.method_title(part.method)}, {results.project.title_of(part.dataset)}, "
+                f"{results.project.view_set_title(part.dataset, part.view_set)}: {gone} of {len(seen):,}"
+            )
+    if not told:
+        return []
+    return [
+        f"Visible landmarks without a point ({'; '.join(told)}) have no error: they take no part in "
+        "means and medians, and are misses in shares."
+    ]
 
 
 def missing_notes(results: Results, lines: list[Part]) -> list[str]:

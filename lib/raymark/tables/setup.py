@@ -8,7 +8,7 @@ import pandas as pd
 from raymark import layout
 from raymark.config import Project
 from raymark.metrics import errors
-from raymark.metrics.bootstrap import Clusters, clusters_of, interval
+from raymark.metrics.bootstrap import Clusters, interval
 from raymark.metrics.permutation import paired_test
 from raymark.metrics.ratio import Ratio
 from raymark.presence import absences, only_present
@@ -16,6 +16,7 @@ from raymark.seeds import generator
 from raymark.setup.results import INTENSITY, LANDMARKS, NOTHING, REGISTRATIONS, read_setup
 from raymark.subjects import read_subjects
 from raymark.tables.results import SEEN, UNSEEN
+from raymark.tables.rows import clusters, interval_note
 from raymark.tables.table import Column, Table
 
 TITLES = {INTENSITY: "Mutual information (MV, kV DRR)", NOTHING: "None: the displacement itself"}
@@ -79,7 +80,7 @@ def _row(project: Project, names: tuple, registration: str, group: pd.DataFrame)
     part = group[group["registration"] == registration]
     error_mm = part["error_mm"].to_numpy()
     known = error_mm[np.isfinite(error_mm)]
-    clusters = clusters_of(part["patient"].to_numpy(), part["view"].to_numpy())
+    groups = clusters(part)
     titles = registration_titles(project.methods[method].title)
     row = {
         "dataset": dataset,
@@ -97,7 +98,7 @@ def _row(project: Project, names: tuple, registration: str, group: pd.DataFrame)
         "landmarks": part["landmarks"].mean() if registration == LANDMARKS else np.nan,
         "patients": part["patient"].nunique(),
         "views": part["view"].nunique(),
-        "ci_over": clusters.kind,
+        "ci_over": groups.kind,
     }
     for axis in "xy":
         signed = part[f"error_{axis}_mm"].dropna()
@@ -106,15 +107,15 @@ def _row(project: Project, names: tuple, registration: str, group: pd.DataFrame)
     for limit in project.config.setup.within_mm:
         metrics[f"within_{limit:g}_mm"] = errors.success_rate(error_mm, limit)
     for name, metric in metrics.items():
-        row |= _with_interval(project, (*names, registration), name, metric, clusters)
+        row |= _with_interval(project, (*names, registration), name, metric, groups)
     return row | _against_intensity(project, names, registration, group)
 
 
-def _with_interval(project: Project, names, name: str, metric: Ratio, clusters: Clusters) -> dict:
+def _with_interval(project: Project, names, name: str, metric: Ratio, groups: Clusters) -> dict:
     evaluation = project.config.evaluation
     low, high = interval(
         metric,
-        clusters,
+        groups,
         resamplings=evaluation.bootstrap,
         confidence=evaluation.confidence,
         rng=generator("bootstrap", "setup", *names, name),
@@ -134,17 +135,17 @@ def _against_intensity(project: Project, names, registration: str, group: pd.Dat
     if registration == INTENSITY or paired.empty:
         return nothing
     difference = (paired["error_mm"] - paired["other_mm"]).to_numpy()
-    clusters = clusters_of(paired["patient"].to_numpy(), paired["view"].to_numpy())
+    groups = clusters(paired)
     names = (*names, registration)
     ratio = Ratio(difference, np.ones(len(difference)))
-    row = _with_interval(project, names, "difference_mm", ratio, clusters)
+    row = _with_interval(project, names, "difference_mm", ratio, groups)
     test = paired_test(
         difference,
-        clusters,
+        groups,
         permutations=project.config.evaluation.permutations,
         rng=generator("permutation", "setup", *names),
     )
-    return row | {"p": test.p if clusters.count > 1 else np.nan}
+    return row | {"p": test.p if groups.count > 1 else np.nan}
 
 
 def _notes(project: Project) -> list[str]:
@@ -168,8 +169,7 @@ def _notes(project: Project) -> list[str]:
         f"{'All' if most is None else f'At most {most}'} views of a view set, evenly spread; all "
         "registrations on the same ones.",
         "Against mutual information: mean difference of the errors on the same views, below zero "
-        "where mutual information is worse; p of a paired permutation test that exchanges whole "
-        "patients, or views where there is one patient.",
-        f"[low, high]: {evaluation.confidence:.0%} bootstrap interval (BCa, {evaluation.bootstrap} "
-        "resamplings) over what the column names.",
+        "where mutual information is worse; p of a paired permutation test that exchanges what "
+        "the column *Interval over* names.",
+        interval_note(evaluation),
     ]

@@ -64,7 +64,8 @@ class Table:
 
     `label` stands out above the table ("demo scale"). Rows that agree in the columns `groups` are
     compared with each other for the best value; with `across` the columns that have a `best` are
-    compared within each row instead.
+    compared within each row instead. `few` names a boolean column: rows that stand on too few
+    observations to hold a best value.
     """
 
     title: str
@@ -74,6 +75,7 @@ class Table:
     notes: list[str] = field(default_factory=list)
     groups: tuple[str, ...] = ()
     across: bool = False
+    few: str = ""
 
     def cells(self) -> list[list[str]]:
         """Print every cell."""
@@ -90,6 +92,8 @@ class Table:
                 if column.diverged in self.frame:
                     usable &= self.frame[column.diverged].fillna(False) != True  # noqa: E712
                 value_rc[:, c] = np.where(usable, sign * rounded, np.nan)
+        if self.few in self.frame:
+            value_rc[(self.frame[self.few] == True).to_numpy()] = np.nan  # noqa: E712 (may be missing)
         if self.across:
             return _lowest(value_rc)
         return np.concatenate([*map(_lowest_of_columns, self._in_groups(value_rc))], axis=0)
