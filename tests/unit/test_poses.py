@@ -9,6 +9,7 @@ import pytest
 from raymark import layout
 from raymark.ct import Volume, write_volume
 from raymark.errors import InputError
+from raymark.metrics.bootstrap import wilson_interval
 from raymark.metrics.pose import mtre_mm
 from raymark.poses import (
     BINS_MM,
@@ -170,6 +171,14 @@ def test_table_of_poses(folder, monkeypatch):
     assert (rows["mtre_mm_low"] <= rows["mtre_mm_high"]).all()
     assert len(table.cells()) == 4
     assert rows.loc["refined", "captured"] == 1.0
+    ends = ["captured_low", "captured_high"]
+    assert tuple(rows.loc["refined", ends]) == wilson_interval(3, 3, 0.95)
+    ends = ["share_low", "share_high"]
+    assert tuple(rows.loc["robust", ends]) == wilson_interval(9, 10, 0.95)
+    cells = [dict(zip([c.key for c in table.columns], row, strict=True)) for row in table.cells()]
+    assert [(c["patients"], c["captured"]) for c in cells][-1] == ("1", "100.0 [43.9, 100.0]")
+    assert not table.bold()[2:].any()  # three poses
+    assert table.bold()[:2].any()
 
 
 @pytest.mark.parametrize(
