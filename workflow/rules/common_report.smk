@@ -83,7 +83,7 @@ def figure_inputs(wildcards):
         predictions = of_experiments(layout.PREDICTIONS, experiments)
         images = [*shards(dataset, rest[-1]), *cts_of(dataset, rest[-1])]
         return [views, *predictions, *setup_tables(experiments), *images]
-    if kind == "keypoint_accuracy":
+    if kind in ("keypoint_accuracy", "cobb_agreement"):
         patterns = layout.ERRORS, layout.MEAN_POSITION, layout.LOSSES
         return [f for p in patterns for f in of_experiments(p, experiments)]
     images = (

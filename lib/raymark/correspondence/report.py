@@ -21,6 +21,7 @@ from raymark.correspondence.slices import GREYS, Stack
 from raymark.figures.style import (
     DOUBLE_IN,
     GREEN,
+    GREY,
     ORANGE,
     PURPLE,
     SKY,
@@ -105,7 +106,10 @@ def tested_on(settings: Correspondence, project: Project, sheet: dict[str, Subje
 
 
 def cumulative_curves(matches: pd.DataFrame, stem: str | Path) -> None:
-    """Draw the share of matches within each distance, one panel per transformation (Fig. 2)."""
+    """Draw the share of matches within each distance, one panel per transformation (Fig. 2).
+
+    A line marks the distance beyond which the paper speaks of matches of far apart regions.
+    """
     limits_mm = np.geomspace(0.5, LONGEST_MM, 200)
     with figure(DOUBLE_IN, 2.5, stem) as page:
         panels = page.subplots(1, len(ORDER), sharey=True)
@@ -116,6 +120,7 @@ def cumulative_curves(matches: pd.DataFrame, stem: str | Path) -> None:
                 if error_mm.size:
                     share = np.searchsorted(error_mm, limits_mm, side="right") / error_mm.size
                     axes.plot(limits_mm, 100 * share, label=title, **line_of(index))
+            axes.axvline(FAR_MM, color=GREY, lw=0.9, label=f"{FAR_MM} mm")
             axes.set_title(kind.capitalize())
             axes.set_xscale("log", base=2)
             axes.xaxis.set_major_formatter("{x:g}")
@@ -123,7 +128,7 @@ def cumulative_curves(matches: pd.DataFrame, stem: str | Path) -> None:
             axes.grid(True)
         panels[0].set_ylabel("matches within it (%)")
         handles, titles = panels[0].get_legend_handles_labels()
-        page.legend(handles, titles, loc="outside lower center", ncols=3, handlelength=3.2)
+        page.legend(handles, titles, loc="outside lower center", ncols=4, handlelength=3.2)
 
 
 def match_overlays(

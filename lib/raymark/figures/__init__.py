@@ -16,6 +16,7 @@ FIGURES = {
     "error_distribution": ("distribution of the errors of every method", "standard set"),
     "overlays": ("true and predicted landmarks over the view sphere", "experiment"),
     "keypoint_accuracy": ("landmarks within a distance, by type and method", "landmarknet"),
+    "cobb_agreement": ("Cobb angles of spines, predicted against true", "spine set"),
     "found_instances": ("belief maps of landmark types and the points found", "typed"),
     "belief_error": ("confidence against error", "standard"),
     "belief_stages": ("belief maps stage by stage", "staged"),
@@ -52,6 +53,7 @@ def figure_names(project: Project) -> list[str]:
         "dataset": [e.dataset for e, _ in experiments],
         "rendered": [e.dataset for e, _ in experiments if e.dataset in project.datasets],
         "standard set": [f"{e.dataset}-{v}" for e, v in standard],
+        "spine set": [f"{e.dataset}-{v}" for e, v in standard if _is_spine(project, e.dataset)],
         "standard": [f"{e.dataset}-{e.method}-{v}" for e, v in standard],
         "experiment": [f"{e.dataset}-{e.method}-{v}" for e, v in experiments],
         "staged": [
@@ -74,3 +76,17 @@ def figure_names(project: Project) -> list[str]:
         f"{kind}-{end}" if end else kind for kind, (_, per) in FIGURES.items() for end in ends[per]
     ]
     return list(dict.fromkeys(names))
+
+
+def _is_spine(project: Project, dataset: str) -> bool:
+    from raymark.annotations2d import own_names
+    from raymark.landmarks import read_landmark_set
+    from raymark.metrics.cobb import shows_spine
+
+    if dataset in project.datasets:
+        settings = project.datasets[dataset]
+        return shows_spine(settings.use_landmarks or read_landmark_set(settings.landmarks).names)
+    settings = project.imports.get(dataset)
+    return bool(settings) and shows_spine(
+        settings.landmarks or own_names(settings.annotations) or []
+    )

@@ -15,7 +15,7 @@ from raymark.tables.instances import WITHIN_PX, of_landmark, paper_scale
 from raymark.tables.results import UNSEEN, Part, Results
 
 WHISKERS = (5, 95)
-APART_PX = 0.35  # of published values side by side
+STRIP_SHARE = 0.3  # of the axis' length: the strip of published values
 HOLLOW = {"linestyle": "", "mfc": "none", "ms": 5.0, "mew": 1.1}
 
 
@@ -118,21 +118,31 @@ def keypoint_accuracy(
 def _curves(
     axes: Axes, measured: Mapping[str, Measured], thresholds_px: Sequence[float], title: str
 ) -> None:
-    middle = (len(measured) - 1) / 2
     for index, (name, each) in enumerate(measured.items()):
         columns = [each.errors[key].to_numpy() for key in ("error_px", "visible", "detected")]
         shares = [100 * correct_keypoints(*columns, limit).value for limit in thresholds_px]
         look = {"marker": MARKERS[index % len(MARKERS)], **line_of(index)}
         axes.plot(thresholds_px, shares, label=name, ms=3.5, **look)
-        place_px = WITHIN_PX + APART_PX * (index - middle)
-        axes.plot(place_px, 100 * each.published, **look | HOLLOW)
     axes.set(xlabel="within (px of the paper's images)", ylim=(0, 104), xticks=list(thresholds_px))
     axes.set_title(title, loc="left", pad=12)
     handles, _ = axes.get_legend_handles_labels()
     if np.isfinite([each.published for each in measured.values()]).any():
-        published = {"marker": "o", "color": GREY, "label": f"published, {WITHIN_PX:g} px"}
+        _draw_published(axes, measured)
+        published = {"marker": "o", "color": GREY, "label": f"published, at {WITHIN_PX:g} px"}
         handles.append(Line2D([], [], **published | HOLLOW))
     axes.legend(handles=handles, loc="upper center", bbox_to_anchor=(0.5, -0.2), handlelength=3.2)
+
+
+def _draw_published(axes: Axes, measured: Mapping[str, Measured]) -> None:
+    """Draw the published shares, which often coincide, side by side on a strip beyond the axis."""
+    low, high = axes.get_xlim()
+    step = STRIP_SHARE * (high - low) / len(measured)
+    for index, each in enumerate(measured.values()):
+        look = {"marker": MARKERS[index % len(MARKERS)], **line_of(index)}
+        axes.plot(high + (index + 0.5) * step, 100 * each.published, **look | HOLLOW)
+    end = high + len(measured) * step
+    axes.axvspan(high, end, color=GREY, alpha=0.12, lw=0)
+    axes.set_xlim(low, end)
 
 
 def _deviations(errors: pd.DataFrame) -> np.ndarray:

@@ -8,15 +8,17 @@ import pandas as pd
 from raymark import layout
 from raymark.config import Project
 from raymark.evaluation import read_errors, read_predictions, truth_of
+from raymark.figures.cobb import main_angles
 from raymark.figures.landmarks import dataset_samples, landmark_overview
 from raymark.figures.make_results import errors_of, seeds_of
-from raymark.figures.overlays import overlays, pick_views
+from raymark.figures.overlays import one_view_each, overlays, pick_views
 from raymark.figures.pose import Verified, pose_verification
 from raymark.figures.stages import Example, belief_stages
 from raymark.figures.style import cran_caud, rao_lao
 from raymark.geometry import Camera
 from raymark.landmarks import read_landmark_set, read_landmark_table
 from raymark.material import images_of, shards_of, shards_with_role
+from raymark.metrics.cobb import cobb_by_view, shows_spine
 from raymark.sections import Dataset, DetectorConfig
 from raymark.seeds import generator
 from raymark.shards import Shards
@@ -96,13 +98,24 @@ def _overview_view(planned: pd.DataFrame, primary_deg: float) -> pd.Series:
 
 
 def _overlays(project: Project, dataset: str, method: str, view_set: str, stem) -> None:
-    """Draw the first training's predictions, of rendered images on the first subject."""
+    """Draw the first training's predictions: a view of each rendered subject, where there are several
+    and no grid of views; else views over the sphere."""
     errors = errors_of(project, dataset, method, view_set, every_seed=False)
-    if dataset in project.datasets:
-        errors = errors[errors["subject"] == errors["subject"].min()]
-    views = pick_views(errors[["view", "primary_deg", "secondary_deg"]])
+    settings = images_of(project, dataset)
+    views = errors[["view", "subject", "primary_deg", "secondary_deg"]]
+    if dataset not in project.datasets:
+        views = pick_views(views.drop(columns="subject"))
+    elif settings.view_sets[view_set].sampling.kind == "grid" or views["subject"].nunique() == 1:
+        first = views["subject"] == views["subject"].min()
+        views = pick_views(views[first].drop(columns="subject"))
+    else:
+        views = one_view_each(views)
+    names, angles = landmark_names(settings), {}
+    if shows_spine(names):
+        shown = errors[errors["view"].isin(views["view"])]
+        angles = main_angles(cobb_by_view(shown, names, settings.detector.height_px))
     shards = Shards(shards_of(project, dataset, view_set))
-    overlays(views, _images(shards, views["view"]), errors, stem)
+    overlays(views, _images(shards, views["view"]), errors, stem, angles)
 
 
 def _belief_stages(project: Project, dataset: str, method: str, view_set: str, stem) -> None:

@@ -15,6 +15,7 @@ from raymark.figures.matrix import matrix
 from raymark.figures.sphere import belief_sphere, sphere_accuracy, steadiest_and_most_varied
 from raymark.figures.training import training_curves
 from raymark.material import images_of
+from raymark.metrics.cobb import cobb_by_view
 from raymark.papers import read_paper
 from raymark.sections import Experiment
 from raymark.tables.matrix import comparison_rows, place_title
@@ -101,6 +102,25 @@ def _keypoint_accuracy(project: Project, paper: str, stem) -> None:
     keypoint_accuracy(types, methods, compared.replace("_", " "), thresholds_px, stem)
 
 
+def _cobb_agreement(project: Project, dataset: str, view_set: str, stem) -> None:
+    """Draw the angles of every training together, but for those that diverged, as the table does."""
+    from raymark.figures.cobb import cobb_agreement
+
+    experiments = _experiments(project, dataset, view_set)
+    shown = [e.model_copy(update={"evaluate": [view_set]}) for e in experiments]
+    config = project.config.model_copy(update={"experiments": shown})
+    results = read_results(replace(project, config=config))
+    place = results.landmarks[dataset], images_of(project, dataset).detector.height_px
+    by_method = {
+        results.method_title(part.method): pd.concat(
+            [cobb_by_view(table, *place) for _, table in part.errors.groupby("seed")]
+        )
+        for part in results.parts
+        if not part.diverged
+    }
+    cobb_agreement(by_method, stem)
+
+
 def _setup_errors(project: Project, dataset: str, method: str, view_set: str, stem) -> None:
     from raymark.figures.setup import setup_errors
     from raymark.setup.results import read_setup
@@ -125,6 +145,7 @@ MAKERS: dict[str, Callable] = {
     "belief_error": _belief_error,
     "belief_sphere": _belief_sphere,
     "keypoint_accuracy": _keypoint_accuracy,
+    "cobb_agreement": _cobb_agreement,
     "setup_errors": _setup_errors,
 }
 

@@ -17,12 +17,14 @@ from raymark.figures.style import (
     VERMILION,
     cran_caud,
     figure,
-    note,
     rao_lao,
     show_xray,
 )
+from raymark.views import evenly
 
 COLUMNS, ROWS = 5, 3
+ABREAST = 6  # panels that fit side by side
+TEXT_PT, LINE_IN = 6.5, 0.115
 MANY = 30  # landmarks, from which on marks are drawn smaller
 LINE = {"color": VERMILION, "lw": 0.8}
 
@@ -47,28 +49,52 @@ def pick_views(views: pd.DataFrame) -> pd.DataFrame:
     return views.iloc[chosen].reset_index(drop=True)
 
 
+def one_view_each(views: pd.DataFrame) -> pd.DataFrame:
+    """Choose the first view of each subject; of many subjects some, evenly over their order.
+
+    `views` has view and subject, and what else is to be kept.
+    """
+    views = views.sort_values(["subject", "view"]).drop_duplicates("subject")
+    return views.iloc[evenly(range(len(views)), COLUMNS * ROWS)].reset_index(drop=True)
+
+
 def overlays(
-    views: pd.DataFrame, images: Mapping[str, np.ndarray], errors: pd.DataFrame, stem: str | Path
+    views: pd.DataFrame,
+    images: Mapping[str, np.ndarray],
+    errors: pd.DataFrame,
+    stem: str | Path,
+    captions: Mapping[str, str] | None = None,
 ) -> None:
     """Draw a grid of X-rays with true landmarks ringed and predicted ones as dots.
 
-    `views` as from `pick_views`, drawn in its order; `images` (y, x) by view; `errors` of one
-    training: view, landmark, x_px, y_px, x_true_px, y_true_px, visible, detected. A ring without a
-    dot is a landmark that was not detected.
+    `views` as from `pick_views` or `one_view_each`, drawn in their order; `images` (y, x) by view;
+    `errors` of one training: view, landmark, x_px, y_px, x_true_px, y_true_px, visible, detected;
+    `captions` by view are written below the images. A ring without a dot is a landmark that was not
+    detected.
     """
-    columns = min(COLUMNS, len(views))
-    rows = -(-len(views) // columns)
+    rows = -(-len(views) // ABREAST)
+    columns = -(-len(views) // rows)
     height, width = next(iter(images.values())).shape
-    panel_in = DOUBLE_IN / columns
-    with figure(DOUBLE_IN, rows * (panel_in * height / width + 0.03) + 0.36, stem) as page:
+    grid = _is_grid(views, columns)
+    titles = [""] * len(views) if grid else _titles(views)
+    below = [(captions or {}).get(view, "") for view in views["view"]]
+    lines = sum(max(len(text.splitlines()) for text in texts) for texts in (titles, below))
+    row_in = DOUBLE_IN / columns * height / width + 0.03 + LINE_IN * lines
+    with figure(DOUBLE_IN, rows * row_in + 0.36, stem) as page:
         page.get_layout_engine().set(w_pad=0.01, h_pad=0.01, wspace=0.0, hspace=0.0)
         panels = page.subplots(rows, columns, squeeze=False)
         for axes in panels.flat[len(views) :]:
             axes.set_axis_off()
-        for axes, view in zip(panels.flat, views["view"], strict=False):
+        for axes, view, title, caption in zip(
+            panels.flat, views["view"], titles, below, strict=False
+        ):
             show_xray(axes, images[view])
             _draw_points(axes, errors[(errors["view"] == view) & errors["visible"]])
-        _name_angles(panels, views)
+            axes.set_title(title, fontweight="normal", fontsize=TEXT_PT, pad=2)
+            axes.text(0.5, -0.01, caption, transform=axes.transAxes, ha="center", va="top",
+                      fontsize=TEXT_PT)  # fmt: skip
+        if grid:
+            _name_rows_and_columns(panels, views)
         _explain(page)
 
 
@@ -83,29 +109,35 @@ def _draw_points(axes: Axes, rows: pd.DataFrame) -> None:
     axes.plot(found["x_px"], found["y_px"], **DOT, ms=2.1 * size)
 
 
-def _name_angles(panels: np.ndarray, views: pd.DataFrame) -> None:
-    """Name rows and columns where the views form a grid, every panel where they do not.
+def _is_grid(views: pd.DataFrame, columns: int) -> bool:
+    """Tell whether one angle is the same down each column, the other along each row."""
+    place = np.arange(len(views))
+    return bool(
+        "subject" not in views
+        and views.groupby(place % columns)["primary_deg"].nunique().eq(1).all()
+        and views.groupby(place // columns)["secondary_deg"].nunique().eq(1).all()
+    )
 
-    Views that are all taken from the same side need no names.
-    """
+
+def _name_rows_and_columns(panels: np.ndarray, views: pd.DataFrame) -> None:
+    """Write the angles beside the panels; views all taken from the same side need none."""
     if len(views[["primary_deg", "secondary_deg"]].drop_duplicates()) == 1 < len(views):
         return
     columns = panels.shape[1]
-    place = views.assign(row=views.index // columns, column=views.index % columns)
-    regular = (
-        place.groupby("column")["primary_deg"].nunique().eq(1).all()
-        and place.groupby("row")["secondary_deg"].nunique().eq(1).all()
+    for axes, degrees in zip(panels[0], views["primary_deg"], strict=False):
+        axes.set_title(rao_lao(degrees), fontweight="normal", pad=3)
+    for axes, degrees in zip(panels[:, 0], views["secondary_deg"][::columns], strict=True):
+        axes.text(-0.03, 0.5, cran_caud(degrees), transform=axes.transAxes, rotation=90, va="center",
+                  ha="right", fontsize=8)  # fmt: skip
+
+
+def _titles(views: pd.DataFrame) -> list[str]:
+    """Name each view's angles, and its subject where each is of another."""
+    subjects = (
+        [f"{name}\n" for name in views["subject"]] if "subject" in views else [""] * len(views)
     )
-    for axes, view in zip(panels.flat, place.itertuples(), strict=False):
-        across, along = rao_lao(view.primary_deg), cran_caud(view.secondary_deg)
-        if not regular:
-            note(axes, f"{across}\n{along}")
-            continue
-        if view.row == 0:
-            axes.set_title(across, fontweight="normal", pad=3)
-        if view.column == 0:
-            axes.text(-0.03, 0.5, along, transform=axes.transAxes, rotation=90, va="center",
-                      ha="right", fontsize=8)  # fmt: skip
+    angles = zip(subjects, views["primary_deg"], views["secondary_deg"], strict=True)
+    return [f"{subject}{rao_lao(x)}, {cran_caud(y)}" for subject, x, y in angles]
 
 
 def _explain(page: Figure) -> None:

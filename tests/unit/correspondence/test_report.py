@@ -1,6 +1,9 @@
+from contextlib import contextmanager
+
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.figure import Figure
 
 from raymark.correspondence.evaluation import FOLLOW_UP, _rows, summary
 from raymark.correspondence.pairs import Affine, Transformation
@@ -100,6 +103,23 @@ def test_figures_are_drawn(matches, follow_up, tmp_path):
     for name in ("curves", "overlays", "follow_up"):
         assert (tmp_path / f"{name}.svg").stat().st_size > 1000
         assert (tmp_path / f"{name}.png").stat().st_size > 1000
+
+
+def test_the_distance_of_far_apart_regions_is_marked(matches, monkeypatch, tmp_path):
+    pages = []
+
+    @contextmanager
+    def kept(*size_and_stem):
+        pages.append(Figure(layout="constrained"))
+        yield pages[-1]
+
+    monkeypatch.setattr("raymark.correspondence.report.figure", kept)
+    cumulative_curves(matches, tmp_path / "curves")
+    for axes in pages[0].axes:
+        assert [line.get_xdata() for line in axes.lines if line.get_label() == "64 mm"] == [
+            [64, 64]
+        ]
+        assert axes.get_xlim()[1] > 64
 
 
 def test_colours_tell_places_apart():

@@ -1,0 +1,63 @@
+"""Cobb angles of spines, predicted against true (appearance-context paper, Table IV)."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+
+from raymark.figures.style import BLUE, DOUBLE_IN, GREEN, GREY, VERMILION, figure
+from raymark.metrics.cobb import ANGLES, smape_percent, true_columns
+
+LOOKS = {
+    "mt_deg": {"label": "MT, the largest", "color": BLUE, "marker": "o"},
+    "pt_deg": {"label": "PT, above it", "color": VERMILION, "marker": "s"},
+    "tl_deg": {"label": "TL, below it", "color": GREEN, "marker": "^"},
+}
+ABREAST = 4
+
+
+def main_angles(angles: pd.DataFrame) -> dict[str, str]:
+    """Say a view's true and predicted MT, by view; `angles` as from `cobb_by_view`."""
+    return {
+        row.view: f"MT true {row.mt_true_deg:.0f}°\npredicted "
+        + (f"{row.mt_deg:.0f}°" if np.isfinite(row.mt_deg) else "none")
+        for row in angles.itertuples()
+    }
+
+
+def cobb_agreement(by_method: Mapping[str, pd.DataFrame], stem: str | Path) -> None:
+    """Draw the angles of every image against the true ones, a panel per method.
+
+    `by_method` has tables as from `cobb_by_view`, by the method's title.
+    """
+    rows = -(-len(by_method) // ABREAST)
+    columns = -(-len(by_method) // rows)
+    every_deg = pd.concat([table[[*ANGLES, *true_columns()]] for table in by_method.values()])
+    limit_deg = 1.05 * np.nanmax(every_deg.to_numpy())
+    with figure(DOUBLE_IN, rows * (DOUBLE_IN / columns + 0.15) + 0.2, stem) as page:
+        panels = page.subplots(rows, columns, squeeze=False, sharex=True, sharey=True)
+        for axes in panels.flat[len(by_method) :]:
+            axes.set_axis_off()
+        for axes, (title, table) in zip(panels.flat, by_method.items(), strict=False):
+            axes.plot([0, limit_deg], [0, limit_deg], color=GREY, lw=0.8)
+            _draw(axes, table)
+            axes.set_title(title)
+            axes.set(xlim=(0, limit_deg), ylim=(0, limit_deg), aspect="equal")
+            axes.set_xlabel("true angle (°)")
+        for axes in panels[:, 0]:
+            axes.set_ylabel("predicted angle (°)")
+        handles, labels = panels[0, 0].get_legend_handles_labels()
+        page.legend(handles, labels, loc="outside lower center", ncols=len(LOOKS))
+
+
+def _draw(axes: Axes, table: pd.DataFrame) -> None:
+    found_deg, true_deg = table[list(ANGLES)].to_numpy(), table[true_columns()].to_numpy()
+    for angle, found, true in zip(ANGLES, found_deg.T, true_deg.T, strict=True):
+        axes.plot(true, found, ls="", ms=3.2, mec="white", mew=0.3, clip_on=False, **LOOKS[angle])
+    smape = smape_percent(found_deg, true_deg).value
+    text = f"n = {len(table)} images\nSMAPE {smape:.1f} %"
+    if missing := int((~np.isfinite(found_deg)).any(axis=1).sum()):
+        text += f"\n{missing} without angles"
+    axes.text(0.04, 0.97, text, transform=axes.transAxes, va="top", fontsize=6.5)
