@@ -189,7 +189,10 @@ class Project:
 
     @property
     def scale(self) -> str:
-        """What tables say above themselves: "demo scale", or nothing at the papers' own."""
+        """What tables say above themselves: "demo scale", or nothing at the papers' own.
+
+        It is that of the preset: on how many patients a row stands is said by its own columns.
+        """
         return "" if self.config.preset == "paper" else f"{self.config.preset} scale"
 
     def pose_places(self) -> list[dict]:
