@@ -204,7 +204,7 @@ def test_a_method_with_fewer_points_than_its_baseline_is_named():
     results = results_of(mine, base, errors_of("unet").assign(visible=every))
     [note] = [n for n in matrix_tables.matrix(results).notes if n.startswith("Pelvis: grid: ")]
     assert f"{count} points (Pose machine {count - 3});" in note
-    assert _stands_on(rows_of(results).reset_index()).endswith(f"{count - 3} to {count} points")
+    assert _stands_on(rows_of(results).reset_index()).endswith(f"{count - 3:,}–{count:,} points")
     said = "\n".join(matrix_tables.comparisons(results).notes)
     assert f"(Pose machine, Pelvis, grid: 3 of {count})" in said
 

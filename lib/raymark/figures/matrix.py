@@ -25,7 +25,7 @@ LEGEND = {
     "": "no difference shown",
     "↑": "error above the baseline's",
 }
-COLUMNS, TITLE_WIDTH, WORDS_WIDTH = 3, 80, 120  # letters over the whole width
+COLUMNS, TITLE_WIDTH, WORDS_WIDTH = 3, 80, 108  # letters over the whole width
 LINE_IN, ROOM_IN = 0.17, 0.95  # height of a method, and of what surrounds a panel
 
 
@@ -116,7 +116,7 @@ def _stands_on(rows: pd.DataFrame) -> str:
     """Say what a panel stands on; methods may lack points of what the baseline is measured on."""
     baseline = rows[rows["change"] == "baseline"].iloc[0]
     shown = rows.loc[~rows["diverged"].astype(bool), "points"]
-    points = " to ".join(f"{n:,}" for n in dict.fromkeys([shown.min(), shown.max()]))
+    points = "–".join(f"{n:,}" for n in dict.fromkeys([shown.min(), shown.max()]))
     return f"{patients_of(baseline)}, {baseline['views']} views, {points} points"
 
 
