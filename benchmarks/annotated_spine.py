@@ -14,7 +14,7 @@ from raymark import layout
 from raymark.config import merged, project_of, read_yaml
 from raymark.evaluation import MEAN_POSITION, read_errors, truth_of
 from raymark.imported import read_imported
-from raymark.metrics.bootstrap import clusters_of, interval
+from raymark.metrics.bootstrap import interval
 from raymark.metrics.cobb import (
     ANGLES,
     cobb_angles,
@@ -31,6 +31,7 @@ from raymark.sections import Evaluation
 from raymark.seeds import generator
 from raymark.shards import Shards
 from raymark.tables.keypoints import SDR_MM
+from raymark.tables.rows import clusters
 
 CONFIG = "config/annotated_spine.yaml"
 BASE = "config/config.yaml"
@@ -194,10 +195,10 @@ def training_rows(dataset: str, methods: dict) -> list[dict]:
 
 
 def said(metric: Ratio, rows: pd.DataFrame, how: Evaluation) -> str:
-    """Print a metric over rows that have patient and view with its interval over patients."""
+    """Print a metric over rows that have patient, subject and view with its interval over patients."""
     low, high = interval(
         metric,
-        clusters_of(rows["patient"].to_numpy(), rows["view"].to_numpy()),
+        clusters(rows),
         resamplings=how.bootstrap,
         confidence=how.confidence,
         rng=generator("bootstrap"),
