@@ -186,11 +186,11 @@ def test_of_one_patient_p_is_over_its_deformed_copies():
     results = results_of(*(of_copies(name) for name in METHODS))
     row = rows_of(results).loc["cpm"]
     assert (row["p"], row["clusters"]) == (2 / 64, 6)
-    assert row["ci_over"] == "deformed copies of one patient (6)"
+    assert row["ci_over"] == "subjects of one patient (6)"
     assert row["change"] == ""  # 2 / 64 for two comparisons: nothing is shown
     [note] = [n for n in matrix_tables.matrix(results).notes if "Pelvis: grid: " in n]
-    assert "1 patient (6 deformed copies)" in note
-    assert "over deformed copies of one patient (6), so that p ≥ 0.031" in note
+    assert "1 patient (6 subjects)" in note
+    assert "over subjects of one patient (6), so that p ≥ 0.031" in note
 
 
 def test_a_method_with_fewer_points_than_its_baseline_is_named():

@@ -133,7 +133,7 @@ def test_clusters_are_patients_or_else_copies_or_else_views():
     several = clusters_named("pqp", "abc", "123")
     assert (several.kind, several.count) == (bootstrap.PATIENTS, 2)
     copies = clusters_named("pppp", "aabb", "1234")
-    assert (copies.kind, copies.count) == ("deformed copies of one patient (2)", 2)
+    assert (copies.kind, copies.count) == ("subjects of one patient (2)", 2)
     assert copies.index_n.tolist() == [0, 0, 1, 1]
     one = clusters_named("ppp", "aaa", "122")
     assert (one.kind, one.count) == ("views (one patient)", 2)

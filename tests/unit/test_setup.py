@@ -393,7 +393,7 @@ def test_deformed_copies_of_one_patient_are_exchanged_whole():
     """None is better than no registration on all of three copies: two of their eight ways."""
     rows = setup_rows(patients=("A", "A-v001", "A-v002")).assign(patient="A")
     frame = setup_table(project_of_examples(), rows).frame
-    assert frame["ci_over"].eq("deformed copies of one patient (3)").all()
+    assert frame["ci_over"].eq("subjects of one patient (3)").all()
     assert frame.loc[2, "p"] == pytest.approx(2 / 8)
 
 

@@ -226,7 +226,7 @@ def test_of_one_patient_deformed_copies_are_drawn_and_counted():
     errors["subject"] = np.where(errors.groupby("view").ngroup() % 2, "pelvis", "pelvis-v001")
     for make in (accuracy_tables.methods, accuracy_tables.detected):
         row = make(results_of(errors)).frame.iloc[0]
-        assert row["ci_over"] == "deformed copies of one patient (2)"
+        assert row["ci_over"] == "subjects of one patient (2)"
         assert (row["patients"], row["subjects"]) == (1, 2)
 
 

@@ -180,7 +180,7 @@ def test_cobb_errors_have_intervals_over_the_spines():
     row = table.frame[table.frame["method_title"] == "Pose machine"].iloc[0]
     assert row["mt_deg_error"] == pytest.approx(15)
     assert (row["mt_deg_error_low"], row["mt_deg_error_high"]) == pytest.approx((10, 20))
-    assert (row["subjects"], row["ci_over"]) == (2, "deformed copies of one patient (2)")
+    assert (row["subjects"], row["ci_over"]) == (2, "subjects of one patient (2)")
     cells = dict(zip([c.key for c in table.columns], table.cells()[0], strict=True))
     assert (cells["mt_deg_error"], cells["subjects"]) == ("15.0 [10.0, 20.0]", "2")
     assert any("all of these spines, copies too, were trained on" in note for note in table.notes)

@@ -1,8 +1,8 @@
 """Confidence intervals by resampling patients.
 
-The points of one patient err together, so the patients are drawn, not the points. Of a single patient
-its deformed copies are, or else its views. A drawn sample's metric needs only each patient's sums, which makes a resampling cost as much as there are patients,
-however many rows they have.
+The points of one patient err together, so the patients are drawn, not the points; of a single patient
+its subjects, or else its views. A drawn sample's metric needs only each patient's sums, which makes a
+resampling cost as much as there are patients, however many rows they have.
 """
 
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ import numpy as np
 from raymark.metrics.ratio import Ratio
 
 PATIENTS = "patients"
-COPIES = "deformed copies of one patient"
+SUBJECTS = "subjects of one patient"
 VIEWS = "views (one patient)"
 NOTHING = "not estimable"
 _COUNTS_AT_ONCE = 2_000_000
@@ -31,15 +31,15 @@ class Clusters:
 def clusters_of(patient: np.ndarray, subject: np.ndarray, view: np.ndarray) -> Clusters:
     """Group rows by the first of `patient`, `subject` and `view`, each (n,), of which there are several.
 
-    The views of one anatomy err together as the points of one view do, so that deformed copies of one
-    patient are drawn whole. The spread over patients cannot be estimated from one of them: an
-    interval over its copies or views speaks of that patient alone, and its `kind` says so. It tells
-    the number of copies, which stands in no column of its own.
+    The views of one anatomy err together as the points of one view do, so that the subjects of one
+    patient (its CTs and their deformed copies) are drawn whole. The spread over patients cannot be
+    estimated from one of them: an interval over its subjects or views speaks of that patient alone,
+    and its `kind` says so. It tells the number of subjects, which stands in no column of its own.
     """
-    for kind, labels in ((PATIENTS, patient), (COPIES, subject), (VIEWS, view)):
+    for kind, labels in ((PATIENTS, patient), (SUBJECTS, subject), (VIEWS, view)):
         names, index_n = np.unique(labels, return_inverse=True)
         if len(names) > 1:
-            told = f"{kind} ({len(names)})" if kind == COPIES else kind
+            told = f"{kind} ({len(names)})" if kind == SUBJECTS else kind
             return Clusters(index_n, len(names), told)
     return Clusters(np.zeros(len(view), dtype=int), 1, NOTHING)
 

@@ -41,10 +41,10 @@ def place_note(title: str, part: pd.DataFrame) -> str:
 
 
 def patients_of(row: pd.Series) -> str:
-    """Say how many patients a row stands on, of one also how many copies."""
+    """Say how many patients a row stands on, of one also how many subjects."""
     if row["patients"] > 1:
         return f"{row['patients']} patients"
-    return f"1 patient ({row['subjects']} deformed copies)" if row["subjects"] > 1 else "1 patient"
+    return f"1 patient ({row['subjects']} subjects)" if row["subjects"] > 1 else "1 patient"
 
 
 def _with_fewer(part: pd.DataFrame) -> str:
@@ -76,6 +76,6 @@ def tests_notes(results: Results, frame: pd.DataFrame) -> list[str]:
         f"correction for all {tests} comparisons of this table.",
         "p: two-sided paired permutation test of the mean difference, the differences of one patient "
         "(with one patient: of one deformed copy, or else of one view) changing sign together; exact "
-        f"for up to {EXACT_CLUSTERS} of them, else {evaluation.permutations:,} drawn ways. Over copies "
+        f"for up to {EXACT_CLUSTERS} of them, else {evaluation.permutations:,} drawn ways. Over subjects "
         "or views of one patient it says nothing about other patients, nor about other trainings.",
     ]

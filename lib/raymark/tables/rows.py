@@ -93,9 +93,9 @@ def clusters(rows: pd.DataFrame) -> Clusters:
 def interval_note(evaluation: Evaluation) -> str:
     return (
         f"[low, high]: {evaluation.confidence:.0%} bootstrap interval (BCa, {evaluation.bootstrap} "
-        "resamplings) over what the column names. Over deformed copies (the CT is one of them) or "
-        "views of one patient it says nothing about other patients; over fewer than about ten "
-        "patients or copies it is too narrow. It does not hold the spread between trainings, and "
+        "resamplings) over what the column names. Over subjects (CTs and their deformed copies) "
+        "or views of one patient it says nothing about other patients; over fewer than about ten "
+        "patients or subjects it is too narrow. It does not hold the spread between trainings, and "
         "has no width where all are alike, as at 0 and 100%."
     )
 
