@@ -9,6 +9,7 @@ A virtual patient is called after its parent: ``pelvis-v001`` is the first one m
 
 import csv
 import re
+from collections.abc import Collection, Container
 from dataclasses import dataclass, fields
 from pathlib import Path
 
@@ -72,6 +73,29 @@ def read_subjects(path: str | Path) -> dict[str, Subject]:
     if not subjects:
         raise InputError(path, "lists no subject", "Add one line for each CT")
     return subjects
+
+
+def check_files(path: str | Path, used: Container[str], sources: Collection[str]) -> None:
+    """See that every file is there that the sheet's lines of the subjects `used` name.
+
+    InputError names line and column. `sources` are the ids of the table of sources. For the start of
+    the workflow: later steps need only what was made from these files.
+    """
+    for line, row in _rows(path):
+        if row.subject not in used:
+            continue
+        for column in ("ct", "landmarks", "labels"):
+            reference, place = getattr(row, column), f"{path}, line {line}, column {column}"
+            kind, _, name = reference.partition(":")
+            if kind == "source":
+                if name not in sources:
+                    problem = f"{reference!r} is not in the table of sources"
+                    raise InputError(place, problem, f"Known: {', '.join(sources)}")
+                continue
+            file = name if kind == "recipe" else reference
+            if file and not Path(file).exists():
+                remedy = f"Mend the path; it counts from {Path.cwd()} or is absolute"
+                raise InputError(place, f"{file!r} is not there", remedy)
 
 
 def _rows(path: str | Path) -> list[tuple[int, Subject]]:

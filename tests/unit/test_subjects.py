@@ -1,7 +1,7 @@
 import pytest
 
 from raymark.errors import InputError
-from raymark.subjects import Subject, parent_of, read_subjects, virtual_subjects
+from raymark.subjects import Subject, check_files, parent_of, read_subjects, virtual_subjects
 
 HEADER = "subject\tpatient\tct\tlandmarks\tlabels\tsplit\n"
 PELVIS = "pelvis\tP1\tsource:ct\trecipe:pelvis.yaml\tsource:labels\ttrain\n"
@@ -81,3 +81,37 @@ def test_virtual_patients_are_named_after_their_parent():
     assert {parent_of(name) for name in virtual_subjects("a-b", 1200)} == {"a-b"}
     assert parent_of("pelvis") == "pelvis"
     assert parent_of("pelvis-v1") == "pelvis-v1"
+
+
+@pytest.mark.parametrize(
+    ("change", "place", "problem"),
+    [
+        ({"ct": "gone.mha"}, "line 3, column ct", "'gone.mha' is not there"),
+        ({"landmarks": "gone.csv"}, "line 3, column landmarks", "'gone.csv' is not there"),
+        ({"labels": "gone.nrrd"}, "line 3, column labels", "'gone.nrrd' is not there"),
+        ({"landmarks": "recipe:gone.yaml"}, "line 3, column landmarks", "'gone.yaml' is not there"),
+        ({"ct": "source:nowhere"}, "line 3, column ct", "'source:nowhere' is not in the table"),
+    ],
+)
+def test_files_that_are_not_there_are_refused_where_asked(
+    sheet, tmp_path, monkeypatch, change, place, problem
+):
+    monkeypatch.chdir(tmp_path)
+    for name in ("ct.mha", "points.csv", "labels.nrrd", "r.yaml"):
+        (tmp_path / name).touch()
+
+    def line(**cells):
+        cells = {"ct": "ct.mha", "landmarks": "points.csv", "labels": "labels.nrrd"} | cells
+        return f"a\tp\t{cells['ct']}\t{cells['landmarks']}\t{cells['labels']}\ttrain\n"
+
+    unused = "b\tq\tnone.mha\tnone.csv\t\ttrain\n"
+    whole = sheet(HEADER + unused + line())
+    check_files(whole, {"a"}, ["known"])
+    check_files(
+        sheet(HEADER + line(ct="source:known", landmarks="recipe:r.yaml")), {"a"}, ["known"]
+    )
+    path = sheet(HEADER + unused + line(**change))
+    assert "a" in read_subjects(path)  # a job's view: what the files have become does not matter
+    with pytest.raises(InputError) as error:
+        check_files(path, {"a"}, ["known"])
+    assert str(error.value).startswith(f"{path}, {place}: {problem}")

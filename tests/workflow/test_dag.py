@@ -109,6 +109,17 @@ def test_wrong_configuration_is_refused_before_any_job(tmp_path, file, change, p
     assert not (project.folder / "results/volumes").exists()
 
 
+def test_a_ct_that_is_gone_is_refused_although_its_results_are_there(finished):
+    ct, elsewhere = finished.folder / "ct.nii.gz", finished.folder / "moved.nii.gz"
+    ct.rename(elsewhere)
+    try:
+        done = finished.snakemake("--dry-run", "all", check=False)
+    finally:
+        elsewhere.rename(ct)
+    assert done.returncode != 0
+    assert "subjects.tsv, line 2, column ct: 'ct.nii.gz' is not there" in done.stderr
+
+
 def test_killed_run_resumes_to_the_same_tables(finished, tmp_path):
     project = make_project(tmp_path / "killed")
     command = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile")]

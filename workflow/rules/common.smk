@@ -18,6 +18,7 @@ from raymark.presence import absences, only_present, present_imports
 from raymark.progress import failures, read_run
 from raymark.provenance import code_digest, text_digest
 from raymark.sources import read_sources
+from raymark.start import check_start
 from raymark.subjects import parent_of, read_subjects, virtual_subjects
 from raymark.views import shards_of_view_set, subjects_of, view_count
 
@@ -29,6 +30,8 @@ try:
         read_landmark_set(dataset.landmarks)
         for view_set in dataset.view_sets:
             subjects_of(dataset, view_set, SUBJECTS)
+    if workflow.is_main_process:
+        check_start(PROJECT, SOURCES)
 except InputError as error:
     sys.exit(f"raymark: {error}")
 
