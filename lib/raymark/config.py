@@ -296,7 +296,11 @@ def _check_beams(config: Config, datasets: dict[str, Dataset], source: str | Pat
         for name in names:
             if name not in datasets:
                 problem = f"{place}: {name!r} is not a rendered data set"
-                raise InputError(source, problem, f"Known: {', '.join(datasets)}")
+                known = (
+                    f"name one of {', '.join(datasets)}" if datasets else "list it in `datasets`"
+                )
+                remedy = f"Set `{place.split()[0]}: null`, or {known}"
+                raise InputError(source, problem, remedy)
 
 
 def _check_starts(methods: dict[str, Method], source: str | Path) -> None:

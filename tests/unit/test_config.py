@@ -192,6 +192,22 @@ def test_the_shipped_configuration_reads_in_both_presets():
     assert read_project("config/config.yaml").config.preset == values["preset"] == "demo"
 
 
+def test_what_the_demo_asks_for_beyond_ones_own_data_sets_names_the_way_out():
+    own = {"datasets": ["config/datasets/pelvis.yaml"], "experiments": [
+        {"dataset": "pelvis", "method": "cpm", "evaluate": ["grid"]}
+    ]}  # fmt: skip
+    demo = read_yaml("config/config.yaml")
+    with pytest.raises(InputError, match=r"'chest_kv' is not.*`contrast: null`, or .* pelvis$"):
+        project_of(merged(demo, own), "my/config.yaml")
+    alone = read_yaml("config/own.yaml") | {"contrast": demo["contrast"], "datasets": []}
+    alone |= {
+        "imports": ["config/import/own_xrays.yaml"],
+        "experiments": [{"dataset": "own_xrays", "method": "unet", "evaluate": ["test"]}],
+    }
+    with pytest.raises(InputError, match=r"`contrast: null`, or list it in `datasets`$"):
+        project_of(alone, "my/config.yaml")
+
+
 @given(
     st.dictionaries(
         st.text(max_size=3), st.integers() | st.dictionaries(st.text(max_size=2), st.integers())

@@ -24,6 +24,31 @@ def test_demo_and_paper_configurations_plan():
         assert done.returncode == 0, done.stdout + done.stderr
 
 
+def planned(*arguments: str) -> str:
+    """Return what a dry run of the product itself, with some main file, says it would run."""
+    command = [sys.executable, "-m", "snakemake", "--dry-run", "--forceall", "--nolock"]
+    command += ["--quiet", "rules", "--cores", "1", "all", "--configfile", *arguments]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
+def test_a_users_first_configuration_plans_nothing_else_of_the_demo():
+    text = planned("config/own.yaml")
+    assert "ingest" in text
+    assert not [word for word in ("correspondence", "contrast", "not present") if word in text]
+    own, demo = (yaml.safe_load((ROOT / f"config/{n}.yaml").read_text()) for n in ("own", "config"))
+    of_all = {"seed", "sources", "setup"}  # where nothing asks for set-up errors it does nothing
+    assert set(demo) - of_all <= set(own)
+
+
+def test_the_documented_configuration_of_an_import_plans_no_ct(tmp_path):
+    page = (ROOT / "docs/your-own-annotated-xrays.md").read_text()
+    (tmp_path / "c.yaml").write_text(page.split("```yaml\n")[1].split("```")[0])
+    text = planned(str(tmp_path / "c.yaml"))
+    assert not [word for word in ("ingest", "virtual_patient", "correspondence") if word in text]
+
+
 def test_everything_promised_is_there(finished):
     for stem in ("methods", "data"):
         for suffix in ("csv", "md", "tex", "html"):
