@@ -49,7 +49,13 @@ rule views:
         runtime=minutes(10, by_count(views_of_dataset, per_minute=300_000)),
     params:
         config=dataset_config(
-            "view_sets", "cohort", "subjects", "views_per_shard", "isocentre"
+            "view_sets",
+            "cohort",
+            "subjects",
+            "views_per_shard",
+            "isocentre",
+            "use_landmarks",
+            "detector",  # to see that the landmarks are on it
         ),
         seed=PROJECT.config.seed,
         splits=lambda wildcards: [

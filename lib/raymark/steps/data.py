@@ -105,6 +105,7 @@ def virtual_patient(config: str, dataset: str, subject: str) -> None:
 
 
 def views(config: str, dataset: str) -> None:
+    from raymark.sight import check_on_image
     from raymark.views import plan_views, subjects_of, write_views
 
     project = read_project(config)
@@ -113,6 +114,7 @@ def views(config: str, dataset: str) -> None:
     shown = {s for name in settings.view_sets for s in subjects_of(settings, name, sheet)}
     isocentres = {subject: isocentre(settings, subject) for subject in sorted(shown)}
     table = plan_views(settings, sheet, isocentres, project.config.seed)
+    check_on_image(table, settings, {s: landmark_points(settings, s) for s in isocentres})
     write_views(layout.VIEWS.format(dataset=dataset), table)
 
 
@@ -120,6 +122,7 @@ def render(config: str, dataset: str, view_set: str, subject: str, shard: int) -
     from raymark.ct import read_volume
     from raymark.provenance import text_digest
     from raymark.rendering import render_shard, scenario_of
+    from raymark.sight import check_source_outside
     from raymark.views import read_views
 
     settings = dataset_of(read_project(config), dataset)
@@ -133,12 +136,14 @@ def render(config: str, dataset: str, view_set: str, subject: str, shard: int) -
             "See the views table for what there is",
         )
     ct = layout.CT.format(dataset=dataset, subject=subject)
+    volume = read_volume(ct)
+    check_source_outside(table, settings, volume)
     points = landmark_points(settings, subject)
     content = [sha256_of(ct), points.tobytes().hex(), table.to_csv(index=False)]
     if scenario := scenario_of(settings, table):
         content.append(str(scenario))
     render_shard(
-        read_volume(ct),
+        volume,
         points,
         names,
         pairs,
