@@ -15,6 +15,8 @@ from raymark.files import atomic
 from raymark.methods.base import LandmarkNetwork, build
 from raymark.sections import ByType, Section
 
+MODEL_NAME = "model.safetensors"  # as `raymark.layout` calls it
+
 
 class Model(Section):
     """Everything prediction needs to know beside the weights."""
@@ -95,13 +97,21 @@ def read_tensors(path: str | Path) -> tuple[dict, dict[str, Tensor]]:
     except FileNotFoundError:
         raise InputError(path, "is missing", "Train the model first") from None
     except (SafetensorError, OSError) as error:
-        problem = f"is damaged or not a safetensors file ({error})"
-        raise InputError(path, problem, "Train the model again") from None
+        raise _unreadable(Path(path), error) from None
     try:
         return dict(json.loads(record or "")), tensors
     except (ValueError, TypeError):
         problem = "was not written by raymark"
         raise InputError(path, problem, "Use a file made by `raymark train`") from None
+
+
+def _unreadable(path: Path, error: Exception) -> InputError:
+    """Tell a folder, and a file of another kind, from a model that is damaged."""
+    if path.is_dir():
+        return InputError(path, "is a folder", f"Give the file inside it: {path / MODEL_NAME}")
+    if path.suffix != Path(MODEL_NAME).suffix:
+        return InputError(path, "is not a raymark model", f"Give a {MODEL_NAME} of `raymark train`")
+    return InputError(path, f"is damaged ({error})", "Copy it again, or train the model again")
 
 
 def copied(weights: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -71,8 +71,17 @@ def test_missing_and_damaged_files_are_refused(tmp_path, network):
     path.write_bytes(path.read_bytes()[:-100])
     with pytest.raises(InputError, match="damaged"):
         load_model(path)
-    with pytest.raises(InputError, match="damaged"):
+
+
+def test_a_folder_and_files_of_another_kind_are_not_called_damaged(tmp_path):
+    with pytest.raises(InputError, match=r"is a folder\. Give .*/model\.safetensors$"):
         load_model(tmp_path)
+    for name in ("model.onnx", "xray.png"):
+        (tmp_path / name).write_bytes(b"another kind")
+        with pytest.raises(
+            InputError, match=rf"{name}: is not a raymark model\. Give a model\.saf"
+        ):
+            load_model(tmp_path / name)
 
 
 def test_files_of_others_and_of_other_methods_are_refused(tmp_path, network):
