@@ -100,7 +100,19 @@ class Grid(Section):
     kind: Literal["grid"]
     primary_deg: Range = Field((-60.0, 60.0), description="RAO (negative) to LAO")
     secondary_deg: Range = Field((-45.0, 45.0), description="caudal (negative) to cranial")
-    step_deg: float = Field(5.0, gt=0, description="step along both angles")
+    step_deg: float = Field(5.0, gt=0, description="step along both angles; ends on the borders")
+
+    @model_validator(mode="after")
+    def _steps_end_on_the_borders(self):
+        for key in ("primary_deg", "secondary_deg"):
+            low, high = getattr(self, key)
+            steps = (high - low) / self.step_deg
+            if abs(steps - round(steps)) > 1e-6:
+                raise ValueError(
+                    f"{key}, {low:g} to {high:g}, is not a whole number of steps of step_deg, "
+                    f"{self.step_deg:g}"
+                )
+        return self
 
 
 class Orbit(Section):

@@ -96,6 +96,20 @@ def test_unknown_keys_of_a_sampling_are_named_with_the_allowed_ones():
         checked(Dataset, broken, "d.yaml")
 
 
+@pytest.mark.parametrize("step_deg", [7.0, 200.0])
+def test_a_grid_that_misses_its_border_is_refused(step_deg):
+    def grid(step_deg):
+        sampling = {"kind": "grid", "step_deg": step_deg}
+        views = DATASET["view_sets"]["train"] | {"sampling": sampling}
+        return checked(Dataset, DATASET | {"view_sets": {"train": views}}, "d.yaml")
+
+    assert grid(7.5).view_sets["train"].sampling.step_deg == 7.5
+    with pytest.raises(
+        InputError, match=r"d\.yaml: .*sampling.*primary_deg.*whole number of steps"
+    ):
+        grid(step_deg)
+
+
 def test_the_detector_stands_behind_the_patient():
     near = DATASET["view_sets"]["train"] | {"source_to_detector_mm": (600, 1200)}
     with pytest.raises(InputError, match="must be above source_to_isocentre_mm"):

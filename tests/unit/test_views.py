@@ -72,11 +72,6 @@ def test_the_papers_grid_has_475_views_with_the_corners():
     assert all(p % 5 == 0 and s % 5 == 0 for p, s in angles)
 
 
-def test_a_grid_that_misses_its_border_is_refused():
-    with pytest.raises(InputError, match="whole number of steps"):
-        plan({"grid": view_set(PAPER_GRID | {"step_deg": 7.0})})
-
-
 def test_a_sphere_is_uniform_by_solid_angle():
     limits = {"primary_deg": (-60.0, 60.0), "secondary_deg": (-20.0, 70.0)}
     table = plan({"s": view_set(SPHERE | {"count": 4000} | limits)}, subjects="a")
