@@ -105,12 +105,14 @@ def checked(model: type[Section], values: Any, source: str | Path):
         return model.model_validate(values)
     except ValidationError as error:
         first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"]) or "(top level)"
+        key = ".".join(str(part) for part in first["loc"])
         if first["type"] == "extra_forbidden":
             problem = f"the key {key!r} is unknown"
             remedy = f"Allowed here: {', '.join(_allowed_keys(model, first['loc']))}"
         else:
-            problem = f"{key}: {first['msg']} (got {first['input']!r})"
+            problem = f"{key}: " * bool(key) + first["msg"].removeprefix("Value error, ")
+            if not isinstance(first["input"], dict | list):  # those are whole sections
+                problem += f" (got {first['input']!r})"
             remedy = "See config/README.md for what each key means and allows"
         raise InputError(source, problem, remedy) from None
 

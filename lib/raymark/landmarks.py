@@ -22,6 +22,7 @@ from raymark.structures import Structures
 
 XYZ = ["x_mm", "y_mm", "z_mm"]
 COLUMNS = ["subject", "landmark", *XYZ, "origin"]
+POINT_FILES = (".mrk.json", ".fcsv", ".csv", ".tsv")
 SIDES = {"left": "right", "right": "left"}
 
 
@@ -99,6 +100,13 @@ def flip_pairs(names: Sequence[str]) -> list[tuple[str, str]]:
 
 def read_landmark_set(path: str | Path) -> LandmarkSet:
     """Read a landmark file (config/recipes/*.yaml); InputError names the file and the key."""
+    if str(path).lower().endswith(POINT_FILES):
+        problem = "is a file of points, where a list of names is needed"
+        remedy = (
+            "Name a landmark file (docs/landmarks.md, A landmark file) under `landmarks`; points "
+            "belong into the column `landmarks` of the subject sheet"
+        )
+        raise InputError(path, problem, remedy)
     values = read_yaml(path)
     if "name" in values:
         raise InputError(path, "the key 'name' is unknown", "The file's own name is the set's name")
@@ -137,7 +145,7 @@ def read_landmarks(path: str | Path, subject: str) -> pd.DataFrame:
         )
     if name.endswith((".csv", ".tsv")):
         return _read_delimited(path, subject, "\t" if name.endswith(".tsv") else ",")
-    raise InputError(path, "is no landmark file by its name", "Use .mrk.json, .fcsv, .csv or .tsv")
+    raise InputError(path, "is no file of points by its name", f"Use {', '.join(POINT_FILES)}")
 
 
 def _read_delimited(path: Path, subject: str, separator: str) -> pd.DataFrame:
@@ -192,6 +200,12 @@ def compute_landmarks(
     return landmark_table(subject, landmark_set.names, np.array(points), origin)
 
 
+def needed_names(given: Iterable[str], used: Iterable[str], known: Sequence[str]) -> list[str]:
+    """Return which of a landmark file's names, `known`, a subject must have: the `used`, the `given`."""
+    wanted = {*given, *used}
+    return [name for name in known if name in wanted]
+
+
 def check_landmarks(
     table: pd.DataFrame,
     expected_names: Sequence[str],
@@ -206,27 +220,27 @@ def check_landmarks(
     outside the volume's box (`volume_shape` voxels under `affine`, borders included) and pairs
     (left, right) whose left point is not to the patient's left of the right one.
     """
-    _check_names(list(table["landmark"]), list(expected_names), source)
+    check_names(list(table["landmark"]), list(expected_names), source)
     table = table.set_index("landmark").loc[list(expected_names)].reset_index()[COLUMNS]
     _check_inside(table, volume_shape, affine, source)
     _check_sides(table, flip_pairs, source)
     return table
 
 
-def _check_names(names: list[str], expected: list[str], source: str | Path) -> None:
+def check_names(names: list[str], expected: list[str], source: str | Path) -> None:
+    """See that `names` are those `expected`, each once, in any order."""
+    known = f"Rename or remove it; known: {', '.join(expected)}"
+    use = "Mark it, or list those to use under `use_landmarks` of the data set"
     problems = {
-        "is there more than once": sorted({name for name in names if names.count(name) > 1}),
-        "is not among the landmarks of this data set": [n for n in names if n not in expected],
-        "is missing": [name for name in expected if name not in names],
+        "is there more than once": ({n for n in names if names.count(n) > 1}, "Keep one of them"),
+        "is not among the landmarks of this data set": (set(names) - set(expected), known),
+        "is missing": (set(expected) - set(names), use),
     }
-    for problem, wrong in problems.items():
+    for problem, (wrong, remedy) in problems.items():
         if wrong:
+            first = next(name for name in [*names, *expected] if name in wrong)
             more = f" (and {len(wrong) - 1} more)" if len(wrong) > 1 else ""
-            raise InputError(
-                source,
-                f"the landmark {wrong[0]!r}{more} {problem}",
-                f"It must have each of these once: {', '.join(expected)}",
-            )
+            raise InputError(source, f"the landmark {first!r}{more} {problem}", remedy)
 
 
 def _check_inside(table: pd.DataFrame, shape: tuple, affine: np.ndarray, source) -> None:

@@ -192,6 +192,19 @@ def test_experiments_must_name_known_files():
         checked(Config, values, "config.yaml")
 
 
+def test_a_refusal_repeats_a_wrong_value_but_no_section():
+    one = {"dataset": "b", "method": "m", "evaluate": ["x"]}
+    values = {"datasets": ["a.yaml"], "methods": ["m.yaml"], "experiments": [one]}
+    with pytest.raises(InputError) as error:
+        checked(Config, values, "c.yaml")
+    problem = "c.yaml: experiment names the data set 'b'; known: ['a']. "
+    assert str(error.value) == f"{problem}See config/README.md for what each key means and allows"
+    with pytest.raises(InputError, match=r"^c\.yaml: datasets: Field required\. See"):
+        checked(Config, {"methods": ["m.yaml"], "experiments": [one]}, "c.yaml")
+    with pytest.raises(InputError, match=r"^c\.yaml: seed: .* \(got 'x'\)\. See"):
+        checked(Config, values | {"seed": "x"}, "c.yaml")
+
+
 def test_a_view_set_is_predicted_by_a_method_once():
     one = {"dataset": "a", "method": "m", "evaluate": ["x", "y"]}
     values = {"datasets": ["a.yaml"], "methods": ["m.yaml"], "experiments": [one]}

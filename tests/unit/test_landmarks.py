@@ -7,6 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from raymark import layout, steps
+from raymark.ct.grid import LabelMap
+from raymark.ct.store import write_labels
 from raymark.errors import InputError
 from raymark.landmarks import (
     COLUMNS,
@@ -15,10 +18,12 @@ from raymark.landmarks import (
     flip_pairs,
     landmark_table,
     mirrored,
+    needed_names,
     read_landmark_set,
     read_landmarks,
     write_landmarks,
 )
+from tests.workflow.conftest import DATASET, make_project
 
 POINTS = {"left_asis": (-80.0, 20.5, 3.25), "right_asis": (80.0, 21.0, 3.0), "tip": (1.0, -40.0, 0)}
 SHAPE, AFFINE = (101, 101, 101), np.diag([2.0, 2.0, 2.0, 1.0])
@@ -234,6 +239,28 @@ def test_tables_that_cannot_be_right_are_refused(points, names, problem):
     assert str(error.value).startswith("p.fcsv: ")
 
 
+def test_what_is_missing_names_the_way_to_do_without():
+    with pytest.raises(InputError, match=r"'right_asis' is missing\. .*`use_landmarks`"):
+        check({name: point for name, point in POINTS.items() if name != "right_asis"})
+    known = ["tip", "left_asis", "right_asis", "hip"]
+    assert needed_names(["tip", "hat"], ["left_asis"], known) == ["tip", "left_asis"]
+
+
+def test_a_data_set_that_uses_some_landmarks_needs_only_those(tmp_path, monkeypatch):
+    project = make_project(tmp_path / "p")
+    monkeypatch.chdir(project.folder)
+    empty = LabelMap(np.zeros(SHAPE, np.uint8), AFFINE)
+    write_labels(layout.LABELS.format(dataset="balls", subject="ball_patient"), empty)
+    points = project.folder / "points.csv"
+    points.write_text("".join(points.read_text().splitlines(keepends=True)[:-1]))
+    with pytest.raises(InputError, match="'lower_ball' is missing"):
+        steps.landmarks("config.yaml", "balls", "ball_patient")
+    project.write("balls.yaml", DATASET | {"use_landmarks": ["left_ball", "right_ball"]})
+    steps.landmarks("config.yaml", "balls", "ball_patient")
+    made = pd.read_csv(layout.LANDMARKS.format(dataset="balls", subject="ball_patient"))
+    assert made["landmark"].tolist() == ["left_ball", "right_ball"]
+
+
 def test_duplicates_are_refused():
     double = pd.concat([table(), table({"tip": (0, 0, 0)})])
     with pytest.raises(InputError, match=r"'tip' .*more than once"):
@@ -258,6 +285,16 @@ def test_mirroring_a_name_twice_gives_it_back(words):
     name = "_".join(words)
     assert mirrored(mirrored(name)) == name
     assert (mirrored(name) == name) == ("left" not in words and "right" not in words)
+
+
+@pytest.mark.parametrize("name", ["p.mrk.json", "P.FCSV", "p.csv", "p.tsv"])
+def test_points_are_no_landmark_file(tmp_path, name):
+    (tmp_path / name).write_text(json.dumps({"markups": [markup({"a": (1, 2, 3)})]}))
+    with pytest.raises(
+        InputError, match=r"is a file of points.*A landmark file.*subject sheet"
+    ) as e:
+        read_landmark_set(tmp_path / name)
+    assert len(str(e.value)) < 250 + len(str(tmp_path))
 
 
 def test_pairs_are_left_right_in_the_order_of_the_names():

@@ -62,7 +62,7 @@ rule landmarks:
         mem_mb=memory(1000, ct=20),
         runtime=minutes(15, by_size(mb_per_minute=10)),
     params:
-        config=dataset_config("landmarks"),
+        config=dataset_config("landmarks", "use_landmarks"),
         code=code_digest("raymark.landmarks", "raymark.recipes"),
     shell:
         "python -m raymark landmarks {wildcards.dataset} {wildcards.subject} > {log} 2>&1"

@@ -47,14 +47,16 @@ def landmarks(config: str, dataset: str, subject: str) -> None:
     from raymark.landmarks import (
         check_landmarks,
         compute_landmarks,
+        flip_pairs,
+        needed_names,
         read_landmark_set,
         read_landmarks,
         write_landmarks,
     )
 
     project = read_project(config)
-    row = subject_of(project, subject)
-    landmark_set = read_landmark_set(dataset_of(project, dataset).landmarks)
+    row, settings = subject_of(project, subject), dataset_of(project, dataset)
+    known = read_landmark_set(settings.landmarks).names
     labels_path = layout.LABELS.format(dataset=dataset, subject=subject)
     labels = read_label_map(labels_path)
     source = file_of(project, row.landmarks)
@@ -65,8 +67,8 @@ def landmarks(config: str, dataset: str, subject: str) -> None:
     else:
         table = read_landmarks(source, subject)
     shape = labels.labels_xyz.shape
-    names, pairs = landmark_set.names, landmark_set.flip_pairs
-    table = check_landmarks(table, names, shape, labels.affine, pairs, source)
+    names = needed_names(table["landmark"], landmark_names(settings)[0], known)
+    table = check_landmarks(table, names, shape, labels.affine, flip_pairs(names), source)
     write_landmarks(table, layout.LANDMARKS.format(dataset=dataset, subject=subject))
 
 
