@@ -83,7 +83,7 @@ def _parser() -> argparse.ArgumentParser:
             command.add_argument(argument, type=number, help=HELP[argument])
         command.add_argument(
             "--config",
-            default=os.environ.get("RAYMARK_CONFIG", "config/config.yaml"),
+            default=os.environ.get("RAYMARK_CONFIG") or "config/config.yaml",
             help="the main configuration file (default: $RAYMARK_CONFIG or config/config.yaml)",
         )
         command.add_argument("--threads", type=int, help="threads to use (default: all cores)")
@@ -146,12 +146,17 @@ def _add_predict(commands) -> None:
         "its own, it is taken to show as much as they do. See docs/your-own-xrays.md.",
     )
     predict.add_argument("--model", dest="model_path", required=True, help="a model.safetensors")
-    predict.add_argument("image_paths", metavar="image", nargs="+", help="an X-ray")
+    predict.add_argument(
+        "image_paths", metavar="image", nargs="+", help="an X-ray, or a folder of them"
+    )
     predict.add_argument(
         "--out", dest="out_dir", default="predicted", help="folder to write to (%(default)s)"
     )
     predict.add_argument(
         "--pixel-mm", type=float, help="pixel size at the detector, of all these images"
+    )
+    predict.add_argument(
+        "--invert", action="store_true", help="the images show bone dark: turn them bright"
     )
     predict.set_defaults(threads=None)
 

@@ -1,6 +1,7 @@
 """One trained model on X-rays that the workflow never saw: points as CSV and for Slicer, a picture."""
 
 import json
+import os
 import sys
 from collections import Counter
 from dataclasses import replace
@@ -14,12 +15,13 @@ import torch.nn.functional as F
 from raymark.beliefs import cell_to_px
 from raymark.errors import InputError
 from raymark.files import atomic
-from raymark.images import Xray, read_xray, stem_of
+from raymark.images import FORMATS, ITK_FILES, NIFTI, PICTURES, Xray, read_xray, stem_of
 from raymark.methods.base import LandmarkNetwork
 from raymark.models import Model, load_model
 from raymark.overlay import draw_overlay
 from raymark.prediction import found
 
+SUFFIXES = (*PICTURES, *NIFTI, *ITK_FILES, ".dcm")
 SMALLEST_PX = 16
 FIELD_OF_VIEW = 8.0  # how much more, or less, than the training images an image may show
 MARKUPS_SCHEMA = (
@@ -33,22 +35,26 @@ def predict_images(
     image_paths: list[str],
     out_dir: str | Path,
     pixel_mm: float | None = None,
+    invert: bool = False,
 ) -> None:
     """Write each image's landmarks to `out_dir` and say what was found.
 
     Per image: ``<name>_points.csv`` (columns of `find_landmarks`), ``<name>_points.mrk.json`` for
-    Slicer, ``<name>_overlay.png``. `pixel_mm` overrides the pitch in the files. One of several images
-    that cannot be used does not keep the others from being done; InputError at the end counts them.
+    Slicer, ``<name>_overlay.png``. A folder among `image_paths` stands for its images. `pixel_mm`
+    overrides the pitch in the files; `invert` makes dark bone bright. One of several images that
+    cannot be used does not keep the others from being done; InputError at the end counts them.
     """
     if pixel_mm is not None and not pixel_mm > 0:
         raise InputError("--pixel-mm", f"{pixel_mm:g} is no size", "Give it in mm, e.g. 0.143")
+    image_paths = _images(image_paths)
     names = _names(image_paths)
     network, model = load_model(model_path)
     refused = 0
     for image_path, name in zip(image_paths, names, strict=True):
         try:
             xray = read_xray(image_path)
-            xray = replace(xray, pixel_mm=pixel_mm or xray.pixel_mm)
+            image_yx = xray.image_yx.max() - xray.image_yx if invert else xray.image_yx
+            xray = replace(xray, image_yx=image_yx, pixel_mm=pixel_mm or xray.pixel_mm)
             _check_field_of_view(image_path, model, xray)
         except InputError as error:
             if len(image_paths) == 1:
@@ -114,15 +120,36 @@ def _check_field_of_view(path: str, model: Model, xray: Xray) -> None:
     if not 1 / FIELD_OF_VIEW <= shown <= FIELD_OF_VIEW:
         raise InputError(
             path,
-            f"would show {shown:.2g} times the height of the training images at "
+            f"would show {float(f'{shown:.2g}'):g} times the height of the training images at "
             f"{xray.pixel_mm:g} mm a pixel",
             "Check the pixel size; --pixel-mm tells it",
         )
 
 
+def _images(given: list[str]) -> list[str]:
+    """List what is to be predicted, each once: a folder stands for the images that lie in it."""
+    from pydicom.misc import is_dicom  # DICOM files often have no suffix
+
+    paths = []
+    for path in map(Path, given):
+        found = [path]
+        if path.is_dir():
+            files = sorted(file for file in path.iterdir() if file.is_file())
+            found = [f for f in files if f.name.lower().endswith(SUFFIXES) or is_dicom(f)]
+            if not found:
+                raise InputError(path, "is a folder in which no X-ray lies", f"Use {FORMATS}")
+        paths += map(str, found)
+    return list(dict.fromkeys(paths))
+
+
 def _names(image_paths: list[str]) -> list[str]:
-    """Name each image's results after it; two must not overwrite each other's."""
-    names = [stem_of(path) for path in image_paths]
+    """Name each image's results after it, with folder and format where others are named alike."""
+    stems = [stem_of(path) for path in image_paths]
+    counts = Counter(stems)
+    names = [
+        stem if counts[stem] == 1 else "_".join(Path(os.path.abspath(path)).parts[-2:])
+        for stem, path in zip(stems, image_paths, strict=True)
+    ]
     for name, count in Counter(names).items():
         if count > 1:
             raise InputError(

@@ -12,6 +12,7 @@ from raymark.figures.landmarks import spread
 from raymark.figures.style import ORANGE
 from raymark.files import atomic
 from raymark.images import Xray
+from raymark.landmark_names import readable
 
 LONGEST_IN, MARGIN_IN, LINE_IN = 6.5, 1.6, 0.14
 FONT = {"family": "DejaVu Sans", "size": 6.5}
@@ -52,12 +53,8 @@ def draw_overlay(path: str | Path, xray: Xray, table: pd.DataFrame, title: str) 
 
 
 def _not_found(table: pd.DataFrame, width_in: float) -> list[str]:
-    names = ", ".join(_spoken(name) for name in table.landmark[~table.detected])
+    names = ", ".join(readable(name) for name in table.landmark[~table.detected])
     return textwrap.wrap(f"not found: {names}", int(width_in * 18)) if names else []
-
-
-def _spoken(name: str) -> str:
-    return name.replace("_", " ")
 
 
 def _sides(found: pd.DataFrame) -> list[tuple[pd.DataFrame, str]]:
@@ -82,7 +79,7 @@ def _named(
         points.itertuples(), spread(points.y_px.to_numpy(), gap, height - 1), strict=True
     ):
         axes.annotate(
-            _spoken(row.landmark),
+            readable(row.landmark),
             (row.x_px, row.y_px),
             xytext=(x, y),
             ha="right" if side == "left" else "left",

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from matplotlib.axes import Axes
 from PIL import Image
 
 from raymark import cli
@@ -16,6 +17,7 @@ from raymark.methods.base import build
 from raymark.models import Model, write_model
 from raymark.overlay import draw_overlay
 from raymark.slicer import read_markups
+from tests.unit.test_images import write_dicom
 
 IMAGE = np.add.outer(np.arange(60) * 2, np.arange(80)).astype(np.uint16)
 
@@ -120,7 +122,7 @@ def test_pixel_size_is_told_or_refused(tmp_path, model_path, image_path):
     predict_images(model_path, [image_path], tmp_path / "out", pixel_mm=0.5)
     table = pd.read_csv(tmp_path / "out/a_points.csv")
     assert table.x_mm.to_numpy() == pytest.approx(table.x_px.to_numpy() * 0.5, abs=1e-3)
-    for wrong, problem in ((-1.0, "no size"), (200.0, "1e\\+02 times"), (0.002, "0.001 times")):
+    for wrong, problem in ((-1.0, r"no size"), (200.0, r" 100 times"), (0.002, r" 0\.001 times")):
         with pytest.raises(InputError, match=problem):
             predict_images(model_path, [image_path], tmp_path / "out", pixel_mm=wrong)
 
@@ -137,10 +139,59 @@ def test_one_bad_image_does_not_keep_the_others(tmp_path, capsys, model_path, im
     assert "1 of 2 images" in errors[1]
 
 
-def test_images_of_one_name_are_refused_before_anything_is_written(tmp_path, model_path):
-    with pytest.raises(InputError, match="2 images named 'a'"):
-        predict_images(model_path, ["x/a.png", "y/a.dcm"], tmp_path / "out")
+def test_a_folder_stands_for_its_images(tmp_path, model_path):
+    folder = tmp_path / "xrays"
+    folder.mkdir()
+    for name in ("b.png", "a.tif"):
+        Image.fromarray(IMAGE).save(folder / name)
+    write_dicom(folder / "IM1")
+    (folder / "notes.txt").write_text("none")
+    images = [str(folder), str(folder / "b.png")]  # one of them twice: it is done once
+    predict_images(model_path, images, tmp_path / "out")
+    written = {path.name for path in (tmp_path / "out").glob("*.csv")}
+    assert written == {"a_points.csv", "b_points.csv", "IM1_points.csv"}
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(InputError, match=r"empty: is a folder in which no X-ray lies"):
+        predict_images(model_path, [str(tmp_path / "empty")], tmp_path / "out")
+
+
+def test_images_of_one_name_keep_their_folder_and_format(tmp_path, model_path):
+    images = [tmp_path / name for name in ("xa/IM1.png", "xb/IM1.png", "xb/ap.png", "xb/ap.tif")]
+    images.append(tmp_path / "alone.png")
+    for path in images:
+        path.parent.mkdir(exist_ok=True)
+        Image.fromarray(IMAGE).save(path)
+    predict_images(model_path, [str(path) for path in images], tmp_path / "out")
+    names = {path.name.removesuffix("_points.csv") for path in (tmp_path / "out").glob("*.csv")}
+    assert names == {"xa_IM1.png", "xb_IM1.png", "xb_ap.png", "xb_ap.tif", "alone"}
+
+
+def test_images_that_no_name_tells_apart_are_refused_before_anything_is_written(
+    tmp_path, model_path
+):
+    with pytest.raises(InputError, match=r"2 images named 'ap_a\.png'"):
+        predict_images(model_path, ["x/ap/a.png", "y/ap/a.png"], tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_inverting_an_inverted_image_finds_the_same_points(tmp_path, model_path):
+    pixels = np.random.default_rng(0).integers(0, 255, (60, 80)).astype(np.uint8)
+    for name, shown in (("bright", pixels), ("dark", pixels.max() - pixels)):
+        Image.fromarray(shown).save(tmp_path / f"{name}.png")
+        options = ["--out", str(tmp_path / "out")] + ["--invert"] * (name == "dark")
+        image = str(tmp_path / f"{name}.png")
+        assert cli.main(["predict", "--model", model_path, image, *options]) == 0
+    bright, dark = ((tmp_path / f"out/{n}_points.csv").read_text() for n in ("bright", "dark"))
+    predict_images(model_path, [image], tmp_path / "out")
+    assert bright == dark != (tmp_path / "out/dark_points.csv").read_text()
+
+
+def test_overlays_name_landmarks_as_tables_do(tmp_path, monkeypatch):
+    written = []
+    monkeypatch.setattr(Axes, "annotate", lambda _, text, *a, **k: written.append(text))
+    named = points(landmark=["left_asis", "t1_superior_left", "far"])
+    draw_overlay(tmp_path / "a.png", Xray(IMAGE.astype(np.float32), None), named, "a")
+    assert set(written) == {"left ASIS", "T1 superior left"}
 
 
 def test_slicer_reads_mm_in_lps_and_leaves_out_what_was_not_detected(tmp_path):

@@ -26,10 +26,12 @@ def figure(config: str, figure: str) -> None:
     make_figure(figure, only_present(project, read_subjects(project.config.subjects)), stem)
 
 
-def predict(model_path: str, image_paths: list[str], out_dir: str, pixel_mm: float | None) -> None:
+def predict(
+    model_path: str, image_paths: list[str], out_dir: str, pixel_mm: float | None, invert: bool
+) -> None:
     from raymark.detect import predict_images
 
-    predict_images(model_path, image_paths, out_dir, pixel_mm)
+    predict_images(model_path, image_paths, out_dir, pixel_mm, invert)
 
 
 def match_cts(
