@@ -20,13 +20,13 @@ SPACING = ["spacing_x_mm", "spacing_y_mm", "spacing_z_mm"]
 
 
 def cts(quality: pd.DataFrame, label: str = "") -> Table:
-    """What each CT is like; `quality` has the ingestion's columns and `dataset`."""
+    """What each CT is like; `quality` has the ingestion's columns and `dataset_title`."""
     frame = quality.copy()
     for grid in ("original", "volume"):
         frame[f"{grid}_grid"] = _product(frame, [f"{grid}_{name}" for name in VOXELS], "{:.0f}")
         frame[f"{grid}_spacing"] = _product(frame, [f"{grid}_{name}" for name in SPACING], "{:.3g}")
     columns = [
-        Column("dataset", "Data set"),
+        Column("dataset_title", "Data set"),
         Column("subject", "Subject"),
         Column("original_grid", "CT", "voxels"),
         Column("original_spacing", "Spacing", "mm"),
@@ -53,7 +53,9 @@ def _quality(path: str) -> pd.DataFrame:
 def read_cts(project: Project) -> Table:
     """Make the table of CTs from the quality rows of all data sets."""
     tables = [
-        _quality(layout.QUALITY.format(dataset=name, subject=subject)).assign(dataset=name)
+        _quality(layout.QUALITY.format(dataset=name, subject=subject)).assign(
+            dataset=name, dataset_title=dataset.title
+        )
         for name, dataset in project.datasets.items()
         for subject in dataset.subjects
     ]
