@@ -5,6 +5,7 @@ file of its own. Files may carry ``presets``: named overrides (``demo``, ``paper
 file's own values when the main file asks for one. The sections are in `raymark.sections`.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
@@ -184,6 +185,12 @@ class Project:
     datasets: dict[str, Dataset]
     methods: dict[str, Method]
     imports: "dict[str, Import2d]" = field(default_factory=dict)
+    source: str = "the configuration"  # the main file, as messages name it
+
+    def unknown(self, what: str, known: Iterable[str]) -> InputError:
+        """Return the error for a name that is none of those `known`: perhaps of another main file."""
+        remedy = f"Known: {', '.join(known)}. `--config FILE` reads another configuration"
+        return InputError(what, f"is not known in {self.source}", remedy)
 
     def title_of(self, dataset: str) -> str:
         """Return how tables and figures call a data set or an import."""
@@ -256,7 +263,7 @@ def project_of(values: dict, source: str | Path) -> Project:
     matrix.check(config.experiments, config.matrix, methods, imports, source)
     _check_view_sets(config, datasets, imports, source)
     _check_beams(config, datasets, source)
-    return Project(config, datasets, methods, imports)
+    return Project(config, datasets, methods, imports, str(source))
 
 
 def _check_view_sets(

@@ -15,10 +15,10 @@ def images_of(project: Project, name: str) -> Dataset | Imported:
     settings = project.imports.get(name)
     imported = read_imported(name, settings and settings.title)
     if imported is None:
-        problem = "has not been imported yet" if settings else "is not known"
-        known = ", ".join([*project.datasets, *project.imports])
-        remedy = "Run raymark import-2d with its file" if settings else f"Known: {known}"
-        raise InputError(f"data set {name!r}", problem, remedy)
+        what = f"data set {name!r}"
+        if settings is None:
+            raise project.unknown(what, [*project.datasets, *project.imports])
+        raise InputError(what, "has not been imported yet", "Run raymark import-2d with its file")
     return imported
 
 

@@ -19,8 +19,15 @@ def named(table: dict, name: str, kind: str):
     return table[name]
 
 
+def configured(project: Project, table: dict, name: str, kind: str):
+    """Look up what the configuration names, or names the file of."""
+    if name not in table:
+        raise project.unknown(f"{kind} {name!r}", table)
+    return table[name]
+
+
 def dataset_of(project: Project, name: str) -> Dataset:
-    return named(project.datasets, name, "data set")
+    return configured(project, project.datasets, name, "data set")
 
 
 def landmark_names(settings: Dataset) -> tuple[list[str], list[tuple[str, str]]]:
@@ -69,13 +76,14 @@ def with_its_threads(project: Project, name: str) -> Method:
     """Return a method, with torch set to the method's number of threads."""
     import torch
 
-    method = named(project.methods, name, "method")
+    method = configured(project, project.methods, name, "method")
     torch.set_num_threads(method.training.threads)
     return method
 
 
 def subject_of(project: Project, name: str) -> Subject:
-    return named(read_subjects(project.config.subjects), parent_of(name), "subject")
+    sheet = read_subjects(project.config.subjects)
+    return configured(project, sheet, parent_of(name), "subject")
 
 
 def file_of(project: Project, reference: str) -> str:
