@@ -99,8 +99,9 @@ def epochs() -> int:
 def make_project(folder: Path, scale: Scale) -> Path:
     """Write a project whose CTs are one empty file: planning reads none of them."""
     folder.mkdir()
-    for name in ("ct.nii.gz", "points.csv"):
-        (folder / name).touch()
+    (folder / "ct.nii.gz").touch()
+    points = [f"{name},0,0,0" for name in LANDMARKS]
+    (folder / "points.csv").write_text("\n".join(["landmark,x_mm,y_mm,z_mm", *points]) + "\n")
     rows = ["subject\tpatient\tct\tlandmarks\tlabels\tsplit"]
     counts = {split: round(share * scale.patients) for split, share in SPLITS.items()}
     splits = [split for split, count in counts.items() for _ in range(count)]

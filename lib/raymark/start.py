@@ -3,19 +3,29 @@
 A job needs only its own inputs: a CT may have moved once its volume is made.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from raymark.config import Project
 from raymark.errors import InputError
-from raymark.subjects import check_files
+from raymark.landmarks import check_names, needed_names, read_landmark_set, read_landmarks
+from raymark.sections import Dataset
+from raymark.steps.places import landmark_names
+from raymark.subjects import Subject, check_files
 
 
-def check_start(project: Project, sources: Collection[str]) -> None:
-    """Refuse (InputError) what some job would otherwise find out later; `sources` are known ids."""
+def check_start(project: Project, sheet: Mapping[str, Subject], sources: Collection[str]) -> None:
+    """Refuse (InputError) what some job would otherwise find out later.
+
+    `sheet` has every subject that a data set names; `sources` are the ids of the table of sources.
+    """
     used = {subject for dataset in project.datasets.values() for subject in dataset.subjects}
     check_files(project.config.subjects, used, sources)
     _check_roles(project)
+    for dataset in project.datasets.values():
+        _check_landmarks(
+            dataset, {sheet[subject].landmarks: subject for subject in dataset.subjects}
+        )
 
 
 def _check_roles(project: Project) -> None:
@@ -29,3 +39,22 @@ def _check_roles(project: Project) -> None:
                 problem = f"no view set has `role: {role}`, which every training needs"
                 remedy = "Add one; config/datasets/pelvis.yaml is an example"
                 raise InputError(f"{file}, view_sets", problem, remedy)
+
+
+def _check_landmarks(dataset: Dataset, subjects: Mapping[str, str]) -> None:
+    """See that files of points and recipes have the landmarks of the data set.
+
+    `subjects` maps cells of the sheet's column `landmarks` to a subject: of a file for many, one is
+    looked at. Where the points lie
+    is for the step that has the CT.
+    """
+    used, known = landmark_names(dataset)[0], read_landmark_set(dataset.landmarks).names
+    for reference, subject in subjects.items():
+        kind, _, file = reference.partition(":")
+        if kind == "source":
+            continue
+        if kind == "recipe":
+            names = read_landmark_set(file).names
+        else:
+            file, names = reference, read_landmarks(reference, subject)["landmark"].tolist()
+        check_names(names, needed_names(names, used, known), file)

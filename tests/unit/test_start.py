@@ -8,6 +8,7 @@ import yaml
 from raymark.config import project_of
 from raymark.errors import InputError
 from raymark.start import check_start
+from raymark.subjects import read_subjects
 from tests.workflow.conftest import CONFIG, DATASET, make_project
 
 
@@ -21,7 +22,7 @@ def start(tmp_path, monkeypatch):
         for name, change in changes.items():
             path = Path(f"{name}.yaml")
             path.write_text(yaml.safe_dump(yaml.safe_load(path.read_text()) | change))
-        check_start(project_of(CONFIG, "config.yaml"), [])
+        check_start(project_of(CONFIG, "config.yaml"), read_subjects("subjects.tsv"), [])
 
     return starts
 
@@ -37,3 +38,27 @@ def test_a_trained_data_set_has_views_to_train_and_to_validate_on(start, role):
         InputError, match=rf"^balls\.yaml, view_sets: no view set has `role: {role}`"
     ):
         start(balls={"view_sets": kept})
+
+
+@pytest.mark.parametrize(
+    ("points", "problem"),
+    [
+        ("left_ball,1,2,3\nright_ball,1,2,3\n", "'lower_ball' is missing.*`use_landmarks`"),
+        ("left_ball,1,2,3\nright_ball,1,2,3\nlow_ball,1,2,3\n", "'low_ball' is not among.*lower"),
+    ],
+)
+def test_names_of_points_are_compared_before_any_ct_is_read(start, points, problem):
+    Path("points.csv").write_text(f"landmark,x_mm,y_mm,z_mm\n{points}")
+    with pytest.raises(InputError, match=f"^points.csv: the landmark {problem}"):
+        start()
+    rows = points.splitlines(keepends=True)[:2]
+    Path("points.csv").write_text("".join(["landmark,x_mm,y_mm,z_mm\n", *rows]))
+    start(balls={"use_landmarks": ["left_ball", "right_ball"]})
+
+
+def test_names_of_recipes_are_compared(start):
+    Path("r.yaml").write_text("landmarks: [{name: tip}]")
+    sheet = Path("subjects.tsv").read_text().replace("points.csv\t", "recipe:r.yaml\tct.nii.gz")
+    Path("subjects.tsv").write_text(sheet)
+    with pytest.raises(InputError, match=r"^r\.yaml: the landmark 'tip' is not among"):
+        start()

@@ -14,10 +14,10 @@ GOAL = "results/volumes/balls/ball_patient/landmarks.csv"
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory):
-    """A project in which the ingest succeeded and the landmarks failed: one is missing."""
+    """A project in which the ingest succeeded and the landmarks failed: one lies outside the CT."""
     project = make_project(tmp_path_factory.mktemp("progress") / "p")
     points = project.folder / "points.csv"
-    points.write_text("".join(points.read_text().splitlines(keepends=True)[:-1]))
+    points.write_text(points.read_text().replace("-25.0", "-2500.0"))
     project.output = project.snakemake(GOAL, check=False)
     return project
 

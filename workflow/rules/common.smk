@@ -31,7 +31,7 @@ try:
         for view_set in dataset.view_sets:
             subjects_of(dataset, view_set, SUBJECTS)
     if workflow.is_main_process:
-        check_start(PROJECT, SOURCES)
+        check_start(PROJECT, SUBJECTS, SOURCES)
 except InputError as error:
     sys.exit(f"raymark: {error}")
 
