@@ -11,6 +11,7 @@ is the median pitch, and each view's source-to-isocentre distance says how its o
 error's `error_isocentre_mm` is in the image's own millimetres, by the map in the list of images.
 """
 
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +27,7 @@ from raymark.geometry import Detector, inside
 from raymark.images import Xray, read_xray
 from raymark.imported import MATRIX
 from raymark.landmarks import flip_pairs
-from raymark.planned2d import Planned, scaled_and_cropped
+from raymark.planned2d import Planned, in_one_corner, scaled_and_cropped
 from raymark.provenance import text_digest
 from raymark.registration2d import to_template
 from raymark.settings2d import Import2d, KnownDistance
@@ -37,6 +38,10 @@ from raymark.views import SCHEMA, camera_of, write_views
 SOURCE_TO_DETECTOR_MM = 1.0e6
 # Annotators mark what lies just outside; what lies further outside is of another image or unit.
 OUTSIDE_SHARE = 0.05
+IN_ONE_CORNER = (
+    "all points lie in the upper left corner of every image, as if they were in mm; they are taken "
+    "as px. Check the units of the annotations"
+)
 
 
 def import_2d(settings: Import2d, source: str | Path) -> pd.DataFrame:
@@ -46,6 +51,8 @@ def import_2d(settings: Import2d, source: str | Path) -> pd.DataFrame:
     checked before anything is written; InputError names file, field and remedy.
     """
     names, planned = plan(settings, source)
+    if in_one_corner(planned):
+        print(f"{source}: {IN_ONE_CORNER}", file=sys.stderr)
     if settings.registration is not None:
         planned = to_template(settings, planned, source)
     pairs = settings.flip_pairs if settings.flip_pairs is not None else flip_pairs(names)

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from raymark import cli
 from raymark.errors import InputError
 from raymark.import2d import import_2d
 from raymark.settings2d import read_import
@@ -163,3 +164,26 @@ def test_a_file_name_without_a_patient_is_named(project_folder):
     import_2d(settings(patient_pattern=r"x(\d\d)"), "made.yaml")
     with pytest.raises(InputError, match=r"x00.png: patient_pattern .* finds no patient"):
         import_2d(settings(patient_pattern=r"x(9)"), "made.yaml")
+
+
+def test_points_in_mm_are_told_and_points_in_px_are_not(project_folder, capsys):
+    import_2d(settings(), "made.yaml")
+    assert not capsys.readouterr().err
+    header, *rows = read_rows("points.csv")
+    in_mm = [[image, name, float(x) * 0.3, float(y) * 0.3, who] for image, name, x, y, who in rows]
+    write_table("points.csv", header, in_mm)
+    import_2d(settings(), "made.yaml")
+    told = capsys.readouterr().err.splitlines()
+    assert len(told) == 1
+    assert told[0].startswith("made.yaml: all points lie in the upper left corner of every image")
+
+
+def test_an_odd_scale_is_told_to_be_kept(project_folder, capsys):
+    header, *rows = read_rows("points.csv")
+    rows[1][2:4] = [float(rows[0][2]) + 0.5, rows[0][3]]  # the two ends of the distance
+    write_table("points.csv", header, rows)
+    scale = {"kind": "distance", "mm": 35, "between": [["left_blob"], ["right_blob"]]}
+    Path("made.yaml").write_text(yaml.safe_dump(settings(scale=scale).model_dump(mode="json")))
+    assert cli.main(["import-2d", "made.yaml"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert any(line.startswith("x00.png: ") and line.endswith("It is kept") for line in lines)

@@ -167,5 +167,6 @@ def import_2d(import_path: str) -> None:
         print(f"{view_set}: {len(rows)} images of {rows['patient'].nunique()} patients")
     for row in odd_scales(images).itertuples():
         print(
-            f"{row.file}: {row.pixel_mm:.3g} mm per pixel, far from the others': check its points"
+            f"{row.file}: {row.pixel_mm:.3g} mm per pixel, far from the others': check its points. "
+            "It is kept"
         )
