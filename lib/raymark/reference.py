@@ -20,8 +20,9 @@ FILES = {
 INTRODUCTION = """# Configuration
 
 `config.yaml` is the demo. It names the subject sheet, the data set files and the method files; give
-Snakemake any other main file with `--configfile`, and its values are laid over these. A data set or
-method file may carry `presets`: named overrides that the main file's `preset` chooses.
+Snakemake any other main file with `--configfile`, and its values are laid over these: `own.yaml`, to copy
+for your own CTs, says something for each of them. A data set or method file may carry `presets`: named
+overrides that the main file's `preset` chooses.
 
 The tables below are made from the models in `lib/raymark/` by `make schemas`; the same command writes the
 JSON schemas in `workflow/schemas/`. Unknown keys are refused before any job starts.

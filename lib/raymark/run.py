@@ -62,7 +62,7 @@ class Run:
             method.network,
             landmark_count,
             seed_of("weights", seed),
-            f"method {method.name}: network",
+            f"method {method.name}",
         )
         kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[self.config.optimizer]
         self.optimizer = kind(self.network.parameters(), lr=self.config.learning_rate)

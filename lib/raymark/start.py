@@ -9,6 +9,7 @@ from pathlib import Path
 from raymark.config import Project
 from raymark.errors import InputError
 from raymark.landmarks import check_names, needed_names, read_landmark_set, read_landmarks
+from raymark.methods import definition_of
 from raymark.sections import Dataset
 from raymark.steps.places import landmark_names
 from raymark.subjects import Subject, check_files
@@ -22,6 +23,9 @@ def check_start(project: Project, sheet: Mapping[str, Subject], sources: Collect
     used = {subject for dataset in project.datasets.values() for subject in dataset.subjects}
     check_files(project.config.subjects, used, sources)
     _check_roles(project)
+    for file in project.config.methods:  # this imports torch, once: a second
+        method = project.methods[Path(file).stem]
+        definition_of(method.module, method.network, file)
     for dataset in project.datasets.values():
         _check_landmarks(
             dataset, {sheet[subject].landmarks: subject for subject in dataset.subjects}

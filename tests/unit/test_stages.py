@@ -1,5 +1,7 @@
 """Belief per stage: what is read off the maps, and which landmarks are shown."""
 
+from importlib import import_module
+
 import numpy as np
 import pytest
 import torch
@@ -43,7 +45,10 @@ def test_withdrawn_is_outside_the_image_and_no_longer_believed():
 
 @pytest.mark.parametrize("name", methods.names())
 def test_methods_in_stages_are_those_that_offer_them(name):
-    offered = methods.module_of(name).Network.stage_maps is not LandmarkNetwork.stage_maps
+    offered = (
+        import_module(f"raymark.methods.{name}").Network.stage_maps
+        is not LandmarkNetwork.stage_maps
+    )
     assert offered == (name in methods.IN_STAGES)
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from raymark import methods
 from raymark.config import project_of
 from raymark.errors import InputError
 from raymark.start import check_start
@@ -38,6 +39,23 @@ def test_a_trained_data_set_has_views_to_train_and_to_validate_on(start, role):
         InputError, match=rf"^balls\.yaml, view_sets: no view set has `role: {role}`"
     ):
         start(balls={"view_sets": kept})
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        ({"module": "mein"}, "module: 'mein' is unknown. Known: .*unet"),
+        ({"network": {"chanels": 16}}, "network: the key 'chanels' is unknown. .*channels"),
+        ({"module": "hollow", "network": {}}, "module: .*hollow.py cannot be used .*'Config'"),
+        ({"module": "broken", "network": {}}, "module: .*broken.py cannot be used .*'nowhere'"),
+    ],
+)
+def test_methods_and_their_networks_are_known(start, tmp_path, monkeypatch, change, problem):
+    (tmp_path / "hollow.py").touch()
+    (tmp_path / "broken.py").write_text("import nowhere")
+    monkeypatch.setattr(methods, "__path__", [*methods.__path__, str(tmp_path)])
+    with pytest.raises(InputError, match=f"^narrow.yaml, {problem}"):
+        start(narrow=change)
 
 
 @pytest.mark.parametrize(

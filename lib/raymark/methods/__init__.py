@@ -6,10 +6,13 @@ name is the method's name. See docs/adding-a-method.md.
 """
 
 from importlib import import_module
+from pathlib import Path
 from pkgutil import iter_modules
 from types import ModuleType
 
+from raymark.config import checked
 from raymark.errors import InputError
+from raymark.sections import Section
 
 IN_STAGES = ("cpm",)  # methods that show how belief develops: their networks offer `stage_maps`
 
@@ -19,8 +22,18 @@ def names() -> list[str]:
     return sorted(module.name for module in iter_modules(__path__) if module.name != "base")
 
 
-def module_of(name: str) -> ModuleType:
-    """Import the module of the method `name`."""
+def definition_of(name: str, network: dict, source: str | Path) -> tuple[ModuleType, Section]:
+    """Import the module of the method `name` and check its hyper-parameters, `network`.
+
+    Return the module and its `Config`; an InputError names `source`, the key and what is allowed.
+    """
     if name not in names():
-        raise InputError(f"method module {name!r}", "is unknown", f"Known: {', '.join(names())}")
-    return import_module(f"{__name__}.{name}")
+        known = f"Known: {', '.join(names())}"
+        raise InputError(f"{source}, module", f"{name!r} is unknown", known)
+    try:
+        module = import_module(f"{__name__}.{name}")
+        settings, _ = module.Config, module.Network
+    except (ImportError, SyntaxError, AttributeError) as error:
+        problem = f"lib/raymark/methods/{name}.py cannot be used ({error})"
+        raise InputError(f"{source}, module", problem, "See docs/adding-a-method.md") from error
+    return module, checked(settings, network, f"{source}, network")

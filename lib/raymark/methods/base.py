@@ -8,9 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from raymark.beliefs import belief_maps, belief_shape
-from raymark.config import checked
-from raymark.methods import module_of
-from raymark.sections import Section
+from raymark.methods import definition_of
 
 
 @dataclass(frozen=True)
@@ -78,8 +76,7 @@ def build(module: str, network: dict, landmark_count: int, seed: int, source: st
     `network` holds its hyper-parameters; an InputError names `source` and the wrong key. The weights
     are laid out channels last: convolutions are then up to twice as fast on CPUs and GPUs alike.
     """
-    definition = module_of(module)
-    config: Section = checked(definition.Config, network, source)
+    definition, config = definition_of(module, network, source)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         network = definition.Network(config, landmark_count)
