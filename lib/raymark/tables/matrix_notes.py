@@ -75,7 +75,7 @@ def tests_notes(results: Results, frame: pd.DataFrame) -> list[str]:
         f"{BETTER}: error below the baseline's, {WORSE}: above it, at p ≤ {alpha:g} after Holm's "
         f"correction for all {tests} comparisons of this table.",
         "p: two-sided paired permutation test of the mean difference, the differences of one patient "
-        "(with one patient: of one deformed copy, or else of one view) changing sign together; exact "
+        "(with one patient: of one subject, or else of one view) changing sign together; exact "
         f"for up to {EXACT_CLUSTERS} of them, else {evaluation.permutations:,} drawn ways. Over subjects "
         "or views of one patient it says nothing about other patients, nor about other trainings.",
     ]
