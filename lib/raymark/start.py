@@ -49,8 +49,7 @@ def _check_landmarks(dataset: Dataset, subjects: Mapping[str, str]) -> None:
     """See that files of points and recipes have the landmarks of the data set.
 
     `subjects` maps cells of the sheet's column `landmarks` to a subject: of a file for many, one is
-    looked at. Where the points lie
-    is for the step that has the CT.
+    looked at. Where the points lie is for the step that has the CT.
     """
     used, known = landmark_names(dataset)[0], read_landmark_set(dataset.landmarks).names
     for reference, subject in subjects.items():
