@@ -5,8 +5,8 @@ attempt. The figures in the rules are generous bounds: several times what docs/m
 guess where it has none (registrations, matching, imports).
 """
 
-import math
 import os
+import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -37,15 +37,16 @@ def memory(
     return of
 
 
-def minutes(base: float, *work: Work, at_most: float = math.inf) -> Callable:
+def minutes(base: float, *work: Work, at_most: int = sys.maxsize) -> Callable:
     """Ask for a base and the minutes of some work; once more of all at every further attempt.
 
-    `at_most` is for work that goes on where its time ended: partitions limit the time of a job.
+    No attempt asks for more than `at_most`: partitions limit the time of a job. It is for work that
+    goes on where its time ended.
     """
 
     def of(wildcards, input, attempt) -> int:
         asked = base + sum(part(wildcards, input) for part in work)
-        return round(min(asked, at_most)) * attempt
+        return min(round(asked) * attempt, at_most)
 
     return of
 
