@@ -31,7 +31,7 @@ CORRESPONDENCE_MODEL = CORRESPONDENCE_FOLDER + "/model.safetensors"
 CORRESPONDENCE_LOSSES = CORRESPONDENCE_FOLDER + "/losses.csv"
 CORRESPONDENCE_MATCHES = CORRESPONDENCE_FOLDER + "/{matcher}.parquet"
 CORRESPONDENCE_FOLLOW_UP = CORRESPONDENCE_FOLDER + "/follow_up.parquet"
-CONFIG = "results/config/{digest}.yaml"
+CONFIG = "results/config/{digest}/config.yaml"
 
 TABLE_FORMATS = ("csv", "md", "tex", "html")
 FIGURE_FORMATS = ("svg", "png")

@@ -72,8 +72,8 @@ def missing(project: Project, sheet: Mapping[str, Subject], dataset: str, view_s
     if shown.role != "evaluate" or shown.of in splits:
         return ""
     return (
-        f"no subject of this data set is in the split {shown.of!r}; add one to "
-        f"{project.config.subjects} and to `subjects` of the data set"
+        f"no subject of this data set is in the split {shown.of!r}; add one to the sheet of "
+        "subjects and to `subjects` of the data set"
     )
 
 

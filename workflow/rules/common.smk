@@ -11,7 +11,7 @@ from raymark import layout
 from raymark.config import project_of
 from raymark.correspondence.config import correspondence_of
 from raymark.errors import InputError
-from raymark.files import atomic
+from raymark.frozen import freeze
 from raymark.landmarks import read_landmark_set
 from raymark.papers import read_paper
 from raymark.presence import absences, only_present, present_imports
@@ -45,13 +45,9 @@ if workflow.is_main_process:
 
 
 def frozen_config():
-    """Write the merged configuration under its digest, once, and return its path."""
-    text = json.dumps(PROJECT.config.model_dump(mode="json"), indent=1)
-    path = Path(layout.CONFIG.format(digest=text_digest(text)))
-    if not path.exists():
-        with atomic(path) as partial:
-            partial.write_text(f"{text}\n")
-    return path
+    """Return the path of this run's configuration; a job on another node has it from the run's start."""
+    handed_on = "" if workflow.is_main_process else os.environ.get("RAYMARK_CONFIG", "")
+    return handed_on or str(freeze(PROJECT))
 
 
 # The steps run by `python -m raymark`, of this interpreter unless a job deploys another, on this code
@@ -59,7 +55,7 @@ def frozen_config():
 os.environ |= {
     "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.pathsep.join(os.get_exec_path())}",
     "PYTHONPATH": str(Path(workflow.basedir) / "lib"),
-    "RAYMARK_CONFIG": str(frozen_config()),
+    "RAYMARK_CONFIG": frozen_config(),
 }
 
 
