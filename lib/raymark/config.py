@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
-import yaml
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from raymark import matrix
@@ -25,21 +24,20 @@ from raymark.sections import (
     Pose,
     Preset,
     Section,
+    Seed,
     SetupSettings,
 )
+from raymark.yaml_files import read_yaml
 
 if TYPE_CHECKING:
     from raymark.settings2d import Import2d
-
-# The parser in C, where PyYAML has it: every step reads some thirty files.
-YAML_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 class Config(Section):
     """The main file."""
 
     preset: Preset = Field("demo", description="which presets to lay over")
-    seed: int = Field(0, description="base of all random numbers of the data")
+    seed: Seed = Field(0, description="base of all random numbers of the data")
     subjects: str = Field("config/subjects.tsv", description="the subject sheet")
     sources: str = Field("config/sources.tsv", description="the table of declared data files")
     datasets: list[str] = Field(description="data set files; may be empty where there are imports")
@@ -113,7 +111,7 @@ def checked(model: type[Section], values: Any, source: str | Path):
         else:
             problem = f"{key}: " * bool(key) + first["msg"].removeprefix("Value error, ")
             if not isinstance(first["input"], dict | list):  # those are whole sections
-                problem += f" (got {first['input']!r})"
+                problem += f" (got {repr(first['input'])[:80]})"
             remedy = "See config/README.md for what each key means and allows"
         raise InputError(source, problem, remedy) from None
 
@@ -139,19 +137,6 @@ def _resolve(schema: dict, node: dict) -> dict:
     while "$ref" in node or "anyOf" in node:
         node = node["anyOf"][0] if "anyOf" in node else schema["$defs"][node["$ref"].split("/")[-1]]
     return node
-
-
-def read_yaml(path: str | Path) -> dict:
-    """Read a YAML mapping; an InputError tells what is wrong with the file."""
-    try:
-        values = yaml.load(Path(path).read_text(encoding="utf-8"), YAML_LOADER)
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(path, f"cannot be read ({error})", "Check the path and the file") from None
-    except yaml.YAMLError as error:
-        raise InputError(path, f"is not YAML ({error})", "Mend the line it names") from None
-    if not isinstance(values, dict):
-        raise InputError(path, "is not a mapping of keys", "Start from a file in config/") from None
-    return values
 
 
 def read_preset(path: str | Path, preset: str) -> dict:

@@ -19,13 +19,16 @@ def _positive(limits: tuple[float, float]) -> tuple[float, float]:
     return limits
 
 
+# Far above what anyone needs: a slip of the keyboard shall not fill the memory.
+MOST_VIEWS = 10**7  # of one subject in one view set
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
 Preset = Literal["demo", "reduced", "paper"]
 Range = Annotated[tuple[float, float], AfterValidator(_ascending)]
 PositiveRange = Annotated[Range, AfterValidator(_positive)]
 
 
 class Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class Ct(Section):
@@ -55,7 +58,7 @@ class Deformation(Section):
 class Cohort(Section):
     """Virtual patients made from each real one."""
 
-    count: int = Field(0, ge=0, description="virtual patients per subject")
+    count: int = Field(0, ge=0, le=10_000, description="virtual patients per subject")
     deformation: Deformation = Deformation()
     scale: PositiveRange = Field((0.92, 1.08), description="range of the scaling, drawn per axis")
     cobb_deg: Range = Field(
@@ -66,8 +69,8 @@ class Cohort(Section):
 class DetectorConfig(Section):
     """The flat detector."""
 
-    height_px: int = Field(479, gt=7, description="rows")
-    width_px: int = Field(615, gt=7, description="columns")
+    height_px: int = Field(479, gt=7, le=10_000, description="rows")
+    width_px: int = Field(615, gt=7, le=10_000, description="columns")
     pixel_mm: float = Field(0.616, gt=0, description="pitch, the same along both axes")
     principal_point_offset_px: tuple[float, float] = Field(
         (0.0, 0.0), description="where the central ray meets the detector, from its centre (x, y)"
@@ -78,7 +81,7 @@ class RandomSphere(Section):
     """Views drawn uniformly (by solid angle) on a spherical segment centred on AP."""
 
     kind: Literal["sphere"]
-    count: int = Field(gt=0, description="views per subject")
+    count: int = Field(gt=0, le=MOST_VIEWS, description="views per subject")
     primary_deg: Range = Field((-60.0, 60.0), description="RAO (negative) to LAO")
     secondary_deg: Range = Field((-45.0, 45.0), description="caudal (negative) to cranial")
     roll_deg: Range = Field((0.0, 0.0), description="about the central ray")
@@ -88,7 +91,7 @@ class RandomBox(Section):
     """Views with 6-DoF poses drawn uniformly in each coordinate (paper 2)."""
 
     kind: Literal["box"]
-    count: int = Field(gt=0, description="views per subject")
+    count: int = Field(gt=0, le=MOST_VIEWS, description="views per subject")
     primary_deg: Range = Field((-45.0, 45.0), description="RAO (negative) to LAO")
     secondary_deg: Range = Field((-45.0, 45.0), description="caudal (negative) to cranial")
     roll_deg: Range = Field((-45.0, 45.0), description="about the central ray")
@@ -104,6 +107,7 @@ class Grid(Section):
 
     @model_validator(mode="after")
     def _steps_end_on_the_borders(self):
+        views = 1
         for key in ("primary_deg", "secondary_deg"):
             low, high = getattr(self, key)
             steps = (high - low) / self.step_deg
@@ -112,6 +116,9 @@ class Grid(Section):
                     f"{key}, {low:g} to {high:g}, is not a whole number of steps of step_deg, "
                     f"{self.step_deg:g}"
                 )
+            views *= steps + 1
+        if views > MOST_VIEWS:
+            raise ValueError(f"step_deg, {self.step_deg:g}, makes more than {MOST_VIEWS} views")
         return self
 
 
@@ -119,7 +126,7 @@ class Orbit(Section):
     """Equally spaced views on a circular orbit of the primary angle (end point excluded at 360°)."""
 
     kind: Literal["orbit"]
-    count: int = Field(gt=0, description="views per subject")
+    count: int = Field(gt=0, le=MOST_VIEWS, description="views per subject")
     primary_deg: Range = Field((0.0, 360.0), description="start and end of the orbit")
     secondary_deg: float = Field(0.0, description="caudal (negative) to cranial")
 
@@ -136,8 +143,8 @@ class Tools(Section):
 
     @model_validator(mode="after")
     def _counts_ascend(self):
-        if not 0 <= self.count[0] <= self.count[1]:
-            raise ValueError("count is the fewest first, then the most")
+        if not 0 <= self.count[0] <= self.count[1] <= 100:
+            raise ValueError("count is the fewest first, then the most, at most 100")
         return self
 
 
@@ -227,7 +234,9 @@ class Dataset(Section):
     projector: Literal["shearwarp", "joseph", "nanodrr", "diffdrr", "trilinear"] = Field(
         "shearwarp", description="what renders (docs/geometry.md)"
     )
-    views_per_shard: int = Field(500, gt=0, description="views of one subject in one file")
+    views_per_shard: int = Field(
+        500, gt=0, le=100_000, description="views of one subject in one file"
+    )
     view_sets: dict[Name, ViewSet] = Field(min_length=1, description="by name")
 
 
@@ -248,7 +257,7 @@ class Augmentation(Section):
 class Training(Section):
     """The loop that all methods share."""
 
-    epochs: int = Field(30, gt=0, description="passes over the training views")
+    epochs: int = Field(30, gt=0, le=10**6, description="passes over the training views")
     views_seen: int | None = Field(
         None,
         gt=0,
@@ -328,7 +337,7 @@ class Experiment(Section):
 
     dataset: Name = Field(description="name of a data set file")
     method: Name = Field(description="name of a method file")
-    seeds: list[int] = Field([0], min_length=1, description="one training for each")
+    seeds: list[Seed] = Field([0], min_length=1, description="one training for each")
     evaluate: list[Name] = Field(min_length=1, description="view sets to predict")
     paper: Name | None = Field(None, description="file under config/papers to print beside ours")
     poses: list[Name] = Field(
@@ -407,11 +416,12 @@ class Evaluation(Section):
     sdr_mm: list[float] = Field([2.0, 3.0, 4.0, 6.0, 10.0], description="thresholds of SDR")
     pck_px: list[float] = Field([4.0, 6.0, 8.0, 10.0, 12.0], description="thresholds of PCK")
     accuracy_px: float = Field(15.0, description="error below which a landmark counts as accurate")
-    bootstrap: int = Field(2000, gt=0, description="resamplings")
+    bootstrap: int = Field(2000, gt=0, le=10**6, description="resamplings")
     confidence: float = Field(0.95, gt=0, lt=1, description="level of the intervals")
     permutations: int = Field(
         9999,
         gt=0,
+        le=10**7,
         description="drawn exchanges of a paired test, where there are too many to count",
     )
 

@@ -22,7 +22,7 @@ from raymark.sections import Section
 class Config(Section):
     """Hyper-parameters; the defaults are the paper's for cephalograms, or of the works it adapts."""
 
-    depth: int = Field(4, ge=1, description="how often the U-Net halves the image")
+    depth: int = Field(4, ge=1, le=10, description="how often the U-Net halves the image")
     channels: int = Field(64, gt=0, description="at full resolution; they double per level")
     attention_reduction: int = Field(
         16, gt=0, description="how many times narrower the channel attention's hidden layer is"

@@ -24,7 +24,7 @@ class Config(Section):
     """Hyper-parameters; the defaults are Yang et al.'s."""
 
     stacks: int = Field(8, ge=1, description="hourglasses one after another")
-    depth: int = Field(4, ge=1, description="how often an hourglass halves its maps")
+    depth: int = Field(4, ge=1, le=10, description="how often an hourglass halves its maps")
     features: int = Field(256, ge=8, multiple_of=4, description="channels of the hourglasses")
     levels: int = Field(4, ge=1, description="pyramid branches of a module, C in the paper")
     narrowing: int = Field(
