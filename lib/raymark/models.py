@@ -1,11 +1,13 @@
 """Model files and checkpoints: safetensors with one JSON record. Nothing in them is ever unpickled."""
 
+import hashlib
 import json
+import sys
 from pathlib import Path
 
 import torch
 from pydantic import Field
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -82,27 +84,63 @@ def _read_model(path: str | Path) -> tuple[Model, dict[str, Tensor]]:
 
 
 def write_tensors(path: str | Path, tensors: dict[str, Tensor], record: dict) -> None:
-    """Write named tensors and a JSON record to one safetensors file, whole or not at all."""
+    """Write named tensors and a JSON record to one safetensors file, whole or not at all.
+
+    The record gains a digest of both, which `read_tensors` verifies.
+    """
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    record = {"sha256": _digest(record, tensors), **record}
     with atomic(path) as partial:
         save_file(tensors, partial, metadata={"raymark": json.dumps(record)})
 
 
+def _digest(record: dict, tensors: dict[str, Tensor]) -> str:
+    """Return the SHA-256 of a record and of names, types, shapes and values of tensors on the CPU."""
+    digest = hashlib.sha256(json.dumps(record).encode())
+    for name, tensor in sorted(tensors.items()):
+        digest.update(repr((name, str(tensor.dtype), tuple(tensor.shape))).encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy())
+    return digest.hexdigest()
+
+
 def read_tensors(path: str | Path) -> tuple[dict, dict[str, Tensor]]:
-    """Read a file of `write_tensors`: its record and its tensors."""
+    """Read a file of `write_tensors`: its record and its tensors.
+
+    Raises InputError if it is missing, not one of ours, or not what was written; the last cannot be
+    told of files of earlier versions, which hold no digest.
+    """
     try:
         with safe_open(path, framework="pt") as file:
             record = (file.metadata() or {}).get("raymark")
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except FileNotFoundError:
         raise InputError(path, "is missing", "Train the model first") from None
-    except (SafetensorError, OSError) as error:
+    except Exception as error:  # a damaged file has the library raise errors of many kinds
         raise _unreadable(Path(path), error) from None
     try:
-        return dict(json.loads(record or "")), tensors
-    except (ValueError, TypeError):
+        record = dict(json.loads(record or ""))
+    except (ValueError, TypeError, RecursionError):
         problem = "was not written by raymark"
         raise InputError(path, problem, "Use a file made by `raymark train`") from None
+    digest = record.pop("sha256", None)
+    if digest is not None and digest != _digest(record, tensors):
+        raise _unreadable(Path(path), ValueError("its checksum does not fit"))
+    return record, tensors
+
+
+def read_checkpoint(path: Path, provenance: str) -> tuple[dict, dict[str, Tensor]] | None:
+    """Read a checkpoint of `write_tensors`; None if there is none, or one of another `provenance`.
+
+    A damaged one counts as none, and standard error says so: the next one written replaces it.
+    """
+    if not path.exists():
+        return None
+    try:
+        record, tensors = read_tensors(path)
+    except InputError as error:
+        print(f"{path}: {error.problem}; training begins anew", file=sys.stderr)
+        return None
+    return (record, tensors) if record.get("provenance") == provenance else None
 
 
 def _unreadable(path: Path, error: Exception) -> InputError:

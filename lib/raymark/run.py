@@ -15,7 +15,7 @@ from torch import Tensor
 from raymark.augmentation import augmented, draw, mirrored
 from raymark.loading import Samples, batches, partners
 from raymark.methods.base import Batch, LandmarkNetwork, build, squared_errors, standardised
-from raymark.models import copied, read_tensors, take_over, write_tensors
+from raymark.models import copied, read_checkpoint, take_over, write_tensors
 from raymark.sections import Augmentation, Method, Training
 from raymark.seeds import generator, seed_of
 
@@ -218,12 +218,11 @@ class Run:
         write_tensors(path, weights | best | moments, record)
 
     def resume(self, path: Path, provenance: str) -> bool:
-        """Take up the checkpoint at `path`; False if there is none, or one of another run."""
-        if not path.exists():
+        """Take up the checkpoint at `path`; False if there is none of use (`read_checkpoint`)."""
+        found = read_checkpoint(path, provenance)
+        if found is None:
             return False
-        record, tensors = read_tensors(path)
-        if record["provenance"] != provenance:
-            return False
+        record, tensors = found
         self.network.load_state_dict(_below(tensors, "network"))
         state = self.optimizer.state_dict()
         for name, value in _below(tensors, "optimizer").items():

@@ -23,7 +23,7 @@ from raymark.correspondence.pairs import KINDS, draw, make_pair
 from raymark.correspondence.slices import Stack
 from raymark.errors import InputError
 from raymark.files import atomic
-from raymark.models import read_tensors, write_tensors
+from raymark.models import read_checkpoint, read_tensors, write_tensors
 from raymark.seeds import generator, seed_of
 
 
@@ -141,11 +141,10 @@ def _resume(
     path: Path, provenance: str, network: Network, optimizer: torch.optim.Optimizer
 ) -> list[dict]:
     """Take up the checkpoint at `path` and return its history; nothing where it is of no use."""
-    if not path.exists():
+    found = read_checkpoint(path, provenance)
+    if found is None:
         return []
-    record, tensors = read_tensors(path)
-    if record["provenance"] != provenance:
-        return []
+    record, tensors = found
     state = optimizer.state_dict()
     for name in [name for name in tensors if name.startswith("optimizer/")]:
         _, index, key = name.split("/")
