@@ -4,7 +4,8 @@
 
 Each fault hits a copy of a finished project from which the outputs of one stage, and so all that
 follow from them, were taken away. The workflow is started, the fault is injected, the workflow is
-started again. Counted are faults after which the second run ended well and every table of errors and
+started again. A fault must prove that it hit: a kill that came after its process had ended is drawn
+again, and one that never hits counts as broken. Counted are faults after which the second run ended well and every table of errors and
 results was, byte for byte, that of the undisturbed run. A damaged shard must be named and
 removed by `raymark check --delete`.
 """
@@ -20,7 +21,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 
@@ -29,6 +30,7 @@ import pandas as pd
 
 from benchmarks.measurement import report
 from raymark.parallel import in_order
+from raymark.progress import newest_log, read_run
 from raymark.shards import Shards
 from tests.workflow.conftest import CONFIG, Project, make_project
 
@@ -44,11 +46,18 @@ STAGES = {  # what is taken away, from one stage on, so that its step runs again
     "table": TARGET,
 }
 SHARD = STAGES["render"]
+LOGS = ".snakemake/log"
+LONGEST_S = 1.5  # after the start of a step; the shortest take about 0.7 s
+DRAWS = 12
 MIB = 2**20
 
 
 class Failed(Exception):
     """A promise was broken; the message says which."""
+
+
+class Missed(Exception):
+    """The fault came too late to hit anything."""
 
 
 def command(project: Project, *arguments: str) -> list[str]:
@@ -103,41 +112,55 @@ def wait_for(project: Project, step: str, running: subprocess.Popen) -> list[int
     raise Failed(f"{step} did not run")
 
 
+def failed_rules(project: Project) -> set[str]:
+    return {job.rule for job in read_run(newest_log(project.folder / LOGS)).in_state("failed")}
+
+
 def kill(step: str, signal_number: int) -> Callable:
     def inject(project: Project, chance: random.Random) -> None:
         running = start(project)
-        victims = wait_for(project, step, running)
-        time.sleep(chance.uniform(0, 3))
-        for victim in victims:
-            if Path(f"/proc/{victim}").exists():
+        wait_for(project, step, running)
+        time.sleep(chance.uniform(0, LONGEST_S))
+        for victim in processes(project, step):
+            with suppress(ProcessLookupError):
                 os.kill(victim, signal_number)
         running.wait()
+        if step.replace("-", "_") not in failed_rules(project):
+            raise Missed
 
     return inject
 
 
 def kill_workflow(jobs_too: bool) -> Callable:
     def inject(project: Project, chance: random.Random) -> None:
+        step = chance.choice(["render", "train", "evaluate"])
         running = start(project)
-        wait_for(project, chance.choice(["render", "train", "evaluate"]), running)
-        time.sleep(chance.uniform(0, 3))
-        if jobs_too:
-            os.killpg(running.pid, signal.SIGKILL)
-        else:
-            running.kill()
-        running.wait()
-        time.sleep(0 if jobs_too else 5)  # orphaned jobs write their files
+        wait_for(project, step, running)
+        time.sleep(chance.uniform(0, LONGEST_S))
+        jobs = processes(project, step)
+        with suppress(ProcessLookupError):
+            os.killpg(running.pid, signal.SIGKILL) if jobs_too else running.kill()
+        if running.wait() != -signal.SIGKILL or not jobs:
+            raise Missed
+        while any(processes(project, step) for step in STAGES):
+            time.sleep(0.1)  # orphaned jobs write their files
         unlock(project)
 
     return inject
 
 
-def limited(what: int, limit: int) -> Callable:
+def noticed(done: subprocess.CompletedProcess, *reasons: str) -> None:
+    """Raise Failed unless a run failed and told one of the reasons."""
+    told = done.stdout + done.stderr
+    if not done.returncode or not any(reason in told for reason in reasons):
+        raise Failed(f"the fault did not hit, or was not named: {told[-800:]}")
+
+
+def limited(what: int, limit: int, *reasons: str) -> Callable:
     def inject(project: Project, chance: random.Random) -> None:
         done = run(project, check=False,
                    preexec_fn=lambda: resource.setrlimit(what, (limit, limit)))  # fmt: skip
-        if not done.returncode:
-            raise Failed("the limit was not reached")
+        noticed(done, *reasons)
 
     return inject
 
@@ -155,8 +178,7 @@ def full_disk(project: Project, chance: random.Random) -> None:
     """Give the shards a file system of their own with no room left for one more."""
     folder = project.folder / "results/shards/balls/train/ball_patient"
     with mounted(folder, "-t", "tmpfs", "-o", "size=8k", "tmpfs"):
-        if not run(project, check=False).returncode:
-            raise Failed("a full disk was not noticed")
+        noticed(run(project, check=False), "No space left on device")
 
 
 def read_only(project: Project, chance: random.Random) -> None:
@@ -164,8 +186,7 @@ def read_only(project: Project, chance: random.Random) -> None:
     with mounted(project.folder / "results", "--bind", results_folder):
         remount = ["mount", "-o", "remount,ro,bind", results_folder]
         subprocess.run(remount, check=True, capture_output=True)
-        if not run(project, check=False).returncode:
-            raise Failed("a read-only folder was not noticed")
+        noticed(run(project, check=False), "Read-only file system")
 
 
 def damaged(spoil: Callable[[bytearray, random.Random], bytes]) -> Callable:
@@ -211,8 +232,11 @@ def two_at_once(project: Project, chance: random.Random) -> None:
     first = start(project)
     time.sleep(chance.uniform(0, 4))
     second = start(project)
-    if {first.wait(), second.wait()} == {1}:
+    refused = [first.wait() != 0, second.wait() != 0]
+    if all(refused):
         raise Failed("both workflows gave up")
+    if not any(refused):  # one began when the other had ended
+        raise Missed
 
 
 FAULTS = {  # name: (stage taken away, fault)
@@ -220,8 +244,11 @@ FAULTS = {  # name: (stage taken away, fault)
     "job out of time (SIGTERM) in train": ("train", kill("train", signal.SIGTERM)),
     "kill -9 of Snakemake and its jobs": ("render", kill_workflow(jobs_too=True)),
     "kill -9 of Snakemake alone": ("render", kill_workflow(jobs_too=False)),
-    "out of memory": ("render", limited(resource.RLIMIT_AS, 700 * MIB)),
-    "largest file reached": ("render", limited(resource.RLIMIT_FSIZE, 4096)),
+    "out of memory": (
+        "render",
+        limited(resource.RLIMIT_AS, 700 * MIB, "Cannot allocate memory", "MemoryError"),
+    ),
+    "largest file reached": ("render", limited(resource.RLIMIT_FSIZE, 4096, "File too large")),
     "disk full": ("render", full_disk),
     "results folder read-only": ("train", read_only),
     "shard truncated": ("train", damaged(truncated)),
@@ -247,21 +274,31 @@ def lacking(finished: Project, stage: str, name: str) -> Project:
     return project
 
 
+def hit(finished: Project, stage: str, inject: Callable, number: int) -> Project:
+    """Return a copy of a finished project that a fault has hit, drawn again where it missed."""
+    for draw in range(DRAWS):
+        project = lacking(finished, stage, f"fault-{number}")
+        try:
+            inject(project, random.Random(f"{number} {draw}"))
+            return project
+        except Missed:
+            shutil.rmtree(project.folder)
+    raise Failed(f"the fault did not hit in {DRAWS} draws")
+
+
 def disturbed(finished: Project, names: list[str], number: int) -> dict:
     """Inject fault `number`, of the names in turn; return its row."""
     name = names[number % len(names)]
-    stage, inject = FAULTS[name]
-    project = lacking(finished, stage, f"fault-{number}")
     row = {"fault": name, "identical": False, "problem": ""}
     try:
-        inject(project, random.Random(number))
+        project = hit(finished, *FAULTS[name], number)
         run(project)
         row["identical"] = results(project) == results(finished)
     except Failed as error:
         row["problem"] = str(error)
     except subprocess.CalledProcessError as error:
         row["problem"] = f"could not be injected here: {error.cmd[0]}"
-    shutil.rmtree(project.folder, ignore_errors=True)
+    shutil.rmtree(finished.folder.with_name(f"fault-{number}"), ignore_errors=True)
     return row
 
 
