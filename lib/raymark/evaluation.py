@@ -18,17 +18,15 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from raymark.errors import InputError
-from raymark.files import atomic
 from raymark.imported import Imported, read_images
 from raymark.imported import mm_per_px as own_mm_per_px
 from raymark.landmark_types import Types, named_instances
 from raymark.metrics.errors import detector_mm, isocentre_mm, radial_errors
 from raymark.sections import Dataset
 from raymark.shards import Shards
-from raymark.stored import stored_table
+from raymark.stored import store_table, stored_table
 from raymark.views import read_views, seen_in_training
 
 MEAN_POSITION = "mean_position"
@@ -206,8 +204,7 @@ def mean_position_predictions(
 def write_errors(table: pd.DataFrame, path: str | Path) -> None:
     """Write an errors table as Parquet; the same table gives the same bytes."""
     arrow = pa.Table.from_pandas(table[ERROR_COLUMNS], preserve_index=False)
-    with atomic(path) as partial:
-        pq.write_table(arrow.replace_schema_metadata(None), partial, compression="zstd")
+    store_table(arrow, path)
 
 
 def read_errors(paths: Iterable[str | Path]) -> pd.DataFrame:

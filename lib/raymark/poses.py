@@ -12,13 +12,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.parquet as pq
 import torch
 
 from raymark import layout
 from raymark.ct import read_volume
 from raymark.evaluation import read_predictions
-from raymark.files import atomic
 from raymark.metrics import pose as metrics
 from raymark.parallel import in_order, thread_count
 from raymark.pose import closed_form, moved, robust
@@ -26,7 +24,7 @@ from raymark.registration import Registration
 from raymark.sections import Dataset, Pose
 from raymark.seeds import generator
 from raymark.shards import Shards
-from raymark.stored import stored_table
+from raymark.stored import store_table, stored_table
 from raymark.views import evenly, read_views, seen_in_training
 
 STAGES = ("closed_form", "robust", "refined")
@@ -246,8 +244,7 @@ def read_poses(paths: Iterable[str | Path], schema: pa.Schema = SCHEMA) -> pd.Da
 
 def _write(path: str | Path, table: pd.DataFrame, schema: pa.Schema) -> None:
     arrow = pa.Table.from_pandas(table[schema.names], schema, preserve_index=False)
-    with atomic(path) as partial:
-        pq.write_table(arrow.replace_schema_metadata(None), partial, compression="zstd")
+    store_table(arrow, path)
 
 
 def _tell(what: str, start: float, count: int) -> None:

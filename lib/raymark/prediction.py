@@ -5,16 +5,15 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.parquet as pq
 import torch
 from torch import Tensor
 
 from raymark import decoding
 from raymark.beliefs import cell_to_px
-from raymark.files import atomic
 from raymark.loading import Samples, batches
 from raymark.methods.base import LandmarkNetwork, standardised
 from raymark.models import Model, load_model
+from raymark.stored import store_table
 
 BATCH = 16
 SCHEMA = pa.schema(
@@ -49,11 +48,7 @@ def predict(
     points, confidence = located(network, model, samples)
     table = _table(model, samples, points, confidence).assign(dataset=dataset, view_set=view_set)
     table = table.sort_values("view", kind="stable")
-    with atomic(out_path) as partial:
-        pq.write_table(
-            pa.Table.from_pandas(table, SCHEMA, preserve_index=False).replace_schema_metadata(),
-            partial,
-        )
+    store_table(pa.Table.from_pandas(table, SCHEMA, preserve_index=False), out_path)
 
 
 @torch.inference_mode()

@@ -8,6 +8,30 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from raymark.errors import InputError
+from raymark.files import atomic
+
+
+def store_table(table: pa.Table, path: str | Path, row_group_size: int | None = None) -> None:
+    """Write a table as Parquet with checksums; the same table gives the same bytes."""
+    with atomic(path) as partial:
+        pq.write_table(
+            table.replace_schema_metadata(None),
+            partial,
+            compression="zstd",
+            row_group_size=row_group_size,
+            write_page_checksum=True,
+        )
+
+
+def check_table(path: str | Path) -> None:
+    """Read every byte of a Parquet table; InputError if it is not what was written."""
+    try:
+        with pq.ParquetFile(path, page_checksum_verification=True) as file:
+            for _ in file.iter_batches():
+                pass
+    except Exception as error:  # as below
+        again = "Delete it and run snakemake with its path"
+        raise InputError(path, f"is damaged ({error})", again) from None
 
 
 def stored_table(
@@ -31,7 +55,8 @@ def stored_table(
         if Path(path).suffix == ".csv":
             table = pd.read_csv(path)
         else:
-            table = pq.read_table(path, filters=filters).to_pandas(ignore_metadata=True)
+            table = pq.read_table(path, filters=filters, page_checksum_verification=True)
+            table = table.to_pandas(ignore_metadata=True)
     except InputError:
         raise
     except Exception as error:  # a damaged file has the libraries raise errors of many kinds

@@ -11,14 +11,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from raymark.errors import InputError
-from raymark.files import atomic
 from raymark.geometry import Camera, Detector, carm_camera
 from raymark.sections import Dataset, DetectorConfig, Grid, Orbit, RandomBox, RandomSphere, ViewSet
 from raymark.seeds import generator, seed_of
-from raymark.stored import stored_table
+from raymark.stored import store_table, stored_table
 from raymark.subjects import Subject, parent_of, virtual_subjects
 
 TEXT, REAL = pa.string(), pa.float64()
@@ -297,13 +295,7 @@ def camera_of(row, detector: Detector) -> Camera:
 def write_views(path: str | Path, table: pd.DataFrame) -> None:
     """Write the table as Parquet; the same table gives the same bytes."""
     arrow = pa.Table.from_pandas(table, schema=SCHEMA, preserve_index=False)
-    with atomic(path) as partial:
-        pq.write_table(
-            arrow.replace_schema_metadata(None),
-            partial,
-            compression="zstd",
-            row_group_size=ROWS_AT_ONCE,
-        )
+    store_table(arrow, path, row_group_size=ROWS_AT_ONCE)
 
 
 def read_views(path: str | Path, **only: object) -> pd.DataFrame:

@@ -15,7 +15,7 @@ from raymark.imported import read_images
 from raymark.landmarks import landmark_table, read_landmark_table, write_landmarks
 from raymark.poses import read_poses
 from raymark.setup.results import read_setup
-from raymark.stored import stored_table
+from raymark.stored import check_table, store_table, stored_table
 from raymark.tables.results import read_losses
 from raymark.views import read_views
 
@@ -79,3 +79,33 @@ def test_what_pandas_wrote_about_a_table_is_not_believed(tmp_path):
     pq.write_table(table, tmp_path / "t.parquet")
     read = stored_table(tmp_path / "t.parquet", "a table", "Again", ["a"])
     assert read["a"].tolist() == [1]
+
+
+def test_a_changed_value_is_found_by_every_reader(tmp_path):
+    path = tmp_path / "t.parquet"
+    store_table(pa.table({"a": list(range(1000)), "b": ["x", "y"] * 500}), path, row_group_size=100)
+    check_table(path)
+    chunk = pq.read_metadata(path).row_group(3).column(0)
+    content = bytearray(path.read_bytes())
+    content[chunk.data_page_offset + chunk.total_compressed_size // 2] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=r"t\.parquet: is damaged .*CRC"):
+        check_table(path)
+    with pytest.raises(InputError, match="CRC"):
+        stored_table(path, "a table", "Again")
+    with pytest.raises(InputError, match="CRC"):
+        stored_table(path, "a table", "Again", filters=[("b", "=", "x")])
+
+
+def test_all_tables_have_checksums():
+    """No module writes Parquet but by `store_table`, or says itself that it wants checksums."""
+    for path in Path(stored_table.__code__.co_filename).parent.rglob("*.py"):
+        text = path.read_text(encoding="utf-8")
+        written = text.count("pq.write_table(") + text.count(".to_parquet(")
+        assert written == text.count("write_page_checksum=True"), path
+
+
+def test_equal_tables_are_equal_bytes(tmp_path):
+    for name in ("a", "b"):
+        store_table(pa.table({"a": [1.5, None]}), tmp_path / name)
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()

@@ -63,7 +63,7 @@ def match_test_slices(project: Project, matcher: str) -> None:
     settings = _settings(project)
     matches = MATCHERS[matcher](_stacks("test", settings, project), settings)
     with atomic(layout.CORRESPONDENCE_MATCHES.format(matcher=matcher)) as partial:
-        matches.to_parquet(partial, index=False)
+        matches.to_parquet(partial, index=False, write_page_checksum=True)
 
 
 def match_follow_ups(project: Project) -> None:
@@ -95,7 +95,9 @@ def match_follow_ups(project: Project) -> None:
             )
         tables.append(measured)
     with atomic(layout.CORRESPONDENCE_FOLLOW_UP) as partial:
-        pd.concat(tables, ignore_index=True).to_parquet(partial, index=False)
+        pd.concat(tables, ignore_index=True).to_parquet(
+            partial, index=False, write_page_checksum=True
+        )
 
 
 def read_matches(path: str, *measures: str) -> pd.DataFrame:

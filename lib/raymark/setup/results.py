@@ -5,10 +5,8 @@ from pathlib import Path
 
 import pandas as pd
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from raymark.files import atomic
-from raymark.stored import stored_table
+from raymark.stored import store_table, stored_table
 
 LANDMARKS, INTENSITY, NOTHING = "landmarks", "mutual_information", "none"
 REGISTRATIONS = (LANDMARKS, INTENSITY, NOTHING)
@@ -30,8 +28,7 @@ SCHEMA = pa.schema(
 def write_setup(table: pd.DataFrame, path: str | Path) -> None:
     """Write a table of set-up errors as Parquet; the same table gives the same bytes."""
     arrow = pa.Table.from_pandas(table[SCHEMA.names], SCHEMA, preserve_index=False)
-    with atomic(path) as partial:
-        pq.write_table(arrow.replace_schema_metadata(None), partial, compression="zstd")
+    store_table(arrow, path)
 
 
 def read_setup(paths: Iterable[str | Path]) -> pd.DataFrame:
