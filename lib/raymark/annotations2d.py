@@ -6,6 +6,7 @@ InputError naming file, line and remedy.
 
 import csv
 import math
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePath
@@ -260,7 +261,8 @@ class ImageFolder:
         if PurePath(image).is_absolute() or ".." in PurePath(image).parts:
             problem = f"the image {image!r} lies outside {self.folder}"
             raise InputError(place, problem, "Give its path below the folder")
-        paths = {exact} if exact.is_file() else self._paths.get(image, set())
+        # Of a name longer than any file's, Path.is_file would raise.
+        paths = {exact} if os.path.isfile(exact) else self._paths.get(image, set())
         if len(paths) == 1:
             return next(iter(paths))
         listed = ", ".join(str(path) for path in sorted(paths))

@@ -65,7 +65,18 @@ def main(arguments: list[str] | None = None) -> int:
     except InputError as error:
         print(f"raymark {options.step}: {error}", file=sys.stderr)
         return 1
+    except (OSError, MemoryError, OverflowError, RecursionError) as error:
+        print(f"raymark {options.step}: {_told(error)}", file=sys.stderr)
+        return 1
     return 0
+
+
+def _told(error: Exception) -> str:
+    """Tell in one line what the machine refused, and of which file where that is known."""
+    name = getattr(error, "filename2", None) or getattr(error, "filename", None)
+    if name is not None:
+        return f"{name}: {error.strerror}. Check the path, its rights and the space on its disk"
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -1,5 +1,6 @@
 """X-ray images that nobody rendered: any usual file becomes one grey image, bone bright."""
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,7 +33,7 @@ def read_xray(path: str | Path) -> Xray:
     dots per inch are a size on paper). Errors quote nothing of the file: it may name a patient.
     """
     path = Path(path)
-    if not path.is_file():
+    if not os.path.isfile(path):  # Path.is_file raises where the name is too long
         raise InputError(path, "is missing", "Check the path")
     if not path.stat().st_size:
         raise InputError(path, "is empty", "Copy, download or export it again")

@@ -37,7 +37,9 @@ def read_markups(path: str | Path) -> list[NamedPoint]:
     try:
         markups = json.loads(Path(path).read_text(encoding="utf-8-sig"))["markups"]
         return [point for markup in markups for point in _markup_points(markup, path)]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except InputError:
+        raise
+    except Exception as error:  # anything may be at the place of anything in foreign JSON
         raise InputError(
             path,
             f"is not a readable Slicer markups file ({type(error).__name__}: {error})",
@@ -78,10 +80,10 @@ def read_fcsv(path: str | Path) -> list[NamedPoint]:
     for number, line in enumerate(lines, start=1):
         if not line.strip() or line.startswith("#"):
             continue
-        row = dict(zip(columns, next(csv.reader([line])), strict=False))
         try:
+            row = dict(zip(columns, next(csv.reader([line])), strict=False))
             label, position = row["label"], [float(row[axis]) for axis in "xyz"]
-        except (KeyError, ValueError) as error:
+        except (KeyError, ValueError, csv.Error) as error:
             raise InputError(
                 path,
                 f"line {number} is not a fiducial ({error})",

@@ -1,4 +1,4 @@
-"""The command line: which configuration a step by hand reads, and how it names it."""
+"""The command line: which configuration a step by hand reads, and how mistakes are told."""
 
 from pathlib import Path
 
@@ -34,3 +34,25 @@ def test_the_users_first_configuration_is_whole(monkeypatch, capsys):
     monkeypatch.chdir(ROOT)
     assert cli.main(["ingest", "pelvis", "ann", "--config", "config/own.yaml"]) == 1
     assert "subject 'ann': is not known in config/own.yaml" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("raised", "told"),
+    [
+        (FileExistsError(17, "File exists", "out/a"), "out/a: File exists. Check the path, "),
+        (IsADirectoryError(21, "Is a directory", ".t/m", None, "m"), "m: Is a directory. Check "),
+        (OSError("no more"), "OSError: no more"),
+        (MemoryError("Unable to allocate\n9 GB"), "MemoryError: Unable to allocate 9 GB"),
+        (RecursionError("too deep"), "RecursionError: too deep"),
+        (OverflowError("too large"), "OverflowError: too large"),
+    ],
+)
+def test_what_the_machine_refuses_is_told_in_one_line(raised, told, monkeypatch, capsys):
+    def refuse(**_):
+        raise raised
+
+    monkeypatch.setattr("raymark.steps.export", refuse)
+    assert cli.main(["export", "a", "b"]) == 1
+    error = capsys.readouterr().err
+    assert error.startswith(f"raymark export: {told}")
+    assert error.count("\n") == 1

@@ -143,6 +143,11 @@ def test_one_slice_in_a_volume_file_is_an_image(tmp_path):
     assert xray.pixel_mm == pytest.approx(0.3)
 
 
+def test_a_name_that_no_file_can_have_is_missing():
+    with pytest.raises(InputError, match="is missing"):
+        read_xray("x" * 300 + ".png")
+
+
 def test_only_the_formats_suffix_leaves_a_name():
     names = ["x/a.nii.gz", "a b.PNG", "1.2.840.113", "1.2.dcm", "a.b.mha"]
     assert [stem_of(name) for name in names] == ["a", "a b", "1.2.840.113", "1.2", "a.b"]

@@ -7,6 +7,7 @@ import pytest
 import yaml
 
 from raymark import cli
+from raymark.annotations2d import ImageFolder
 from raymark.errors import InputError
 from raymark.import2d import import_2d
 from raymark.settings2d import read_import
@@ -187,3 +188,8 @@ def test_an_odd_scale_is_told_to_be_kept(project_folder, capsys):
     assert cli.main(["import-2d", "made.yaml"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert any(line.startswith("x00.png: ") and line.endswith("It is kept") for line in lines)
+
+
+def test_an_image_name_that_no_file_can_have_is_named(tmp_path):
+    with pytest.raises(InputError, match=r"points\.csv, line 2: .* is not in"):
+        ImageFolder(tmp_path).find("x" * 300, "points.csv, line 2")

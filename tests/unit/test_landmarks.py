@@ -100,6 +100,9 @@ def test_points_that_were_never_placed_are_left_out(tmp_path):
         (json.dumps({"markups": [markup({"a": (1, 2)})]}), "2 coordinates"),
         (json.dumps({"markups": [markup({"a": (1, 2, 3)}, "IJK")]}), "IJK"),
         (json.dumps({"markups": [markup({"a": (1, 2, 3)}, coordinateUnits="inch")]}), "inch"),
+        (json.dumps({"markups": [markup({"a": (1, 2, 10**400)})]}), "OverflowError"),
+        (json.dumps({"markups": [markup({"a": (1, 2, 3)}, coordinateUnits=[])]}), "IndexError"),
+        ("[" * 200_000, "RecursionError"),
     ],
 )
 def test_markups_that_cannot_be_read_are_refused(tmp_path, content, problem):
@@ -154,6 +157,7 @@ def test_fcsv_of_slicer_3_puts_the_label_first(tmp_path):
         (fcsv(POINTS, "7"), "'7'"),
         (fcsv({"a": ("x", 0, 0)}, "0"), "line 4"),
         (MODERN + "1,2,3\n", "line 2"),
+        (MODERN + "x" * 140_000 + ",1,2,3\n", "line 2 is not a fiducial .*limit"),
     ],
 )
 def test_fcsv_that_cannot_be_used_is_refused(tmp_path, text, problem):
