@@ -16,6 +16,7 @@ Attributes: `view` (ids), `subject` (of each view), `landmarks` (names), `flip_p
 """
 
 import json
+import math
 import zipfile
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
@@ -58,10 +59,13 @@ UNITS = {
 LARGE = ("image", "beliefs")
 SMALL = tuple(name for name in TYPES if name not in LARGE)
 ATTRIBUTES = {"view", "subject", "landmarks", "flip_pairs", "pixel_mm", "stride", "digest"}
+LISTS = ("view", "subject", "landmarks")  # those that list names
+DESCRIPTION_BYTES = 64 << 20  # of `zarr.json`: far above what any number of views needs
+LZ4_RATIO = 256  # LZ4 makes nothing smaller than by this
 # Several threads of its own would put the parts of a chunk in the order in which they end.
 blosc.use_threads = False
 CODECS = [Blosc(cname="lz4", clevel=1, shuffle=Blosc.SHUFFLE), CRC32C(location="end")]
-REMEDY = "Delete it and run the workflow again: it is rendered anew, to the same bytes"
+REMEDY = "Delete it and run snakemake with its path: it is made anew, to the same bytes"
 
 
 def write_shard(
@@ -135,11 +139,19 @@ def read_attributes(path: str | Path) -> dict:
     """Read a shard's attributes; InputError if the file is not a shard."""
     try:
         with zipfile.ZipFile(path) as archive:
+            if archive.getinfo("zarr.json").file_size > DESCRIPTION_BYTES:
+                raise ValueError("its description is too large")
             attributes = json.loads(archive.read("zarr.json"))["attributes"]
+            if missing := ATTRIBUTES - attributes.keys():
+                raise ValueError(f"it lacks {min(missing)!r}")
     except Exception as error:  # a damaged zip has zipfile raise errors of many kinds
         raise InputError(path, f"is not a whole shard ({error})", REMEDY) from None
-    if missing := ATTRIBUTES - attributes.keys():
-        raise InputError(path, f"is not a whole shard (it lacks {min(missing)!r})", REMEDY)
+    for name in LISTS:
+        value = attributes[name]
+        if not isinstance(value, list) or not all(isinstance(each, str) for each in value):
+            raise InputError(path, f"is not a whole shard ({name!r} lists no names)", REMEDY)
+    if len(attributes["view"]) != len(attributes["subject"]):
+        raise InputError(path, "does not name the subject of every view", REMEDY)
     return attributes
 
 
@@ -174,10 +186,17 @@ def _zip(path: str | Path) -> dict:
 def _open(path: str | Path, name: str) -> ts.TensorStore:
     store = _zip(path) | {"path": f"{name}/"}
     try:
-        return ts.open({"driver": "zarr3", "kvstore": store}, open=True, read=True).result()
+        array = ts.open({"driver": "zarr3", "kvstore": store}, open=True, read=True).result()
     except (ValueError, OSError) as error:
         reason = str(error).splitlines()[0][:120]
         raise InputError(path, f"has no readable array {name!r} ({reason})", REMEDY) from None
+    # What a chunk is said to hold is allocated before it is read.
+    chunk_bytes = math.prod(array.chunk_layout.read_chunk.shape) * array.dtype.numpy_dtype.itemsize
+    if chunk_bytes > LZ4_RATIO * Path(path).stat().st_size:
+        raise InputError(path, f"is too small for its array {name!r}", REMEDY)
+    if array.dtype.name != TYPES[name] or array.rank != len(DIMENSIONS[name]):
+        raise InputError(path, f"has an array {name!r} of another kind", REMEDY)
+    return array
 
 
 def _result(path: str | Path, read: ts.Future):
@@ -209,11 +228,21 @@ class Shards:
         self.flip_pairs = [tuple(pair) for pair in first["flip_pairs"]]
         self.pixel_mm: float = first["pixel_mm"]
         self.views: list[str] = [view for a in self.attributes for view in a["view"]]
+        self._refuse_repeated()
         self.subjects: list[str] = [subject for a in self.attributes for subject in a["subject"]]
         self.digest = text_digest(*(a["digest"] for a in self.attributes), *self.views)
         counts = [len(a["view"]) for a in self.attributes]
         self._shard_of = np.repeat(np.arange(len(counts)), counts)
         self._index_of = np.concatenate([np.arange(count) for count in counts])
+
+    def _refuse_repeated(self) -> None:
+        """Refuse a shard in the place of another: its views would count twice."""
+        of = {}
+        for path, attributes in zip(self.paths, self.attributes, strict=True):
+            for view in attributes["view"]:
+                if view in of:
+                    raise InputError(path, f"holds {view!r}, as does {of[view]}", REMEDY)
+                of[view] = path
 
     def __len__(self) -> int:
         return len(self.views)

@@ -238,3 +238,59 @@ def test_the_documented_example_runs(shard, capsys):
     example = page.read_text(encoding="utf-8").split("```python\n")[1].split("```")[0]
     exec(example.replace("00000.zarr.zip", str(shard)))
     assert capsys.readouterr().out.splitlines()[1].startswith("hip_left ")
+
+
+@pytest.mark.parametrize(
+    "attributes",
+    [[1], 5, None]
+    + [
+        made_attributes(["v0"]) | change for change in ({"view": 5}, {"view": [1]}, {"subject": []})
+    ],
+)
+def test_attributes_of_another_kind_are_refused(tmp_path, attributes):
+    path = tmp_path / "0.zarr.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("zarr.json", json.dumps({"attributes": attributes}))
+    with pytest.raises(InputError, match=r"0\.zarr\.zip: (is not a whole shard|does not name)"):
+        check_shard(path)
+
+
+def with_array(shard: Path, path: Path, name: str, **changes) -> Path:
+    """Copy a shard, another description given to one of its arrays."""
+    with zipfile.ZipFile(shard) as old, zipfile.ZipFile(path, "w") as new:
+        for each in old.namelist():
+            content = old.read(each)
+            if each == f"{name}/zarr.json":
+                content = json.dumps(json.loads(content) | changes).encode()
+            new.writestr(each, content)
+    return path
+
+
+def test_an_image_larger_than_its_file_is_refused_before_it_is_read(shard, tmp_path):
+    grid = {"name": "regular", "configuration": {"chunk_shape": [1, 10**6, 10**6]}}
+    changes = {"shape": [5, 10**6, 10**6], "chunk_grid": grid}
+    path = with_array(shard, tmp_path / "0.zarr.zip", "image", **changes)
+    with pytest.raises(InputError, match="too small for its array 'image'"):
+        check_shard(path)
+    with pytest.raises(InputError, match="too small for its array 'image'"):
+        Shards([path]).read(np.arange(2))
+
+
+def test_an_array_of_another_type_is_refused(shard, tmp_path):
+    path = with_array(shard, tmp_path / "0.zarr.zip", "image", data_type="int16", fill_value=0)
+    with pytest.raises(InputError, match="'image' of another kind"):
+        check_shard(path)
+
+
+def test_a_blank_image_is_no_damage(tmp_path):
+    """Nothing compresses better than one value throughout."""
+    view = made_view(0) | {"image": np.zeros((2000, 2000), np.float16)}
+    write_shard(tmp_path / "0.zarr.zip", [view], 1, made_attributes(["v0"]))
+    check_shard(tmp_path / "0.zarr.zip")
+
+
+def test_a_shard_in_the_place_of_another_is_refused(shard, tmp_path):
+    path = tmp_path / "00001.zarr.zip"
+    path.write_bytes(shard.read_bytes())
+    with pytest.raises(InputError, match=r"00001\.zarr\.zip: holds 'v0', as does .*00000"):
+        Shards([shard, path])
