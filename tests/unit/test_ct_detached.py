@@ -122,3 +122,19 @@ def library_reads(header: Path) -> bool:
     reader.SetImageIO(ITK_SUFFIXES[header.suffix])
     reader.SetFileName(str(header))
     return reader.Execute().GetNumberOfPixels() == HU.size
+
+
+def test_a_link_beside_the_header_that_leads_elsewhere_is_refused(pair):
+    header, data = pair
+    data.symlink_to(data.rename(header.parent.parent / data.name))
+    refusal(header, "data file in another folder", "beside its header")
+    if header.suffix == ".mhd":
+        refusal(header, "data file in another folder", "beside its header", read=read_xray)
+
+
+def test_links_to_header_and_data_of_one_folder_are_read(pair, tmp_path):
+    linked = tmp_path / "linked"
+    linked.mkdir()
+    for file in pair:
+        (linked / file.name).symlink_to(file)
+    read_ct(linked / pair[0].name)

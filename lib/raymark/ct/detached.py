@@ -6,6 +6,7 @@ a colon for an equals sign, headers of any length), so everything that could be 
 """
 
 import mmap
+import os
 import re
 from pathlib import Path
 
@@ -17,8 +18,13 @@ IN_METAIMAGE = re.compile(rb"ElementDataFile\s*[=:][ \t]*([^\r\n]*)")
 NUMBERED = re.compile(rb"%0?\d*d")  # in the pattern of a series of files: slice%03d.raw 1 20 1
 
 
-def check_data_file(path: Path) -> None:
-    """Refuse (InputError) a NRRD or MetaImage header that names a file in another folder."""
+def check_data_file(path: Path) -> int:
+    """Refuse (InputError) a NRRD or MetaImage header that names a file in another folder.
+
+    A link beside the header that leads to another folder is such a file. Returns how many bytes the
+    header and the files that it names have together.
+    """
+    beside: set[Path] = set()
     with (
         open(path, "rb") as file,
         mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content,
@@ -32,11 +38,24 @@ def check_data_file(path: Path) -> None:
             names = text[found.start(1) :] if is_list else found[1]
             # A pattern of file names is C's: it could spell a slash by its number.
             if b"/" in names or b"\\" in names or b"%" in NUMBERED.sub(b"", names, count=1):
-                raise InputError(
-                    path,
-                    "names a data file in another folder",
-                    "Put the data file beside its header, or save the image as one file",
-                )
+                raise _elsewhere(path)
+            beside |= {
+                file
+                for file in path.parent.iterdir()
+                if b"%" in names or os.fsencode(file.name) in names
+            }
+    folders = {path.parent.resolve(), path.resolve().parent}  # the header may be a link itself
+    if any(file.is_symlink() and file.resolve().parent not in folders for file in beside - {path}):
+        raise _elsewhere(path)
+    return sum(file.stat().st_size for file in beside | {path} if file.is_file())
+
+
+def _elsewhere(path: Path) -> InputError:
+    return InputError(
+        path,
+        "names a data file in another folder",
+        "Put the data file beside its header, or save the image as one file",
+    )
 
 
 def _nrrd_header(path: Path, content: mmap.mmap) -> bytes:
