@@ -129,12 +129,17 @@ def _add_tools(commands) -> None:
     import_2d.add_argument("import_path", metavar="import", help="a YAML file, see config/import")
     check = commands.add_parser(
         "check",
-        help="read every byte of all shards and tell which are damaged",
-        description="Verify the checksums of every shard. Exit status 1 if one is damaged.",
+        help="read every byte of shards, models and tables and tell which are damaged",
+        description="Verify the checksums of every shard, model and Parquet table. Exit status 1 if "
+        "one is damaged, or if there is none.",
     )
-    check.add_argument("folder", nargs="?", default="results/shards", help="(%(default)s)")
     check.add_argument(
-        "--delete", action="store_true", help="delete the damaged: the workflow makes them anew"
+        "folder", nargs="?", default="results", help="a folder, or one file (%(default)s)"
+    )
+    check.add_argument(
+        "--delete",
+        action="store_true",
+        help="delete the damaged, and tell the command that makes them anew",
     )
     progress = commands.add_parser(
         "progress",

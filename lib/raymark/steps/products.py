@@ -1,7 +1,5 @@
 """Steps that make what people look at, and those a user calls by hand."""
 
-from pathlib import Path
-
 from raymark import layout
 from raymark.config import read_project
 from raymark.errors import InputError
@@ -60,21 +58,18 @@ def progress(log: str | None) -> None:
 
 
 def check(folder: str, delete: bool) -> None:
-    from raymark.shards import check_shard
+    from raymark.check import damage, files_to_check, made_again_by
 
-    paths, damaged = sorted(Path(folder).rglob("*.zarr.zip")), []
-    for path in paths:
-        try:
-            check_shard(path)
-        except InputError as error:
-            damaged.append(path)
-            print(error)
-            if delete:
-                path.unlink()
-    print(
-        f"{len(paths)} shards, {len(damaged)} damaged{' and deleted' * (delete and bool(damaged))}"
-    )
-    if damaged and not delete:
+    paths, damaged = files_to_check(folder), []
+    for path, error in damage(paths):
+        damaged.append(path)
+        print(error)
+        if delete:
+            path.unlink()
+    print(f"{len(paths)} files, {len(damaged)} damaged{' and deleted' * bool(delete and damaged)}")
+    if damaged and delete:
+        print(f"They are made again by: {made_again_by(damaged)}")
+    elif damaged:
         raise InputError(damaged[0], "is damaged", "Delete the damaged: raymark check --delete")
 
 
