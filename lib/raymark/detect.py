@@ -133,7 +133,7 @@ def _images(given: list[str]) -> list[str]:
     paths = []
     for path in map(Path, given):
         found = [path]
-        if path.is_dir():
+        if os.path.isdir(path):  # Path.is_dir raises where the name is too long
             files = sorted(file for file in path.iterdir() if file.is_file())
             found = [f for f in files if f.name.lower().endswith(SUFFIXES) or is_dicom(f)]
             if not found:

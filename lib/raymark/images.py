@@ -1,5 +1,6 @@
 """X-ray images that nobody rendered: any usual file becomes one grey image, bone bright."""
 
+import math
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ NIFTI = (".nii", ".nii.gz")
 ITK_FILES = (".mha", ".mhd", ".nrrd")
 FORMATS = "DICOM, PNG, TIFF, JPEG, NIfTI, MetaImage (.mha) or NRRD"
 COLOURED = 0.1  # channels further apart than this share of the brightest: a coloured pixel
+MOST_PIXELS = 50_000_000  # a whole spine or leg, stitched, has less
 WHITE_IS_ZERO = 0  # TIFF's PhotometricInterpretation
 
 
@@ -71,6 +73,7 @@ def _picture(path: Path):
     from PIL import Image
 
     with Image.open(path) as picture:
+        _check_pixels(path, picture.size)
         picture.verify()  # a PNG's checksums, to its last byte
     with Image.open(path) as picture:
         if getattr(picture, "n_frames", 1) > 1:
@@ -90,6 +93,7 @@ def _nifti(path: Path):
     image = nib.load(path)
     if image.get_data_dtype().fields is not None:
         raise _coloured(path)
+    _check_pixels(path, image.shape)
     pixels_xy = _plane(path, np.asarray(image.dataobj, np.float32))
     return pixels_xy.T, image.header.get_zooms()[:2]
 
@@ -98,13 +102,27 @@ def _itk_file(path: Path):
     import SimpleITK as sitk
 
     from raymark.ct.detached import check_data_file
+    from raymark.ct.voxel_files import check_itk_size
 
-    check_data_file(path)
-    image = sitk.ReadImage(str(path))
+    file_bytes = check_data_file(path)
+    reader = sitk.ImageFileReader()
+    reader.SetFileName(str(path))
+    reader.ReadImageInformation()
+    _check_pixels(path, reader.GetSize())
+    check_itk_size(reader, path, file_bytes)
+    image = reader.Execute()
     if image.GetNumberOfComponentsPerPixel() > 1:
         raise _coloured(path)
     pixels = sitk.GetArrayFromImage(image).astype(np.float32)
     return _plane(path, pixels), image.GetSpacing()[:2]
+
+
+def _check_pixels(path: Path, shape: tuple[int, ...]) -> None:
+    """Refuse what its header, before anything is read, says to be too large for an X-ray."""
+    if math.prod(shape) > MOST_PIXELS:
+        size = " × ".join(map(str, shape))
+        problem = f"has {size} pixels, more than {MOST_PIXELS // 10**6} million"
+        raise InputError(path, problem, "Give one X-ray, not enlarged")
 
 
 def _plane(path: Path, pixels: np.ndarray) -> np.ndarray:
@@ -123,6 +141,7 @@ def _dicom(path: Path):
         raise _coloured(path)
     if int(dataset.get("NumberOfFrames") or 1) > 1:
         raise _stacked(path, f"{dataset.NumberOfFrames} frames")
+    _check_pixels(path, (dataset.Rows, dataset.Columns))
     pixels = dataset.pixel_array.astype(np.float32)
     if dataset.get("PhotometricInterpretation") == "MONOCHROME1":
         pixels = pixels.max() - pixels

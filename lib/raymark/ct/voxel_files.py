@@ -6,7 +6,9 @@ say about a bad file may quote its header, hence a patient: nothing of it is pas
 
 import gzip
 import logging
+import math
 import os
+import re
 import sys
 import warnings
 from collections.abc import Iterator
@@ -16,7 +18,7 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 
-from raymark.ct.detached import check_data_file
+from raymark.ct.detached import LONGEST_NRRD_HEADER, check_data_file
 from raymark.ct.grid import check_affine, check_shape
 from raymark.errors import InputError
 
@@ -27,6 +29,11 @@ ITK_SUFFIXES = {
     ".mha": "MetaImageIO",
     ".mhd": "MetaImageIO",
 }
+BEHIND_BYTES = 2**20  # what may follow the voxels, or lie between them and the header
+DEFLATED = 1100  # gzip and zlib make at most 1032 bytes of one
+PACKED = re.compile(
+    rb"^(encoding[ \t]*:[ \t]*(?!raw)|CompressedData\s*[=:]\s*T|BinaryData\s*[=:]\s*F)", re.M | re.I
+)
 LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
 
@@ -83,10 +90,18 @@ def read_voxel_file(path: Path) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _read_nifti(path: Path) -> tuple[np.ndarray, np.ndarray]:
-    opener = gzip.open if path.suffix.lower() == ".gz" else open
-    with opener(path, "rb") as file:
-        content = file.read()  # to the end, so that gzip compares its checksum
-    kind = nib.Nifti2Image if _header_size(content) == 540 else nib.Nifti1Image
+    packed = path.suffix.lower() == ".gz"
+    with gzip.open(path, "rb") if packed else open(path, "rb") as file:
+        start = file.read(540)
+        kind = nib.Nifti2Image if _header_size(start) == 540 else nib.Nifti1Image
+        header = kind.header_class(start[: kind.header_class.sizeof_hdr], check=False)
+        voxels_bytes = math.prod(header.get_data_shape()) * header.get_data_dtype().itemsize
+        declared = header.get_data_offset() + voxels_bytes
+        _check_declared(declared, path.stat().st_size, packed)
+        file.seek(0)
+        content = file.read(max(declared, 0) + BEHIND_BYTES)
+        if file.read(1):  # to the end, so that gzip compares its checksum
+            raise _too_long(path)
     image = kind.from_bytes(content)
     shape = image.shape
     while len(shape) > 3 and shape[-1] == 1:
@@ -101,6 +116,12 @@ def _read_nifti(path: Path) -> tuple[np.ndarray, np.ndarray]:
     return np.asarray(image.dataobj).reshape(shape, order="F"), affine
 
 
+def _check_declared(declared_bytes: int, file_bytes: int, packed: bool) -> None:
+    """Refuse voxels that the file is too short to hold, before memory is taken for them."""
+    if declared_bytes > file_bytes * (DEFLATED if packed else 1):
+        raise EOFError
+
+
 def _header_size(content: bytes) -> int:
     """Return the size field that a NIfTI file starts with, whichever its byte order."""
     return min(int.from_bytes(content[:4], order) for order in ("little", "big"))
@@ -109,7 +130,7 @@ def _header_size(content: bytes) -> int:
 def _read_itk(path: Path) -> tuple[np.ndarray, np.ndarray]:
     import SimpleITK
 
-    check_data_file(path)
+    file_bytes = check_data_file(path)
     reader = SimpleITK.ImageFileReader()
     reader.SetImageIO(ITK_SUFFIXES[path.suffix.lower()])
     reader.SetFileName(str(path))
@@ -117,9 +138,10 @@ def _read_itk(path: Path) -> tuple[np.ndarray, np.ndarray]:
     if reader.GetNumberOfComponents() > 1:
         raise _coloured(path)
     check_shape(path, reader.GetSize())
+    voxels_bytes = check_itk_size(reader, path, file_bytes)
     is_nrrd = "Nrrd" in reader.GetImageIO()
     if is_nrrd:
-        _check_gzip_end(path)
+        _check_gzip_end(path, voxels_bytes)
     if is_nrrd and _nrrd_space(reader) != "left-posterior-superior":
         raise _unoriented(path, "`space` names no patient axes")
     affine = np.eye(4)
@@ -130,17 +152,46 @@ def _read_itk(path: Path) -> tuple[np.ndarray, np.ndarray]:
     return voxels_kji.T, LPS_TO_RAS @ affine
 
 
-def _check_gzip_end(path: Path) -> None:
+def check_itk_size(reader, path: Path, file_bytes: int) -> int:
+    """Return the bytes of the voxels that a reader's header declares, where the files can hold them.
+
+    `file_bytes` is what header and data files have together.
+    """
+    import SimpleITK
+
+    pixel = SimpleITK.Image([1] * reader.GetDimension(), reader.GetPixelID())
+    values = math.prod(reader.GetSize()) * reader.GetNumberOfComponents()
+    voxels_bytes = values * pixel.GetSizeOfPixelComponent()
+    with open(path, "rb") as file:
+        packed = PACKED.search(file.read(LONGEST_NRRD_HEADER)) is not None
+    _check_declared(voxels_bytes, file_bytes, packed)
+    return voxels_bytes
+
+
+def _check_gzip_end(path: Path, voxels_bytes: int) -> None:
     """Read the gzip stream of a NRRD file to its checksum, which ITK leaves unread."""
-    header, _, data = path.read_bytes().partition(b"\n\n")
-    encoding = [line for line in header.splitlines() if line.lower().startswith(b"encoding:")]
-    if data and encoding and encoding[0].split(b":")[1].strip().lower() in (b"gzip", b"gz"):
-        gzip.decompress(data)
+    with open(path, "rb") as file:
+        header, end, _ = file.read(LONGEST_NRRD_HEADER).partition(b"\n\n")
+        encoding = [line for line in header.splitlines() if line.lower().startswith(b"encoding:")]
+        if end and encoding and encoding[0].split(b":")[1].strip().lower() in (b"gzip", b"gz"):
+            file.seek(len(header + end))
+            left = voxels_bytes + BEHIND_BYTES
+            with gzip.open(file) as stream:
+                while piece := stream.read(2**20):
+                    left -= len(piece)
+                    if left < 0:
+                        raise _too_long(path)
 
 
 def _nrrd_space(reader) -> str:
     """Return the frame of a NRRD file after ITK has turned RAS and LAS to LPS; empty if untold."""
     return reader.GetMetaData("NRRD_space") if reader.HasMetaDataKey("NRRD_space") else ""
+
+
+def _too_long(path: Path) -> InputError:
+    return InputError(
+        path, "holds far more data than its header tells", "Copy, download or export it again"
+    )
 
 
 def _coloured(path: Path) -> InputError:
