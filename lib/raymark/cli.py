@@ -90,7 +90,7 @@ def _parser() -> argparse.ArgumentParser:
     for name, (what, positional) in STEPS.items():
         command = commands.add_parser(name, help=what, description=what.capitalize() + ".")
         for argument in positional:
-            number = int if argument in ("shard", "seed") else str
+            number = _number if argument in ("shard", "seed") else str
             command.add_argument(argument, type=number, help=HELP[argument])
         command.add_argument(
             "--config",
@@ -100,6 +100,13 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument("--threads", type=int, help="threads to use (default: all cores)")
     _add_tools(commands)
     return parser
+
+
+def _number(text: str) -> int:
+    number = int(text)
+    if not 0 <= number < 2**32:
+        raise argparse.ArgumentTypeError(f"{text} is not from 0 to {2**32 - 1}")
+    return number
 
 
 def _add_tools(commands) -> None:

@@ -56,3 +56,10 @@ def test_what_the_machine_refuses_is_told_in_one_line(raised, told, monkeypatch,
     error = capsys.readouterr().err
     assert error.startswith(f"raymark export: {told}")
     assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize("seed", ["-1", str(2**32), str(10**30), "9" * 5000, "x"])
+def test_a_seed_that_no_generator_takes_is_refused(seed, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        cli.main(["train", "hip", "ann", "--", seed])
+    assert "seed" in capsys.readouterr().err
