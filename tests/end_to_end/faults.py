@@ -30,7 +30,7 @@ import pandas as pd
 
 from benchmarks.measurement import report
 from raymark.parallel import in_order
-from raymark.progress import newest_log, read_run
+from raymark.progress import Job, newest_log, read_run
 from raymark.shards import Shards
 from tests.workflow.conftest import CONFIG, Project, make_project
 
@@ -112,23 +112,34 @@ def wait_for(project: Project, step: str, running: subprocess.Popen) -> list[int
     raise Failed(f"{step} did not run")
 
 
-def failed_rules(project: Project) -> set[str]:
-    return {job.rule for job in read_run(newest_log(project.folder / LOGS)).in_state("failed")}
+def failed_jobs(project: Project) -> list[Job]:
+    return read_run(newest_log(project.folder / LOGS)).in_state("failed")
 
 
-def kill(step: str, signal_number: int) -> Callable:
+def strike(step: str, blow: Callable[[int], None]) -> Callable:
+    """Return a fault that does something to the processes of a step which makes its job fail."""
+
     def inject(project: Project, chance: random.Random) -> None:
         running = start(project)
         wait_for(project, step, running)
         time.sleep(chance.uniform(0, LONGEST_S))
         for victim in processes(project, step):
             with suppress(ProcessLookupError):
-                os.kill(victim, signal_number)
+                blow(victim)
         running.wait()
-        if step.replace("-", "_") not in failed_rules(project):
+        if step.replace("-", "_") not in [job.rule for job in failed_jobs(project)]:
             raise Missed
 
     return inject
+
+
+def kill(step: str, signal_number: int) -> Callable:
+    return strike(step, lambda process: os.kill(process, signal_number))
+
+
+def limit(step: str, what: int, most: int) -> Callable:
+    """Limit a step alone: Snakemake itself would need more."""
+    return strike(step, lambda process: resource.prlimit(process, what, (most, most)))
 
 
 def kill_workflow(jobs_too: bool) -> Callable:
@@ -149,20 +160,13 @@ def kill_workflow(jobs_too: bool) -> Callable:
     return inject
 
 
-def noticed(done: subprocess.CompletedProcess, *reasons: str) -> None:
-    """Raise Failed unless a run failed and told one of the reasons."""
-    told = done.stdout + done.stderr
-    if not done.returncode or not any(reason in told for reason in reasons):
+def must_fail(project: Project, reason: str) -> None:
+    """Run a project; raise Failed unless that fails and a log tells the reason."""
+    done = run(project, check=False)
+    logs = [job.log.read_text() for job in failed_jobs(project) if job.log]
+    told = "".join([done.stdout, done.stderr, *logs])
+    if not done.returncode or reason not in told:
         raise Failed(f"the fault did not hit, or was not named: {told[-800:]}")
-
-
-def limited(what: int, limit: int, *reasons: str) -> Callable:
-    def inject(project: Project, chance: random.Random) -> None:
-        done = run(project, check=False,
-                   preexec_fn=lambda: resource.setrlimit(what, (limit, limit)))  # fmt: skip
-        noticed(done, *reasons)
-
-    return inject
 
 
 @contextmanager
@@ -178,7 +182,7 @@ def full_disk(project: Project, chance: random.Random) -> None:
     """Give the shards a file system of their own with no room left for one more."""
     folder = project.folder / "results/shards/balls/train/ball_patient"
     with mounted(folder, "-t", "tmpfs", "-o", "size=8k", "tmpfs"):
-        noticed(run(project, check=False), "No space left on device")
+        must_fail(project, "No space left on device")
 
 
 def read_only(project: Project, chance: random.Random) -> None:
@@ -186,7 +190,7 @@ def read_only(project: Project, chance: random.Random) -> None:
     with mounted(project.folder / "results", "--bind", results_folder):
         remount = ["mount", "-o", "remount,ro,bind", results_folder]
         subprocess.run(remount, check=True, capture_output=True)
-        noticed(run(project, check=False), "Read-only file system")
+        must_fail(project, "Write-protected output files")
 
 
 def damaged(spoil: Callable[[bytearray, random.Random], bytes]) -> Callable:
@@ -244,11 +248,8 @@ FAULTS = {  # name: (stage taken away, fault)
     "job out of time (SIGTERM) in train": ("train", kill("train", signal.SIGTERM)),
     "kill -9 of Snakemake and its jobs": ("render", kill_workflow(jobs_too=True)),
     "kill -9 of Snakemake alone": ("render", kill_workflow(jobs_too=False)),
-    "out of memory": (
-        "render",
-        limited(resource.RLIMIT_AS, 700 * MIB, "Cannot allocate memory", "MemoryError"),
-    ),
-    "largest file reached": ("render", limited(resource.RLIMIT_FSIZE, 4096, "File too large")),
+    "out of memory": ("render", limit("render", resource.RLIMIT_AS, MIB)),
+    "largest file reached": ("render", limit("render", resource.RLIMIT_FSIZE, 4096)),
     "disk full": ("render", full_disk),
     "results folder read-only": ("train", read_only),
     "shard truncated": ("train", damaged(truncated)),
