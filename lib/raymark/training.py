@@ -95,11 +95,16 @@ def _keep_freed_memory() -> None:
 def _fabric(precision: str, devices: int | str) -> Fabric:
     """Return Fabric over the devices of this machine, or over what `srun` started us on."""
     accelerator = "cuda" if torch.cuda.is_available() else "cpu"
-    if int(os.environ.get("SLURM_NTASKS", 1)) > 1:  # one process per device, on one node or more
+    # What `srun` tells of its own step: an allocation of many tasks may run us once, without it.
+    tasks = int(os.environ.get("SLURM_STEP_NUM_TASKS", 1))
+    if tasks > 1:  # one process per device, on one node or more
+        nodes = int(os.environ["SLURM_STEP_NUM_NODES"])
+        # Lightning insists on this one, which may be missing, or the allocation's.
+        os.environ["SLURM_NTASKS_PER_NODE"] = str(tasks // nodes)
         return Fabric(
             accelerator=accelerator,
-            devices=int(os.environ["SLURM_NTASKS_PER_NODE"]),
-            num_nodes=int(os.environ["SLURM_NNODES"]),
+            devices=tasks // nodes,
+            num_nodes=nodes,
             strategy="ddp",
             precision=precision,
             plugins=SLURMEnvironment(auto_requeue=False),
