@@ -30,6 +30,7 @@ rule all:
         all_tables,
         all_figures,
         all_correspondence,
+        all_models,
 
 
 onerror:

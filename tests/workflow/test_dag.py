@@ -62,6 +62,15 @@ def test_finished_run_plans_nothing(finished):
     assert finished.planned() == set()
 
 
+def test_a_deleted_model_is_made_again_although_its_results_are_there(finished):
+    model = finished.folder / "results/models/balls/narrow/0/model.safetensors"
+    model.rename(model.with_suffix(".kept"))
+    planned = finished.planned()
+    model.with_suffix(".kept").rename(model)
+    assert "train" in planned
+    assert "render" not in planned
+
+
 def test_shards_and_cores_change_no_result(finished, tmp_path):
     other = make_project(tmp_path / "other")
     other.write("balls.yaml", DATASET | {"views_per_shard": 7})

@@ -73,6 +73,10 @@ all_tables = expand(
 all_figures = expand(
     layout.FIGURE, figure=figure_names(PRESENT), format=layout.FIGURE_FORMATS
 )
+# Nothing else needs a model once its predictions are there, but people do.
+all_models = of_experiments(layout.MODEL, EXPERIMENTS)
+if PROJECT.config.correspondence:
+    all_models.append(layout.CORRESPONDENCE_MODEL)
 
 
 rule matrix:
