@@ -25,6 +25,8 @@ REMOTE = "Provided remote nodes:"
 BATCH_ERROR = re.compile(r"slurmstepd.*?: error: \W*(.+?)\W*$")
 BOILERPLATE = re.compile(r" *(Detailed failure reason|For further error details).*")
 STATES = ("done", "running", "waiting", "failed")
+CLOCK_SKEW = timedelta(minutes=1)  # of a node against the one that hands out the jobs
+QUIET = timedelta(minutes=30)
 SHOWN_RUNNING, SHOWN_WAITING, SHOWN_FAILED, SHOWN_INPUTS, SHOWN_LINES = 16, 4, 5, 4, 12
 
 
@@ -54,7 +56,8 @@ class Job:
         """
         if self.outcome or self.since is None or self.log is None:
             return self.outcome or "running"
-        opened = isfile(self.log) and self.log.stat().st_mtime >= self.since.timestamp()
+        since = (self.since - CLOCK_SKEW).timestamp()
+        opened = isfile(self.log) and self.log.stat().st_mtime >= since
         return "running" if opened else "waiting"
 
 
@@ -175,11 +178,22 @@ def progress(run: Run, now: datetime) -> str:
         state = "ended" if run.ended else "last heard of"
         lines.append(f"started {_ago(run.start, now)}, {state} {_ago(run.last, now)}: {run.log}")
     if not run.ended:
+        if (quiet := now - _last_sign(run)) > QUIET:
+            lines.append(
+                f"nothing heard for {quiet / timedelta(minutes=1):.0f} min: if Snakemake runs no more, "
+                "it was killed; give the same command again"
+            )
         lines += _in_flight(run, now, "running", SHOWN_RUNNING, 1)
         lines += _in_flight(run, now, "waiting", SHOWN_WAITING, 0)
     if run.in_state("failed"):
         lines.append(f"\n{failures(run)}")
     return "\n".join(lines)
+
+
+def _last_sign(run: Run) -> datetime:
+    """Return when the run's log or that of a job in flight last grew."""
+    logs = [run.log, *(job.log for job in run.in_state("running") if job.log)]
+    return datetime.fromtimestamp(max(log.stat().st_mtime for log in logs if isfile(log)))
 
 
 def _in_flight(run: Run, now: datetime, state: str, shown: int, tail: int) -> list[str]:

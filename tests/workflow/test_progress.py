@@ -1,7 +1,7 @@
 """What a person sees of a run: how far it is, and after a failure what failed and what to do."""
 
 import os
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 
@@ -95,8 +95,23 @@ def test_a_job_whose_step_has_not_begun_waits(log, tmp_path):
         ]
         assert "\nwaiting, the longest first:" in progress(run, run.last)
         job.log.write_text("killed\n")
-        earlier = job.since.timestamp() - 1
+        earlier = job.since.timestamp() - 61
         os.utime(job.log, (earlier, earlier))
+    skewed = job.since.timestamp() - 5  # by the clock of the node
+    os.utime(job.log, (skewed, skewed))
+    assert job.state == "running"
+
+
+def test_a_run_that_says_nothing_for_long_may_have_been_killed(log, tmp_path):
+    growing = tmp_path / "growing.snakemake.log"
+    growing.write_text(log.read_text().split("Finished jobid")[0])
+    run = read_run(growing)
+    (job,) = run.jobs.values()
+    job.log = tmp_path / "ingest.log"
+    job.log.write_text("1 of 20 slices\n")
+    heard = datetime.fromtimestamp(job.log.stat().st_mtime)
+    assert "nothing heard" not in progress(run, heard + timedelta(minutes=20))
+    assert "nothing heard for 40 min" in progress(run, heard + timedelta(minutes=40))
 
 
 @pytest.mark.parametrize("grouped", [False, True])
