@@ -10,8 +10,6 @@ from raymark.affine2d import Affine
 from raymark.annotations2d import Annotation
 
 BY_SIZE, TEMPLATE, REGISTERED, FAILED = "by size", "template", "registered", "failed"
-
-
 CORNER_SHARE = 1 / 3  # millimetres of X-rays, whose pixels have 0.1 to 0.3 mm, are fewer than px
 
 

@@ -61,16 +61,22 @@ def test_after_a_failure_progress_counts_it(log):
     assert failures(run) in text
 
 
-def test_while_a_job_runs_progress_tells_since_when_and_its_latest_line(log, tmp_path):
-    """The log as it stood before the ingest had ended, its own log growing."""
-    growing = tmp_path / "growing.snakemake.log"
-    growing.write_text(log.read_text().split("Finished jobid")[0])
-    run = read_run(growing)
-    (job,) = run.jobs.values()
-    job.log = tmp_path / "ingest.log"
+@pytest.fixture
+def growing(log, tmp_path):
+    """The run as its log stood before the ingest had ended; that job's own log is not there yet."""
+    earlier = tmp_path / "growing.snakemake.log"
+    earlier.write_text(log.read_text().split("Finished jobid")[0])
+    run = read_run(earlier)
+    for job in run.jobs.values():
+        job.log = tmp_path / "ingest.log"
+    return run
+
+
+def test_while_a_job_runs_progress_tells_since_when_and_its_latest_line(growing):
+    (job,) = growing.jobs.values()
     job.log.write_text("first line\n10 of 20 slices\n\n")
-    assert (job.rule, job.state, run.ended) == ("ingest", "running", False)
-    lines = progress(run, job.since + timedelta(minutes=7)).splitlines()
+    assert (job.rule, job.state, growing.ended) == ("ingest", "running", False)
+    lines = progress(growing, job.since + timedelta(minutes=7)).splitlines()
     assert lines[3].split() == ["total", "2", "0", "1", "0", "0", "1"]
     since = f"since {job.since:%H:%M:%S} (7 min ago)"
     assert f"  ingest dataset=balls, subject=ball_patient  {since}" in lines
@@ -78,22 +84,18 @@ def test_while_a_job_runs_progress_tells_since_when_and_its_latest_line(log, tmp
     assert not any("first line" in line for line in lines)
 
 
-def test_a_job_whose_step_has_not_begun_waits(log, tmp_path):
+def test_a_job_whose_step_has_not_begun_waits(growing):
     """It is in a batch system's queue; a log that lies there is an earlier attempt's."""
-    growing = tmp_path / "growing.snakemake.log"
-    growing.write_text(log.read_text().split("Finished jobid")[0])
-    run = read_run(growing)
-    (job,) = run.jobs.values()
-    job.log = tmp_path / "ingest.log"
+    (job,) = growing.jobs.values()
     for _ in range(2):
         assert job.state == "waiting"
-        lines = progress(run, job.since + timedelta(hours=3)).splitlines()
+        lines = progress(growing, job.since + timedelta(hours=3)).splitlines()
         assert lines[3].split() == ["total", "2", "0", "0", "1", "0", "1"]
         told = [line for line in lines if line.startswith("  ingest")]
         assert told == [
             f"  ingest dataset=balls, subject=ball_patient  since {job.since:%d %b %H:%M} (3.0 h ago)"
         ]
-        assert "\nwaiting, the longest first:" in progress(run, run.last)
+        assert "\nwaiting, the longest first:" in progress(growing, growing.last)
         job.log.write_text("killed\n")
         earlier = job.since.timestamp() - 61
         os.utime(job.log, (earlier, earlier))
@@ -102,16 +104,12 @@ def test_a_job_whose_step_has_not_begun_waits(log, tmp_path):
     assert job.state == "running"
 
 
-def test_a_run_that_says_nothing_for_long_may_have_been_killed(log, tmp_path):
-    growing = tmp_path / "growing.snakemake.log"
-    growing.write_text(log.read_text().split("Finished jobid")[0])
-    run = read_run(growing)
-    (job,) = run.jobs.values()
-    job.log = tmp_path / "ingest.log"
+def test_a_run_that_says_nothing_for_long_may_have_been_killed(growing):
+    (job,) = growing.jobs.values()
     job.log.write_text("1 of 20 slices\n")
     heard = datetime.fromtimestamp(job.log.stat().st_mtime)
-    assert "nothing heard" not in progress(run, heard + timedelta(minutes=20))
-    assert "nothing heard for 40 min" in progress(run, heard + timedelta(minutes=40))
+    assert "nothing heard" not in progress(growing, heard + timedelta(minutes=20))
+    assert "nothing heard for 40 min" in progress(growing, heard + timedelta(minutes=40))
 
 
 @pytest.mark.parametrize("grouped", [False, True])

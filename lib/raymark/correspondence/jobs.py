@@ -2,6 +2,7 @@
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import torch
 
 from raymark import layout
@@ -27,10 +28,10 @@ from raymark.correspondence.second_scan import measure_follow_up, scan_again
 from raymark.correspondence.slices import Stack, apart, spread, stack_of
 from raymark.correspondence.training import load_model, train
 from raymark.ct import Volume, read_label_map, read_volume
-from raymark.files import atomic, sha256_of
+from raymark.files import sha256_of
 from raymark.papers import read_paper
 from raymark.provenance import code_digest, text_digest
-from raymark.stored import stored_table
+from raymark.stored import store_table, stored_table
 from raymark.subjects import read_subjects
 from raymark.tables import write_table
 
@@ -62,8 +63,8 @@ def match_test_slices(project: Project, matcher: str) -> None:
     """Match every test slice with its transformed copies by one of `MATCHERS`."""
     settings = _settings(project)
     matches = MATCHERS[matcher](_stacks("test", settings, project), settings)
-    with atomic(layout.CORRESPONDENCE_MATCHES.format(matcher=matcher)) as partial:
-        matches.to_parquet(partial, index=False, write_page_checksum=True)
+    path = layout.CORRESPONDENCE_MATCHES.format(matcher=matcher)
+    store_table(pa.Table.from_pandas(matches, preserve_index=False), path)
 
 
 def match_follow_ups(project: Project) -> None:
@@ -94,10 +95,8 @@ def match_follow_ups(project: Project) -> None:
                 measured, stack1, stack2, stem.format(figure="correspondence-follow_up")
             )
         tables.append(measured)
-    with atomic(layout.CORRESPONDENCE_FOLLOW_UP) as partial:
-        pd.concat(tables, ignore_index=True).to_parquet(
-            partial, index=False, write_page_checksum=True
-        )
+    matches = pa.Table.from_pandas(pd.concat(tables), preserve_index=False)
+    store_table(matches, layout.CORRESPONDENCE_FOLLOW_UP)
 
 
 def read_matches(path: str, *measures: str) -> pd.DataFrame:
