@@ -8,7 +8,7 @@ file's own values when the main file asks for one. The sections are in `raymark.
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
@@ -22,7 +22,6 @@ from raymark.sections import (
     Matrix,
     Method,
     Pose,
-    Preset,
     Section,
     Seed,
     SetupSettings,
@@ -31,6 +30,8 @@ from raymark.yaml_files import read_yaml
 
 if TYPE_CHECKING:
     from raymark.settings2d import Import2d
+
+Preset = Literal["demo", "reduced", "paper"]
 
 
 class Config(Section):

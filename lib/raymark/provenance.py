@@ -2,12 +2,13 @@
 
 import ast
 import hashlib
+import re
 from functools import cache
 from pathlib import Path
 
 LIBRARY = Path(__file__).parents[1]
 # These hold no computation: configured values reach a step's parameters themselves.
-WITHOUT_RESULTS = {"raymark.config", "raymark.errors", "raymark.matrix", "raymark.sections"}
+WITHOUT_RESULTS = re.compile(r"raymark\.(config|errors|matrix|sections(\..+)?)")
 
 
 def code_digest(*modules: str) -> str:
@@ -16,7 +17,7 @@ def code_digest(*modules: str) -> str:
     for module in modules:
         _collect(module, found)
     digest = hashlib.sha256()
-    for module in sorted(found - WITHOUT_RESULTS):
+    for module in sorted(name for name in found if not WITHOUT_RESULTS.fullmatch(name)):
         digest.update(module.encode() + b"\0" + _path(module).read_bytes())
     return digest.hexdigest()[:16]
 

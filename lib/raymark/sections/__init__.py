@@ -1,0 +1,60 @@
+"""The sections of a configuration: every key a user can set, described; unknown keys are refused."""
+
+from raymark.sections.base import Name, PositiveRange, Range, Section, Seed
+from raymark.sections.data import (
+    Beliefs,
+    Cohort,
+    Ct,
+    Dataset,
+    Deformation,
+    DetectorConfig,
+    Grid,
+    Orbit,
+    Physics,
+    RandomBox,
+    RandomSphere,
+    Tools,
+    ViewSet,
+)
+from raymark.sections.methods import Augmentation, ByType, Method, Training
+from raymark.sections.results import (
+    Contrast,
+    Evaluation,
+    Experiment,
+    Matrix,
+    Pose,
+    SetupReference,
+    SetupSettings,
+)
+
+__all__ = [
+    "Augmentation",
+    "Beliefs",
+    "ByType",
+    "Cohort",
+    "Contrast",
+    "Ct",
+    "Dataset",
+    "Deformation",
+    "DetectorConfig",
+    "Evaluation",
+    "Experiment",
+    "Grid",
+    "Matrix",
+    "Method",
+    "Name",
+    "Orbit",
+    "Physics",
+    "Pose",
+    "PositiveRange",
+    "RandomBox",
+    "RandomSphere",
+    "Range",
+    "Section",
+    "Seed",
+    "SetupReference",
+    "SetupSettings",
+    "Tools",
+    "Training",
+    "ViewSet",
+]
