@@ -10,6 +10,7 @@ from raymark.config import Project
 from raymark.errors import InputError
 from raymark.landmarks import check_names, needed_names, read_landmark_set, read_landmarks
 from raymark.methods import definition_of
+from raymark.scratch import claim_linked_folders
 from raymark.sections import Dataset
 from raymark.steps.places import landmark_names
 from raymark.subjects import Subject, check_files
@@ -20,6 +21,7 @@ def check_start(project: Project, sheet: Mapping[str, Subject], sources: Collect
 
     `sheet` has every subject that a data set names; `sources` are the ids of the table of sources.
     """
+    claim_linked_folders()
     used = {subject for dataset in project.datasets.values() for subject in dataset.subjects}
     check_files(project.config.subjects, used, sources)
     _check_roles(project)

@@ -1,11 +1,13 @@
 """What is refused where the workflow starts: each once right, once wrong."""
 
+import errno
+import os
 from pathlib import Path
 
 import pytest
 import yaml
 
-from raymark import methods
+from raymark import methods, scratch
 from raymark.config import project_of
 from raymark.errors import InputError
 from raymark.start import check_start
@@ -79,4 +81,37 @@ def test_names_of_recipes_are_compared(start):
     sheet = Path("subjects.tsv").read_text().replace("points.csv\t", "recipe:r.yaml\tct.nii.gz")
     Path("subjects.tsv").write_text(sheet)
     with pytest.raises(InputError, match=r"^r\.yaml: the landmark 'tip' is not among"):
+        start()
+
+
+def test_a_folder_elsewhere_belongs_to_one_project(start, tmp_path, monkeypatch):
+    elsewhere = tmp_path / "scratch"
+    elsewhere.mkdir()
+    Path("results").mkdir()
+    Path("results/shards").symlink_to(elsewhere)
+    start()
+    start()
+    second = make_project(tmp_path / "second").folder
+    (second / "results").symlink_to(elsewhere)
+    monkeypatch.chdir(second)
+    with pytest.raises(InputError, match=f"^results: is a link to {elsewhere}, .* in {tmp_path}/p"):
+        start()
+    (elsewhere / "raymark-project.txt").unlink()
+    start()
+
+
+def test_a_link_to_a_folder_that_is_gone_is_named(start, tmp_path):
+    Path("results").mkdir()
+    Path("results/shards").symlink_to(tmp_path / "purged")
+    with pytest.raises(InputError, match=r"^results/shards: is a link to .*purged, which is no"):
+        start()
+
+
+def test_a_linked_folder_in_which_nothing_can_be_written_is_named(start, tmp_path, monkeypatch):
+    def refuse(path):
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    Path("results").symlink_to(tmp_path)
+    monkeypatch.setattr(scratch, "atomic", refuse)
+    with pytest.raises(InputError, match=r"^results: .* nothing can be written \(Read-only"):
         start()
