@@ -224,7 +224,9 @@ def failures(run: Run) -> str:
             f"  log    {job.log}",
             *(f"    | {line}" for line in _tail(job.log, SHOWN_LINES)),
         ]
-        if not _tells_error(job.log):
+        if job.message.startswith("Job submission failed"):
+            lines.append("    (it did not start: what is told above is why; nothing ran)")
+        elif not _tells_error(job.log):
             lines.append(_ended_from_outside(run, job))
     if len(failed) > SHOWN_FAILED:
         lines.append(f"\n  and {len(failed) - SHOWN_FAILED} more; all of them: {run.log}")

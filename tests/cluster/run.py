@@ -9,6 +9,7 @@ nothing was tested.
 """
 
 import argparse
+import os
 import re
 import subprocess
 import sys
@@ -16,6 +17,7 @@ import time
 from collections import Counter
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from tests.cluster.demo import fetch_sources, make_demo
@@ -27,6 +29,9 @@ ON_GPUS = ("train", "predict", "correspondence_train")
 NOT_COMPARED = {"benchmarks", "config", "sources"}  # times, this run's paths, what was downloaded
 TIMES = ["seconds", "waiting_share"]  # of an epoch, in a training's losses
 VOLUME = "results/volumes/balls/ball_patient/ct.nii.gz"
+LOSSES = "results/models/balls/narrow/0/losses.csv"
+# The virtual nodes' names stand for no address.
+ON_LOOPBACK = {"MASTER_ADDR": "127.0.0.1", "GLOO_SOCKET_IFNAME": "lo"}
 
 
 def main() -> int:
@@ -105,13 +110,36 @@ def more_memory(folder: Path, slurm: Slurm) -> bool:
     )
 
 
-CHECKS = (started_twice, same_results, more_memory)
+def two_nodes(folder: Path, slurm: Slurm) -> bool:
+    """A training by two processes on each node gives the losses of a training by one process."""
+    one, two = make_project(folder / "one"), make_project(folder / "two")
+    one.snakemake(LOSSES)
+    spread = [f"train:{value}" for value in ("gpu=0", "mpi=srun", "nodes=2", "tasks_per_node=2")]
+    on_slurm(slurm, two, "--set-resources", *spread, "--", LOSSES, **ON_LOOPBACK)
+    here, there = (
+        pd.read_csv(project.folder / LOSSES).drop(columns=TIMES) for project in (one, two)
+    )
+    numbers = here.select_dtypes("number").columns
+    print(
+        f"losses here\n{here[numbers]}\nand on {slurm.ended_jobs(two)[-1]['NodeList']}\n{there[numbers]}"
+    )
+    (log,) = two.read("logs/train/**/*.log").values()
+    return verdict(
+        "one training on two nodes",
+        slurm.ended_jobs(two)[-1]["NodeList"] == "n[1-2]",
+        b"Starting with 4 processes" in log,
+        np.allclose(here[numbers], there[numbers], rtol=1e-3),
+    )
 
 
-def on_slurm(slurm: Slurm, project: Project, *arguments: str) -> Counter:
+CHECKS = (started_twice, same_results, more_memory, two_nodes)
+
+
+def on_slurm(slurm: Slurm, project: Project, *arguments: str, **variables: str) -> Counter:
     """Run Snakemake on Slurm; return how many jobs each rule had."""
     command = slurm.command(project, *arguments)
-    done = subprocess.run(command, capture_output=True, text=True, cwd=project.folder, check=False)
+    options = {"capture_output": True, "text": True, "env": os.environ | variables}
+    done = subprocess.run(command, cwd=project.folder, check=False, **options)
     text = done.stdout + done.stderr
     if done.returncode:
         sys.exit(f"{text[-8000:]}\nFAILED: the run on Slurm, see above")

@@ -155,6 +155,15 @@ def test_a_job_ended_from_outside_is_told_apart(log, tmp_path):
     assert "side by side take less: --cores 1" in failures(run)
 
 
+def test_a_job_that_was_not_taken_did_not_lack_memory(log, tmp_path):
+    run = read_run(log)
+    (job,) = run.in_state("failed")
+    job.log = tmp_path / "none.log"
+    job.message = "Job submission failed with exception: sbatch: error: invalid partition"
+    assert "did not start" in failures(run)
+    assert "from outside" not in failures(run)
+
+
 def test_a_cluster_is_to_be_asked_for_more_than_was_asked(log, tmp_path):
     text = log.read_text()
     assert "Provided cores: 2" in text

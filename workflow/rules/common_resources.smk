@@ -87,3 +87,14 @@ def registered_views(wildcards):
 
 def imported_files(wildcards):
     return len(files_below(PROJECT.imports[wildcards.dataset].images))
+
+
+def launcher(wildcards, threads, resources):
+    """Return what starts a training's processes, one per GPU, where a profile asks for several.
+
+    Left to itself, srun would start one process on each node, with one core.
+    """
+    if "mpi" not in resources.keys():
+        return ""
+    tasks = resources.get("tasks") or resources.nodes * resources.tasks_per_node
+    return f"{resources.mpi} --ntasks={tasks} --cpus-per-task={threads}"

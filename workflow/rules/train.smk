@@ -26,8 +26,7 @@ rule train:
         config=method_config,
         types=landmark_types,
         code=method_code,
-        # A profile may give `mpi: srun` with `nodes` and `tasks_per_node`: a process per GPU.
-        launcher=lambda wildcards, resources: resources.get("mpi", ""),
+        launcher=launcher,
     shell:
         "{params.launcher} python -m raymark train {wildcards.dataset} {wildcards.method} {wildcards.seed}"
         " > {log} 2>&1"
