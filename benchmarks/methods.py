@@ -89,7 +89,8 @@ def measure(name: str, preset: str, paths: list[Path], novel: Path, rounds: int)
     run = Run(fabric, method, LANDMARKS, seed=0)
     rates, waiting = [], []
     for _ in range(1 + rounds):  # the first epoch opens files and warms caches
-        row = run.epoch(samples, one, Console(quiet=True))  # validated on a single view
+        # Validated on a single view.
+        row = run.epoch(samples, one, Console(quiet=True), keep=lambda: None)
         rates.append(min(row["steps"] * method.training.batch, len(samples)) / row["seconds"])
         waiting.append(row["waiting_share"])
     if on_gpu:

@@ -2,7 +2,8 @@
 
 import math
 import time
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,24 @@ from raymark.sections import Augmentation, Method, Training
 from raymark.seeds import generator, seed_of
 
 EVALUATION_BATCH = 16
+CHECKPOINT_SECONDS = 600.0  # what of a long epoch is lost at most
+
+
+@dataclass
+class Epoch:
+    """How far an epoch has come; `sums` are of the losses, over its views so far."""
+
+    steps: int = 0
+    views: int = 0
+    seconds: float = 0.0
+    waited: float = 0.0
+    sums: dict[str, float] = field(default_factory=dict)
+
+    def add(self, losses: dict[str, float], views: int) -> None:
+        self.steps += 1
+        self.views += views
+        for name, value in losses.items():
+            self.sums[name] = self.sums.get(name, 0.0) + value * views
 
 
 @dataclass
@@ -29,6 +48,7 @@ class Progress:
     best: dict[str, Tensor]
     best_epoch: int | None = None
     history: list[dict] = field(default_factory=list)
+    under_way: Epoch = field(default_factory=Epoch)
 
     @property
     def diverged(self) -> bool:
@@ -48,6 +68,7 @@ class Progress:
         """Add an epoch; keep its weights if no epoch before validated better."""
         least = min((r["validation_loss"] for r in self.history), default=math.inf)
         self.history.append(row)
+        self.under_way = Epoch()
         if not row["diverged"] and row["validation_loss"] < least:
             self.best, self.best_epoch = copied(network.state_dict()), row["epoch"]
 
@@ -76,15 +97,19 @@ class Run:
         take_over(self.network, path, landmarks)
         self.progress = Progress(copied(self.network.state_dict()))
 
-    def epoch(self, training: Samples, validation: Samples, console: Console) -> dict:
+    def epoch(
+        self, training: Samples, validation: Samples, console: Console, keep: Callable[[], None]
+    ) -> dict:
         """Train and validate once over all views; return the row of losses, also kept.
+
+        `keep` is called now and then between two steps, to save what there is.
 
         The run diverged if a loss or the RMSE is not finite, or if, at its end, no epoch's RMSE was
         below the stated share of the image's diagonal. The row says so, and why.
         """
         number = len(self.progress.history) + 1
-        start = time.perf_counter()
-        row = {"epoch": number, **self._train(training, number, console)}
+        start = time.perf_counter() - self.progress.under_way.seconds
+        row = {"epoch": number, **self._train(training, number, console, keep)}
         row |= {"validation_loss": math.nan, "validation_rmse_px": math.nan}
         if math.isfinite(row["train_loss"]):
             row |= self._validate(validation)
@@ -109,33 +134,38 @@ class Run:
             f"the image's diagonal; the least was {least_px:.1f} px"
         )
 
-    def _train(self, samples: Samples, epoch: int, console: Console) -> dict:
-        """Run the steps of one epoch; stop at the first loss that is not finite."""
-        parts = self._parts(len(samples), epoch)
-        start, waited, images, sums = time.perf_counter(), 0.0, 0, {}
+    def _train(
+        self, samples: Samples, epoch: int, console: Console, keep: Callable[[], None]
+    ) -> dict:
+        """Run the steps of one epoch that are left; stop at the first loss that is not finite."""
+        parts, done = self._parts(len(samples), epoch), self.progress.under_way
+        before, left = (epoch - 1) * len(parts), parts[done.steps :]
+        start, kept = time.perf_counter() - done.seconds, done.seconds
         self.network.train()
-        torch.manual_seed(seed_of("dropout", self.seed, epoch, self.fabric.global_rank))
-        source = batches(samples, (part.views for part in parts), self.fabric.device)
-        shown = track(parts, f"epoch {epoch}", console=console, transient=True,
-                      disable=not console.is_terminal)  # fmt: skip
-        for step, part in enumerate(shown, (epoch - 1) * len(parts)):
+        source = batches(samples, (part.views for part in left), self.fabric.device)
+        shown = track(left, f"epoch {epoch}", total=len(parts), completed=done.steps, console=console,
+                      transient=True, disable=not console.is_terminal)  # fmt: skip
+        for part in shown:
             asked = time.perf_counter()
             batch = next(source)
-            waited += time.perf_counter() - asked
+            done.waited += time.perf_counter() - asked
             batch = self._prepared(batch, part.views, epoch, samples)
-            losses = self._step(batch, part.weight, step, len(parts) * self.config.epochs)
-            images += part.of
-            for name, value in losses.items():
-                sums[name] = sums.get(name, 0.0) + value * part.of
+            losses = self._step(
+                batch, part.weight, before + done.steps, len(parts) * self.config.epochs
+            )
+            done.add(losses, part.of)
+            done.seconds = time.perf_counter() - start
             if not math.isfinite(losses["train_loss"]):
                 break
-        seconds = time.perf_counter() - start
+            if done.seconds - kept >= CHECKPOINT_SECONDS:
+                keep()
+                kept = done.seconds
         return {
-            "steps": step + 1,
-            "views": images,
-            **{name: value / images for name, value in sums.items()},
+            "steps": before + done.steps,
+            "views": done.views,
+            **{name: value / done.views for name, value in done.sums.items()},
             "learning_rate": self.optimizer.param_groups[0]["lr"],
-            "waiting_share": waited / seconds,
+            "waiting_share": done.waited / done.seconds,
         }
 
     def _parts(self, count: int, epoch: int) -> list["Part"]:
@@ -157,6 +187,7 @@ class Run:
 
     def _step(self, batch: Batch, weight: float, step: int, steps: int) -> dict[str, float]:
         """Move the weights once; return the loss and its parts, averaged over the whole batch."""
+        torch.manual_seed(seed_of("dropout", self.seed, step, self.fabric.global_rank))
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(self.config, step, steps)
         loss, parts = self.network.loss(self.wrapped(batch.image), batch)
@@ -201,7 +232,9 @@ class Run:
         return {"validation_loss": loss / images, "validation_rmse_px": rmse}
 
     def save(self, path: Path, provenance: str) -> None:
-        """Write everything that the rest of the run depends on."""
+        """Write everything that the rest of the run depends on, from the first process."""
+        if not self.fabric.is_global_zero:
+            return
         moments = {
             f"optimizer/{index}/{name}": value
             for index, values in self.optimizer.state_dict()["state"].items()
@@ -213,6 +246,7 @@ class Run:
             "provenance": provenance,
             "best_epoch": self.progress.best_epoch,
             "history": self.progress.history,
+            "under_way": asdict(self.progress.under_way),
             "precision": self.fabric.strategy.precision.state_dict(),
         }
         write_tensors(path, weights | best | moments, record)
@@ -230,7 +264,12 @@ class Run:
             state["state"].setdefault(int(index), {})[key] = value
         self.optimizer.load_state_dict(state)
         self.fabric.strategy.precision.load_state_dict(record["precision"])
-        self.progress = Progress(_below(tensors, "best"), record["best_epoch"], record["history"])
+        self.progress = Progress(
+            _below(tensors, "best"),
+            record["best_epoch"],
+            record["history"],
+            Epoch(**record["under_way"]),
+        )
         return True
 
 

@@ -10,6 +10,7 @@ import ctypes
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -49,8 +50,8 @@ def train(
     `start_from` is the model file of the method that the configuration's own `start_from` names;
     `types` are the landmark types, which a method `by_type` predicts.
 
-    A run that was interrupted goes on after its last whole epoch, unless configuration, code, data,
-    seed or first model have changed since. A loss that is not finite ends the training; that is a
+    A run that was interrupted goes on after its last checkpoint, of every epoch and every ten minutes,
+    unless configuration, code, data, seed or first model have changed since. A loss that is not finite ends the training; that is a
     result, recorded as `diverged` with its reason, as is an RMSE that stayed above
     `diverged_above_share`. The model then holds the best weights there were.
     """
@@ -140,16 +141,18 @@ def _train(
         provenance = text_digest(provenance, sha256_of(start_from))
     checkpoint = out_dir / "checkpoint.safetensors"
     console = Console(stderr=True, quiet=not fabric.is_global_zero, soft_wrap=True)
+    keep = partial(run.save, checkpoint, provenance)
     if run.resume(checkpoint, provenance):
-        console.print(f"resumed after epoch {len(run.progress.history)}", highlight=False)
+        done, steps = len(run.progress.history), run.progress.under_way.steps
+        console.print(f"resumed after {done} epochs and {steps} steps", highlight=False)
     fabric.barrier()
     with _deterministic():
         while not run.progress.finished(method.training):
-            row = run.epoch(training, validation, console)
+            row = run.epoch(training, validation, console, keep)
             console.print(_told(row, method.training.epochs), highlight=False)
             if fabric.is_global_zero:
                 _write_losses(out_dir / "losses.csv", run.progress.history)
-                run.save(checkpoint, provenance)
+            keep()
     if fabric.is_global_zero:
         description = _described(method, training, run.progress, seed, provenance, types)
         write_model(out_dir / "model.safetensors", description, run.progress.best)

@@ -47,7 +47,11 @@ def test_every_method_learns_a_few_images_to_two_px(name, tmp_path):
 
 
 @pytest.mark.parametrize("module", ["cpm", "scn"])  # scn has dropout
-def test_an_interrupted_run_resumes_to_the_same_bytes(module, tmp_path):
+@pytest.mark.parametrize(("every_seconds", "steps"), [(600.0, 0), (0.0, 1)])
+def test_an_interrupted_run_resumes_to_the_same_bytes(
+    module, every_seconds, steps, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setattr("raymark.run.CHECKPOINT_SECONDS", every_seconds)
     settings = {"augmentation": AUGMENTATION, "schedule": "cosine", "gradient_clip": 10.0}
     recipe = method(module, epochs=4, **settings)
     if module == "scn":
@@ -59,6 +63,7 @@ def test_an_interrupted_run_resumes_to_the_same_bytes(module, tmp_path):
     assert len(pd.read_csv(tmp_path / "resumed" / "losses.csv")) == 2
     assert not (tmp_path / "resumed" / "model.safetensors").exists()
     resumed = train(recipe, Blobs(10), Blobs(4, seed=1), tmp_path / "resumed", 3)
+    assert f"resumed after 2 epochs and {steps} steps" in capsys.readouterr().err
     assert resumed.read_bytes() == whole.read_bytes()
     drop = ["seconds", "waiting_share"]
     first, second = (
@@ -216,7 +221,7 @@ def test_the_table_of_losses(tmp_path):
 
 def test_gradients_are_clipped_to_their_norm():
     state = run(gradient_clip=1e-3)
-    state.epoch(Blobs(4), Blobs(4), Console(quiet=True))
+    state.epoch(Blobs(4), Blobs(4), Console(quiet=True), keep=lambda: None)
     norm = math.sqrt(sum(p.grad.square().sum().item() for p in state.network.parameters()))
     assert norm == pytest.approx(1e-3, rel=1e-3)
 
