@@ -5,9 +5,9 @@
 Each fault hits a copy of a finished project from which the outputs of one stage, and so all that
 follow from them, were taken away. The workflow is started, the fault is injected, the workflow is
 started again. A fault must prove that it hit: a kill that came after its process had ended is drawn
-again, and one that never hits counts as broken. Counted are faults after which the second run ended well and every table of errors and
-results was, byte for byte, that of the undisturbed run. A damaged shard must be named and
-removed by `raymark check --delete`.
+again, and one that never hits counts as broken. Counted are faults after which the second run ended
+well and every table of errors and results was, byte for byte, that of the undisturbed run. A damaged
+shard must be named and removed by `raymark check --delete`.
 """
 
 import argparse
@@ -127,7 +127,8 @@ def strike(step: str, blow: Callable[[int], None]) -> Callable:
             with suppress(ProcessLookupError):
                 blow(victim)
         running.wait()
-        if step.replace("-", "_") not in [job.rule for job in failed_jobs(project)]:
+        rule = step.removesuffix("-views").replace("-", "_")
+        if rule not in [job.rule for job in failed_jobs(project)]:
             raise Missed
 
     return inject
