@@ -22,12 +22,13 @@ from rich.console import Console
 
 from raymark.errors import InputError
 from raymark.files import atomic, sha256_of
+from raymark.history import Progress
 from raymark.landmark_types import Types, types_among
 from raymark.loading import ByType, Samples
 from raymark.methods.base import LandmarkNetwork
 from raymark.models import Model, write_model
 from raymark.provenance import code_digest, text_digest
-from raymark.run import Progress, Run
+from raymark.run import Run
 from raymark.sections import Method
 
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # malloc.h

@@ -13,8 +13,9 @@ from rich.console import Console
 
 from raymark import methods
 from raymark.errors import InputError
+from raymark.history import Progress
 from raymark.models import load_model, read_tensors
-from raymark.run import Progress, Run, learning_rate, part_of
+from raymark.run import Run, learning_rate, part_of
 from raymark.sections import Augmentation, Training
 from raymark.training import train
 from tests.unit.training_examples import LEARNING, Blobs, method
