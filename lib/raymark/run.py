@@ -54,9 +54,7 @@ class Run:
     ) -> dict:
         """Train and validate once over all views; return the row of losses, also kept.
 
-        `keep` is called now and then between two steps, to save what there is.
-
-        The run diverged if a loss or the RMSE is not finite, or if, at its end, no epoch's RMSE was
+        `keep` is called between two steps, now and then, to save what there is. The run diverged if a loss or the RMSE is not finite, or if, at its end, no epoch's RMSE was
         below the stated share of the image's diagonal. The row says so, and why.
         """
         number = len(self.progress.history) + 1
@@ -91,7 +89,8 @@ class Run:
     ) -> dict:
         """Run the steps of one epoch that are left; stop at the first loss that is not finite."""
         parts, done = self._parts(len(samples), epoch), self.progress.under_way
-        before, left = (epoch - 1) * len(parts), parts[done.steps :]
+        before, steps = (epoch - 1) * len(parts), self.config.epochs * len(parts)
+        left = parts[done.steps :]
         start, kept = time.perf_counter() - done.seconds, done.seconds
         self.network.train()
         source = batches(samples, (part.views for part in left), self.fabric.device)
@@ -102,9 +101,7 @@ class Run:
             batch = next(source)
             done.waited += time.perf_counter() - asked
             batch = self._prepared(batch, part.views, epoch, samples)
-            losses = self._step(
-                batch, part.weight, before + done.steps, len(parts) * self.config.epochs
-            )
+            losses = self._step(batch, part.weight, before + done.steps, steps)
             done.add(losses, part.of)
             done.seconds = time.perf_counter() - start
             if not math.isfinite(losses["train_loss"]):
@@ -116,7 +113,7 @@ class Run:
             "steps": before + done.steps,
             "views": done.views,
             **{name: value / done.views for name, value in done.sums.items()},
-            "learning_rate": self.optimizer.param_groups[0]["lr"],
+            "learning_rate": learning_rate(self.config, before + done.steps - 1, steps),
             "waiting_share": done.waited / done.seconds,
         }
 

@@ -51,10 +51,10 @@ def train(
     `start_from` is the model file of the method that the configuration's own `start_from` names;
     `types` are the landmark types, which a method `by_type` predicts.
 
-    A run that was interrupted goes on after its last checkpoint, of every epoch and every ten minutes,
-    unless configuration, code, data, seed or first model have changed since. A loss that is not finite ends the training; that is a
-    result, recorded as `diverged` with its reason, as is an RMSE that stayed above
-    `diverged_above_share`. The model then holds the best weights there were.
+    A run that was interrupted goes on after its last checkpoint (of every epoch, and every ten
+    minutes) unless configuration, code, data, seed or first model have changed since. A loss that is
+    not finite ends the training; that is a result, recorded as `diverged` with its reason, as is an
+    RMSE that stayed above `diverged_above_share`. The model then holds the best weights there were.
     """
     if (method.start_from is None) != (start_from is None):
         problem = f"start_from is {method.start_from!r}, and the model given is {start_from}"
@@ -144,8 +144,8 @@ def _train(
     console = Console(stderr=True, quiet=not fabric.is_global_zero, soft_wrap=True)
     keep = partial(run.save, checkpoint, provenance)
     if run.resume(checkpoint, provenance):
-        done, steps = len(run.progress.history), run.progress.under_way.steps
-        console.print(f"resumed after {done} epochs and {steps} steps", highlight=False)
+        epoch, step = len(run.progress.history) + 1, run.progress.under_way.steps + 1
+        console.print(f"resumed at step {step} of epoch {epoch}", highlight=False)
     fabric.barrier()
     with _deterministic():
         while not run.progress.finished(method.training):

@@ -26,8 +26,8 @@ AUGMENTATION = Augmentation(rotation_deg=5, shift_px=3, contrast=(0.8, 1.2), noi
 class Failing(Blobs):
     """Views whose storage breaks down after so many reads."""
 
-    def __init__(self, count: int, reads: int):
-        super().__init__(count)
+    def __init__(self, count: int, reads: int, seed: int = 0):
+        super().__init__(count, seed=seed)
         self.reads_left = reads
 
     def read(self, indices):
@@ -48,9 +48,11 @@ def test_every_method_learns_a_few_images_to_two_px(name, tmp_path):
 
 
 @pytest.mark.parametrize("module", ["cpm", "scn"])  # scn has dropout
-@pytest.mark.parametrize(("every_seconds", "steps"), [(600.0, 0), (0.0, 1)])
+@pytest.mark.parametrize(
+    ("every_seconds", "fails", "step"), [(600.0, "train", 1), (0.0, "train", 2), (0.0, "valid", 4)]
+)
 def test_an_interrupted_run_resumes_to_the_same_bytes(
-    module, every_seconds, steps, tmp_path, monkeypatch, capsys
+    module, every_seconds, fails, step, tmp_path, monkeypatch, capsys
 ):
     monkeypatch.setattr("raymark.run.CHECKPOINT_SECONDS", every_seconds)
     settings = {"augmentation": AUGMENTATION, "schedule": "cosine", "gradient_clip": 10.0}
@@ -58,13 +60,14 @@ def test_an_interrupted_run_resumes_to_the_same_bytes(
     if module == "scn":
         recipe = recipe.model_copy(update={"network": recipe.network | {"dropout": 0.5}})
     whole = train(recipe, Blobs(10), Blobs(4, seed=1), tmp_path / "whole", 3)
-    # Three batches an epoch: the storage fails in the middle of the third epoch.
+    # Three batches an epoch: the storage fails in the middle of the third, or at its validation.
+    views = Failing(10, reads=7 if fails == "train" else 99)
     with pytest.raises(OSError, match="the disk is gone"):
-        train(recipe, Failing(10, reads=7), Blobs(4, seed=1), tmp_path / "resumed", 3)
+        train(recipe, views, Failing(4, reads=2, seed=1), tmp_path / "resumed", 3)
     assert len(pd.read_csv(tmp_path / "resumed" / "losses.csv")) == 2
     assert not (tmp_path / "resumed" / "model.safetensors").exists()
     resumed = train(recipe, Blobs(10), Blobs(4, seed=1), tmp_path / "resumed", 3)
-    assert f"resumed after 2 epochs and {steps} steps" in capsys.readouterr().err
+    assert f"resumed at step {step} of epoch 3" in capsys.readouterr().err
     assert resumed.read_bytes() == whole.read_bytes()
     drop = ["seconds", "waiting_share"]
     first, second = (
