@@ -120,13 +120,13 @@ def two_nodes(folder: Path, slurm: Slurm) -> bool:
         pd.read_csv(project.folder / LOSSES).drop(columns=TIMES) for project in (one, two)
     )
     numbers = here.select_dtypes("number").columns
-    print(
-        f"losses here\n{here[numbers]}\nand on {slurm.ended_jobs(two)[-1]['NodeList']}\n{there[numbers]}"
-    )
+    nodes = slurm.ended_jobs(two)[-1]["NodeList"]
+    for where, losses in {"here": here, f"on {nodes}": there}.items():
+        print(f"losses {where}\n{losses[numbers].to_string(index=False)}")
     (log,) = two.read("logs/train/**/*.log").values()
     return verdict(
         "one training on two nodes",
-        slurm.ended_jobs(two)[-1]["NodeList"] == "n[1-2]",
+        nodes == "n[1-2]",
         b"Starting with 4 processes" in log,
         np.allclose(here[numbers], there[numbers], rtol=1e-3),
     )
