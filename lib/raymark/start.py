@@ -17,7 +17,7 @@ from raymark.subjects import Subject, check_files
 
 
 def check_start(project: Project, sheet: Mapping[str, Subject], sources: Collection[str]) -> None:
-    """Refuse (InputError) what some job would otherwise find out later.
+    """Refuse (InputError) what some job would otherwise find out later; claim linked result folders.
 
     `sheet` has every subject that a data set names; `sources` are the ids of the table of sources.
     """
