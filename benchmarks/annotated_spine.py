@@ -11,9 +11,15 @@ import pandas as pd
 from measurement import markdown_table, output_argument, report
 
 from raymark import layout
-from raymark.config import merged, project_of, read_yaml
-from raymark.evaluation import MEAN_POSITION, read_errors, truth_of
-from raymark.imported import read_imported
+from raymark.config.papers import read_paper
+from raymark.config.presets import merged
+from raymark.config.project import project_of
+from raymark.config.results import Evaluation
+from raymark.core.seeds import generator
+from raymark.core.yaml_files import read_yaml
+from raymark.datasets.imported import read_imported
+from raymark.datasets.shards import Shards
+from raymark.evaluation.errors import MEAN_POSITION, read_errors, truth_of
 from raymark.metrics.bootstrap import interval
 from raymark.metrics.cobb import (
     ANGLES,
@@ -26,10 +32,6 @@ from raymark.metrics.cobb import (
 from raymark.metrics.errors import success_rate
 from raymark.metrics.points import TRUE, points_by_view
 from raymark.metrics.ratio import Ratio
-from raymark.papers import read_paper
-from raymark.sections import Evaluation
-from raymark.seeds import generator
-from raymark.shards import Shards
 from raymark.tables.keypoints import SDR_MM
 from raymark.tables.rows import clusters
 

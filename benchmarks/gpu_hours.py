@@ -8,11 +8,14 @@ import torch
 from measurement import output_argument, rendered_per_core_s, report
 from torch.utils.flop_counter import FlopCounterMode
 
-from raymark.annotations2d import own_names
-from raymark.config import merged, project_of, read_yaml
-from raymark.landmarks import read_landmark_set
+from raymark.annotations.layouts import own_names
+from raymark.config.dataset import Dataset
+from raymark.config.method import Method
+from raymark.config.presets import merged
+from raymark.config.project import project_of
+from raymark.core.yaml_files import read_yaml
+from raymark.landmarks.table import read_landmark_set
 from raymark.methods.base import Batch, build, standardised
-from raymark.sections import Dataset, Method
 
 PEAK_TFLOPS, CARD = 312, "NVIDIA A100 (data sheet: 312 TFLOPS, bfloat16, dense)"
 SUSTAINED = 0.3  # of the peak: assumed, not measured

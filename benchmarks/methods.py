@@ -20,13 +20,13 @@ from lightning.fabric.plugins.environments import LightningEnvironment
 from measurement import report
 from rich.console import Console
 
-from raymark.beliefs import belief_maps
-from raymark.config import read_dataset, read_method
+from raymark.config.dataset import DetectorConfig
+from raymark.config.project import read_dataset, read_method
+from raymark.core.seeds import generator
+from raymark.datasets.shards import Shards, write_shard
+from raymark.geometry.belief_maps import belief_maps
 from raymark.methods.base import LandmarkNetwork, standardised
-from raymark.run import Run
-from raymark.sections import DetectorConfig
-from raymark.seeds import generator
-from raymark.shards import Shards, write_shard
+from raymark.training.run import Run
 
 LANDMARKS, SHARDS = 23, 4
 SOURCE_TO_DETECTOR_MM, SOURCE_TO_ISOCENTRE_MM = 1200.0, 750.0

@@ -12,10 +12,10 @@ import zarr
 from measurement import output_argument, report
 from scipy.ndimage import gaussian_filter
 
-from raymark.physics import EnergyIntegratingDetector, spectrum_of
-from raymark.sections import Physics
-from raymark.seeds import generator
-from raymark.shards import Shards, write_shard
+from raymark.config.dataset import Physics
+from raymark.core.seeds import generator
+from raymark.datasets.shards import Shards, write_shard
+from raymark.rendering.physics import EnergyIntegratingDetector, spectrum_of
 
 SHARDS, VIEWS, BATCH, SHAPE_YX, ROUNDS = 6, 64, 16, (480, 616), 3
 LANDMARKS, MAP_YX = 23, (60, 77)
@@ -80,7 +80,7 @@ def main() -> None:
             return found
 
         readers = {
-            "raymark.shards.Shards": ours,
+            "raymark.datasets.shards.Shards": ours,
             "zarr, z[i] in a loop": looping,
             "zarr, oindex per shard": oindex,
         }

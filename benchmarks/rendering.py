@@ -19,8 +19,8 @@ from pathlib import Path
 import numpy as np
 from measurement import report
 
-from raymark.geometry import Camera, Detector, carm_camera
-from raymark.parallel import in_order, thread_count
+from raymark.core.threads import in_order, thread_count
+from raymark.geometry.camera import Camera, Detector, carm_camera
 
 VOXELS = 256
 DETECTOR = Detector(479, 615, 0.6)
@@ -97,14 +97,14 @@ def exact_image(camera: Camera) -> np.ndarray:
 
 
 def ours(name: str, density_mxyz: np.ndarray):
-    from raymark.render import projector_class
+    from raymark.projectors import projector_class
 
     return projector_class(name)(density_mxyz, VOXEL_TO_WORLD).project
 
 
 def samples_of(camera: Camera) -> int:
     """Return how many samples put them about 1 mm apart on every ray, or closer."""
-    from raymark.render.box import depth_range_mm
+    from raymark.projectors._box import depth_range_mm
 
     near_mm, far_mm = depth_range_mm((VOXELS,) * 3, VOXEL_TO_WORLD, camera)
     return int(np.ceil(far_mm - near_mm))
@@ -114,7 +114,7 @@ def diffdrr(renderer: str, patches: int | None, density_mxyz: np.ndarray):
     """diffdrr with its camera set by our adapter, its own renderer and all else as it comes."""
     from diffdrr.renderers import Trilinear
 
-    from raymark.render.diffdrr import DiffDRR
+    from raymark.projectors.diffdrr import DiffDRR
 
     class AsItComes(DiffDRR):
         def _drr(self, camera):
@@ -131,7 +131,7 @@ def diffdrr(renderer: str, patches: int | None, density_mxyz: np.ndarray):
 
 def nanodrr(density_mxyz: np.ndarray):
     """nanodrr with its camera set by our adapter, the whole image in one call, as it comes."""
-    from raymark.render import nanodrr as adapter
+    from raymark.projectors import nanodrr as adapter
 
     adapter.CPU_SAMPLES_AT_ONCE = 2**62
     projector = adapter.NanoDRR(density_mxyz, VOXEL_TO_WORLD, device="cpu")

@@ -25,10 +25,10 @@ from gpu_hours import CARD, SUSTAINED, flops_per_image, images_per_gpu_s
 from measurement import markdown_table, rendered_per_core_s, report
 from shard_rule import DATASET, body, planned_views
 
-from raymark.config import read_method, read_project
-from raymark.rendering import render_shard
-from raymark.subjects import read_subjects, virtual_subjects
-from raymark.views import plan_views, read_views, write_views
+from raymark.config.project import read_method, read_project
+from raymark.config.subjects import read_subjects, virtual_subjects
+from raymark.rendering.scene import render_shard
+from raymark.views.plan import plan_views, read_views, write_views
 
 ROOT = Path(__file__).parents[1]
 METHOD = ROOT / "config/methods/cpm.yaml"

@@ -11,14 +11,14 @@ import numpy as np
 import pandas as pd
 from measurement import output_argument, report
 
+from raymark.config.dataset import Dataset
+from raymark.config.subjects import Subject
+from raymark.core.threads import in_order, thread_count
 from raymark.ct import Volume
-from raymark.parallel import in_order, thread_count
-from raymark.physics import MATERIALS, densities_from_hu
-from raymark.render import projector_class
-from raymark.rendering import render_shard
-from raymark.sections import Dataset
-from raymark.subjects import Subject
-from raymark.views import camera_of, detector_of, plan_views
+from raymark.projectors import projector_class
+from raymark.rendering.physics import MATERIALS, densities_from_hu
+from raymark.rendering.scene import render_shard
+from raymark.views.plan import camera_of, detector_of, plan_views
 
 VOXELS, LANDMARKS, ROUNDS = 256, 23, 3
 VIEWS = Dataset.model_fields["views_per_shard"].default

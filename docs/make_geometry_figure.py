@@ -10,8 +10,8 @@ import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.patches import Arc, Circle, Ellipse, FancyBboxPatch, Rectangle
-
 from raymark.files import atomic
+
 from raymark.geometry import Camera, Detector, carm_camera
 
 BLUE, ORANGE, GREY, BODY = "#0072B2", "#D55E00", "#707070", "#ececec"

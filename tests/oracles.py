@@ -9,7 +9,7 @@ from itertools import product
 
 import numpy as np
 
-from raymark.geometry import Camera
+from raymark.geometry.camera import Camera
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import os
 import sys
 
 from raymark import __version__
-from raymark.errors import InputError
+from raymark.core.errors import InputError
 
 # name: (what it does, its positional arguments)
 STEPS = {
@@ -57,7 +57,7 @@ def main(arguments: list[str] | None = None) -> int:
             os.environ[variable] = str(options.threads)  # read when the libraries are imported
     # Threads that wait without spinning leave the cores to other jobs: twice the speed when shared.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-    from raymark import steps
+    from raymark.workflow import steps
 
     step = getattr(steps, options.step.replace("-", "_"))
     try:

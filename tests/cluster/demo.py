@@ -5,7 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from raymark.config import merged, read_yaml
+from raymark.config.presets import merged
+from raymark.core.yaml_files import read_yaml
 from tests.workflow.conftest import ROOT, Project
 
 # Laid over what the demo has.

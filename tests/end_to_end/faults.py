@@ -29,9 +29,9 @@ import numpy as np
 import pandas as pd
 
 from benchmarks.measurement import report
-from raymark.parallel import in_order
-from raymark.progress import Job, newest_log, read_run
-from raymark.shards import Shards
+from raymark.core.threads import in_order
+from raymark.datasets.shards import Shards
+from raymark.workflow.run_log import Job, newest_log, read_run
 from tests.workflow.conftest import CONFIG, Project, make_project
 
 TARGET = "results/tables/methods.csv"

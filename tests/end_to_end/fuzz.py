@@ -33,7 +33,7 @@ def fuzz(name: str, runs: int, folder: Path) -> None:
     with atheris.instrument_imports(include=["raymark"], enable_loader_override=False):
         for module in (*MODULES, *READERS[name].modules):
             import_module(f"raymark.{module}")
-    from raymark.errors import InputError
+    from raymark.core.errors import InputError
 
     reader = READERS[name]
     made, corpus, place = folder / "made", folder / "corpus", folder / "place"

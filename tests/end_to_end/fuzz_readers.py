@@ -23,7 +23,7 @@ class Reader:
 
 def _body(slices: int) -> np.ndarray:
     """A small part of the phantom, with a voxel of bone: what has none is taken for no CT."""
-    from tests.unit import ct_examples
+    from tests.unit.ct import examples as ct_examples
 
     body = np.ascontiguousarray(ct_examples.phantom_hu()[:6, :6, :slices])
     body[0, 0, 0] = 300
@@ -37,7 +37,7 @@ def _ct(kind: str) -> Reader:
         return read_ct(path)
 
     def seeds(folder: Path) -> list[Path]:
-        from tests.unit import ct_examples
+        from tests.unit.ct import examples as ct_examples
 
         body = _body(4)
         if kind == "zip":
@@ -58,7 +58,7 @@ def _dicom() -> Reader:
         return read_ct(path.parent)
 
     def seeds(folder: Path) -> list[Path]:
-        from tests.unit import ct_examples
+        from tests.unit.ct import examples as ct_examples
 
         series = ct_examples.write("folder", folder, _body(3), ct_examples.affine_ras())
         return sorted(series.iterdir())[:1]
@@ -68,7 +68,7 @@ def _dicom() -> Reader:
 
 def _landmarks(name: str, text: str) -> Reader:
     def read(path: Path):
-        from raymark.landmarks import read_landmarks
+        from raymark.landmarks.table import read_landmarks
 
         return read_landmarks(path, "patient")
 
@@ -90,7 +90,7 @@ def written(name: str, text: str) -> Callable[[Path], list[Path]]:
 
 def _xray(name: str) -> Reader:
     def read(path: Path):
-        from raymark.images import read_xray
+        from raymark.imports.xray_file import read_xray
 
         return read_xray(path)
 
@@ -101,7 +101,7 @@ def _xray(name: str) -> Reader:
 
             sitk.WriteImage(sitk.GetImageFromArray(pixels), str(path))
         elif path.suffix == ".dcm":
-            from tests.unit import ct_examples
+            from tests.unit.ct import examples as ct_examples
 
             made = ct_examples.write_series(folder / "made", pixels[..., None] + 0, np.eye(4))
             shutil.copy(next(made.iterdir()), path)
@@ -116,13 +116,13 @@ def _xray(name: str) -> Reader:
 
 def _shard() -> Reader:
     def read(path: Path):
-        from raymark.shards import Shards, check_shard
+        from raymark.datasets.shards import Shards, check_shard
 
         check_shard(path)
         return Shards([path]).read(np.array([0]))
 
     def seeds(folder: Path) -> list[Path]:
-        from raymark.shards import write_shard
+        from raymark.datasets.shards import write_shard
 
         view = {
             "image": np.ones((4, 4)), "landmarks": np.ones((1, 2)), "visible": np.ones(1),
@@ -139,13 +139,13 @@ def _shard() -> Reader:
 
 def _model() -> Reader:
     def read(path: Path):
-        from raymark.models import load_model
+        from raymark.training.model_files import load_model
 
         return load_model(path)
 
     def seeds(folder: Path) -> list[Path]:
         from raymark.methods.base import build
-        from raymark.models import Model, write_model
+        from raymark.training.model_files import Model, write_model
 
         network = build("unet", {"depth": 1, "channels": 1}, 1, 0, "fuzz")
         model = Model(
@@ -160,43 +160,43 @@ def _model() -> Reader:
 
 
 def _project(path: Path):
-    from raymark.config import read_project
+    from raymark.config.project import read_project
 
     return read_project(path)
 
 
 def _recipes(path: Path):
-    from raymark.landmarks import read_landmark_set
+    from raymark.landmarks.table import read_landmark_set
 
     return read_landmark_set(path)
 
 
 def _subjects(path: Path):
-    from raymark.subjects import read_subjects
+    from raymark.config.subjects import read_subjects
 
     return read_subjects(path)
 
 
 def _sources(path: Path):
-    from raymark.sources import read_sources
+    from raymark.config.sources import read_sources
 
     return read_sources(path)
 
 
 def _dataset(path: Path):
-    from raymark.config import read_dataset
+    from raymark.config.project import read_dataset
 
     return read_dataset(path, "demo")
 
 
 def _method(path: Path):
-    from raymark.config import read_method
+    from raymark.config.project import read_method
 
     return read_method(path, "demo")
 
 
 def _paper(path: Path):
-    from raymark.papers import read_paper
+    from raymark.config.papers import read_paper
 
     return read_paper(path.stem, path.parent)
 

@@ -37,7 +37,7 @@ Complete log(s): x.log
 def _annotations(path: Path, **layout):
     from pydantic import TypeAdapter
 
-    from raymark.annotations2d import Layout, read_annotations
+    from raymark.annotations.layouts import Layout, read_annotations
 
     return read_annotations(TypeAdapter(Layout).validate_python(layout), None)
 
@@ -65,9 +65,9 @@ def _cephalometric(path: Path):
 def _splits(path: Path):
     import numpy as np
 
-    from raymark.annotations2d import Annotation
-    from raymark.settings2d import Import2d
-    from raymark.splits2d import split_of
+    from raymark.annotations.layouts import Annotation
+    from raymark.config.imports import Import2d
+    from raymark.imports.splits import split_of
 
     values = {"name": "made", "title": "Made", "images": ".", "annotations": {"layout": "csv", "file": "x"},
               "split": {"kind": "table", "file": str(path)}}  # fmt: skip
@@ -76,7 +76,7 @@ def _splits(path: Path):
 
 
 def _import(path: Path):
-    from raymark.settings2d import read_import
+    from raymark.config.imports import read_import
 
     return read_import(path)
 
@@ -96,7 +96,7 @@ def _correspondence_model(path: Path):
 def _correspondence_model_seeds(folder: Path) -> list[Path]:
     from raymark.correspondence.config import Correspondence
     from raymark.correspondence.network import build
-    from raymark.models import write_tensors
+    from raymark.training.model_files import write_tensors
 
     settings = Correspondence.model_validate({"network": {"filters": 1}})
     weights = build(settings.network, seed=0).state_dict()
@@ -106,7 +106,7 @@ def _correspondence_model_seeds(folder: Path) -> list[Path]:
 
 
 def _attenuation(path: Path):
-    from raymark.contrast import read_tabulated
+    from raymark.radiotherapy.contrast import read_tabulated
 
     return read_tabulated(path)
 
@@ -114,73 +114,73 @@ def _attenuation(path: Path):
 def _log(path: Path):
     from datetime import datetime
 
-    from raymark.progress import progress, read_run
+    from raymark.workflow.run_log import progress, read_run
 
     return progress(read_run(path), datetime(2026, 11, 21, 13))
 
 
 def _landmark_table(path: Path):
-    from raymark.landmarks import read_landmark_table
+    from raymark.landmarks.table import read_landmark_table
 
     return read_landmark_table(path)
 
 
 def _views(path: Path):
-    from raymark.views import read_views
+    from raymark.views.plan import read_views
 
     return read_views(path, view_set="word", shard=1)
 
 
 def _views_schema() -> pa.Schema:
-    from raymark.views import SCHEMA
+    from raymark.views.plan import SCHEMA
 
     return SCHEMA
 
 
 def _predictions(path: Path):
-    from raymark.evaluation import read_predictions
+    from raymark.evaluation.errors import read_predictions
 
     return read_predictions(path)
 
 
 def _predictions_schema() -> pa.Schema:
-    from raymark.prediction import SCHEMA
+    from raymark.detection.on_views import SCHEMA
 
     return SCHEMA
 
 
 def _errors(path: Path):
-    from raymark.evaluation import read_errors
+    from raymark.evaluation.errors import read_errors
 
     return read_errors([path])
 
 
 def _errors_schema() -> pa.Schema:
-    from raymark.evaluation import ERROR_COLUMNS
+    from raymark.evaluation.errors import ERROR_COLUMNS
 
     return pa.schema([(name, pa.string()) for name in ERROR_COLUMNS])
 
 
 def _poses(path: Path):
-    from raymark.poses import read_poses
+    from raymark.pose.estimate import read_poses
 
     return read_poses([path])
 
 
 def _poses_schema() -> pa.Schema:
-    from raymark.poses import SCHEMA
+    from raymark.pose.estimate import SCHEMA
 
     return SCHEMA
 
 
 def _setup(path: Path):
-    from raymark.setup.results import read_setup
+    from raymark.radiotherapy.setup_table import read_setup
 
     return read_setup([path])
 
 
 def _setup_schema() -> pa.Schema:
-    from raymark.setup.results import SCHEMA
+    from raymark.radiotherapy.setup_table import SCHEMA
 
     return SCHEMA
 

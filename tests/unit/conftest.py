@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.unit.import2d_examples import NAMES, blobs, write_table
+from tests.unit.imports.examples import NAMES, blobs, write_table
 
 
 @pytest.fixture

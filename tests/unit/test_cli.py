@@ -51,7 +51,7 @@ def test_what_the_machine_refuses_is_told_in_one_line(raised, told, monkeypatch,
     def refuse(**_):
         raise raised
 
-    monkeypatch.setattr("raymark.steps.export", refuse)
+    monkeypatch.setattr("raymark.workflow.steps.export", refuse)
     assert cli.main(["export", "a", "b"]) == 1
     error = capsys.readouterr().err
     assert error.startswith(f"raymark export: {told}")

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from tests.unit.import2d_examples import NAMES, blobs
+from tests.unit.imports.examples import NAMES, blobs
 from tests.workflow.conftest import CONFIG, make_project
 
 XRAYS = {

@@ -5,8 +5,8 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from raymark.errors import InputError
-from raymark.progress import failures, newest_log, progress, read_run
+from raymark.core.errors import InputError
+from raymark.workflow.run_log import failures, newest_log, progress, read_run
 from tests.workflow.conftest import make_project
 
 GOAL = "results/volumes/balls/ball_patient/landmarks.csv"

@@ -24,7 +24,7 @@ rule virtual_patient:
     params:
         config=dataset_config("cohort"),
         seed=PROJECT.config.seed,
-        code=code_digest("raymark.cohort"),
+        code=code_digest("raymark.patients.virtual_patients"),
     shell:
         "python -m raymark virtual-patient {wildcards.dataset} {wildcards.subject}"
         " > {log} 2>&1"
@@ -62,6 +62,6 @@ rule views:
             f"{SUBJECTS[s].patient}:{SUBJECTS[s].split}"
             for s in PROJECT.datasets[wildcards.dataset].subjects
         ],
-        code=code_digest("raymark.views"),
+        code=code_digest("raymark.views.plan"),
     shell:
         "python -m raymark views {wildcards.dataset} > {log} 2>&1"

@@ -8,19 +8,19 @@ from functools import cache
 from pathlib import Path
 
 from raymark import layout
-from raymark.config import project_of
+from raymark.config.project import project_of
 from raymark.correspondence.config import correspondence_of
-from raymark.errors import InputError
-from raymark.frozen import freeze
-from raymark.landmarks import read_landmark_set
-from raymark.papers import read_paper
-from raymark.presence import absences, only_present, present_imports
-from raymark.progress import failures, read_run
-from raymark.provenance import code_digest, text_digest
-from raymark.sources import read_sources
-from raymark.start import check_start
-from raymark.subjects import parent_of, read_subjects, virtual_subjects
-from raymark.views import shards_of_view_set, subjects_of, view_count
+from raymark.core.errors import InputError
+from raymark.workflow.snapshot import freeze
+from raymark.landmarks.table import read_landmark_set
+from raymark.config.papers import read_paper
+from raymark.datasets.available import absences, only_present, present_imports
+from raymark.workflow.run_log import failures, read_run
+from raymark.core.digests import code_digest, text_digest
+from raymark.config.sources import read_sources
+from raymark.workflow.preflight import check_start
+from raymark.config.subjects import parent_of, read_subjects, virtual_subjects
+from raymark.views.plan import shards_of_view_set, subjects_of, view_count
 
 try:
     PROJECT = project_of(config, " + ".join(map(str, workflow.configfiles)))
@@ -214,4 +214,4 @@ def correspondence_threads(wildcards):
 
 def method_code(wildcards):
     network = PROJECT.methods[wildcards.method].module
-    return code_digest("raymark.training", f"raymark.methods.{network}")
+    return code_digest("raymark.training.train", f"raymark.methods.{network}")

@@ -1,6 +1,6 @@
-# How much work a job has, for the memory and the time that rules ask for (raymark.resources).
+# How much work a job has, for the memory and the time that rules ask for (raymark.workflow.resources).
 
-from raymark.resources import by_count, by_size, memory, minutes, size_mb
+from raymark.workflow.resources import by_count, by_size, memory, minutes, size_mb
 
 PIXELS = 479 * 615  # of the images whose rates are in docs/measurements
 

@@ -63,7 +63,7 @@ rule landmarks:
         runtime=minutes(15, by_size(mb_per_minute=10)),
     params:
         config=dataset_config("landmarks", "use_landmarks"),
-        code=code_digest("raymark.landmarks", "raymark.recipes"),
+        code=code_digest("raymark.landmarks.table", "raymark.landmarks.recipes"),
     shell:
         "python -m raymark landmarks {wildcards.dataset} {wildcards.subject} > {log} 2>&1"
 
@@ -94,6 +94,6 @@ rule import_2d:
         settings=lambda wildcards: PROJECT.imports[wildcards.dataset].model_dump_json(
             exclude={"title"}
         ),
-        code=code_digest("raymark.import2d"),
+        code=code_digest("raymark.imports.write"),
     shell:
         "python -m raymark import-2d {params.file:q} > {log} 2>&1"

@@ -25,9 +25,9 @@ rule render:
         ),
         scenario=scenario_of,
         code=code_digest(
-            "raymark.rendering",
+            "raymark.rendering.scene",
             *(
-                f"raymark.render.{p}"
+                f"raymark.projectors.{p}"
                 for p in sorted({d.projector for d in PROJECT.datasets.values()})
             ),
         ),

@@ -24,7 +24,7 @@ rule setup_error:
         config=dataset_config("detector", "projector"),
         reference=setup_reference,
         settings=PROJECT.config.setup.model_dump_json(exclude={"within_mm"}),
-        code=code_digest("raymark.setup.measure"),
+        code=code_digest("raymark.radiotherapy.setup_errors"),
     shell:
         "python -m raymark setup-error {wildcards.dataset} {wildcards.method}"
         " {wildcards.seed} {wildcards.view_set} --threads {threads} > {log} 2>&1"
@@ -45,6 +45,6 @@ rule contrast:
         runtime=minutes(30),
     params:
         config=contrast_config,
-        code=code_digest("raymark.contrast"),
+        code=code_digest("raymark.radiotherapy.contrast"),
     shell:
         "python -m raymark contrast --threads {threads} > {log} 2>&1"

@@ -50,7 +50,7 @@ rule predict:
         runtime=minutes(20, by_count(images_of_set, per_minute=60)),
     params:
         code=lambda wildcards: code_digest(
-            "raymark.prediction",
+            "raymark.detection.on_views",
             f"raymark.methods.{PROJECT.methods[wildcards.method].module}",
         ),
     shell:

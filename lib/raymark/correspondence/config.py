@@ -5,10 +5,12 @@ from typing import Literal
 from pydantic import Field
 
 from raymark import layout
-from raymark.config import Project, checked, read_preset
-from raymark.errors import InputError
-from raymark.sections import Deformation, Name, PositiveRange, Range, Section
-from raymark.subjects import Subject
+from raymark.config.dataset import Deformation
+from raymark.config.presets import read_preset
+from raymark.config.project import Project
+from raymark.config.subjects import Subject
+from raymark.core.errors import InputError
+from raymark.core.sections import Name, PositiveRange, Range, Section, checked
 
 
 class Slices(Section):

@@ -5,12 +5,12 @@ from collections.abc import Iterator
 import numpy as np
 import pandas as pd
 
+from raymark.core.seeds import generator
 from raymark.correspondence.config import Correspondence
 from raymark.correspondence.matching import Points, match_by_network, match_by_sift
 from raymark.correspondence.network import Network
 from raymark.correspondence.pairs import KINDS, Pair, Transformation, draw, make_pair
 from raymark.correspondence.slices import PIXEL_MM, Stack
-from raymark.seeds import generator
 
 FOLLOW_UP = "follow-up"
 WITHIN_MM = (2, 4, 8)

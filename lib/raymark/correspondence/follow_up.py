@@ -12,16 +12,16 @@ import numpy as np
 import pandas as pd
 import SimpleITK as sitk
 
+from raymark.core.errors import InputError
+from raymark.core.files import atomic
+from raymark.core.itk_threads import one_thread
 from raymark.correspondence.config import Correspondence
 from raymark.correspondence.matching import Points, match_by_network
 from raymark.correspondence.report import draw_matches
 from raymark.correspondence.slices import GREYS, Stack, spread, stack_of
 from raymark.correspondence.training import load_model
 from raymark.ct import Volume, read_ct
-from raymark.errors import InputError
 from raymark.figures.style import DOUBLE_IN, figure
-from raymark.files import atomic
-from raymark.itk import one_thread
 
 AIR_HU = -1000
 LPS = np.diag([-1.0, -1.0, 1.0, 1.0])  # from RAS, and back

@@ -6,7 +6,12 @@ import pyarrow as pa
 import torch
 
 from raymark import layout
-from raymark.config import Project
+from raymark.config.papers import read_paper
+from raymark.config.project import Project
+from raymark.config.subjects import read_subjects
+from raymark.core.digests import code_digest, text_digest
+from raymark.core.files import sha256_of
+from raymark.core.stored_tables import store_table, stored_table
 from raymark.correspondence.config import (
     Correspondence,
     correspondence_of,
@@ -28,11 +33,6 @@ from raymark.correspondence.second_scan import measure_follow_up, scan_again
 from raymark.correspondence.slices import Stack, apart, spread, stack_of
 from raymark.correspondence.training import load_model, train
 from raymark.ct import Volume, read_label_map, read_volume
-from raymark.files import sha256_of
-from raymark.papers import read_paper
-from raymark.provenance import code_digest, text_digest
-from raymark.stored import store_table, stored_table
-from raymark.subjects import read_subjects
 from raymark.tables import write_table
 
 SHOWN = 3  # slices in the figure of overlays

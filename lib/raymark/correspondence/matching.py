@@ -10,14 +10,7 @@ from scipy.spatial.distance import cdist
 from skimage.feature import SIFT
 
 from raymark.correspondence.config import Matching
-from raymark.correspondence.network import (
-    Network,
-    at,
-    covered_px,
-    describe,
-    distances,
-    sample,
-)
+from raymark.correspondence.network import Network, at, covered_px, describe, distances, sample
 
 Points = tuple[np.ndarray, np.ndarray]
 

@@ -12,15 +12,15 @@ import pandas as pd
 from scipy import ndimage
 from scipy.spatial.transform import Rotation
 
-from raymark.cohort import draw_deformation, make_virtual_patient
+from raymark.config.dataset import Cohort
+from raymark.core.seeds import generator
 from raymark.correspondence.config import FollowUp
 from raymark.correspondence.evaluation import FOLLOW_UP
 from raymark.correspondence.follow_up import Aligned, in_world
 from raymark.correspondence.slices import Stack
 from raymark.ct.grid import Volume
-from raymark.deformation import Deformation
-from raymark.sections import Cohort
-from raymark.seeds import generator
+from raymark.patients.deformation import Deformation
+from raymark.patients.virtual_patients import draw_deformation, make_virtual_patient
 
 PARTIAL_VOLUME_VOXELS = 0.7  # contrast fades over an organ's border
 NOISE_GRAIN_VOXELS = 0.6

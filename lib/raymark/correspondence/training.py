@@ -15,16 +15,16 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from raymark import layout
-from raymark.config import checked
+from raymark.core.errors import InputError
+from raymark.core.files import atomic
+from raymark.core.sections import checked
+from raymark.core.seeds import generator, seed_of
 from raymark.correspondence.config import Correspondence
 from raymark.correspondence.losses import total_loss
 from raymark.correspondence.network import Network, build
 from raymark.correspondence.pairs import KINDS, draw, make_pair
 from raymark.correspondence.slices import Stack
-from raymark.errors import InputError
-from raymark.files import atomic
-from raymark.models import read_checkpoint, read_tensors, write_tensors
-from raymark.seeds import generator, seed_of
+from raymark.training.model_files import read_checkpoint, read_tensors, write_tensors
 
 
 class Pairs(Dataset):

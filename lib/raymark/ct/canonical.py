@@ -3,9 +3,9 @@
 import numpy as np
 from scipy import ndimage
 
+from raymark.config.dataset import Ct
+from raymark.core.errors import InputError
 from raymark.ct.grid import LabelMap, Volume
-from raymark.errors import InputError
-from raymark.sections import Ct
 
 FWHM_PER_SIGMA = np.sqrt(8 * np.log(2))
 ROUNDING = 1e-4  # shares closer than this are equal: the background wins, then the lower id

@@ -10,7 +10,7 @@ import os
 import re
 from pathlib import Path
 
-from raymark.errors import InputError
+from raymark.core.errors import InputError
 
 LONGEST_NRRD_HEADER = 2**20
 IN_NRRD = re.compile(rb"data ?file[ \t]*:[ \t]*([^\n]*)", re.IGNORECASE)

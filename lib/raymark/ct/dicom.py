@@ -17,9 +17,9 @@ import numpy as np
 import pydicom
 from pydicom.pixels import get_decoder
 
+from raymark.core.errors import InputError
 from raymark.ct.grid import check_affine, check_shape
 from raymark.ct.voxel_files import LPS_TO_RAS, reading
-from raymark.errors import InputError
 
 TAGS = [
     "SeriesInstanceUID",

@@ -6,7 +6,7 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 
-from raymark.errors import InputError
+from raymark.core.errors import InputError
 
 SHEAR_TOLERANCE = 1e-3  # cosine between two axes: 0.06°, above what rounded headers leave behind
 SMALLEST_VOXEL_MM, LARGEST_VOXEL_MM = 1e-3, 100.0

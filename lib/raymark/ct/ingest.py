@@ -5,13 +5,13 @@ from pathlib import Path
 
 import numpy as np
 
+from raymark.config.dataset import Ct
+from raymark.core.files import atomic
 from raymark.ct.canonical import canonical
 from raymark.ct.grid import LabelMap
 from raymark.ct.quality import quality
 from raymark.ct.read import read_ct, read_labels
 from raymark.ct.store import write_labels, write_volume
-from raymark.files import atomic
-from raymark.sections import Ct
 
 
 def ingest(

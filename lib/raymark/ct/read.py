@@ -5,9 +5,9 @@ from pathlib import Path
 
 import numpy as np
 
+from raymark.core.errors import InputError
 from raymark.ct.grid import SAME_PLACE_MM, LabelMap, Volume, corners_mm, to_ras
 from raymark.ct.voxel_files import ITK_SUFFIXES, NIFTI_SUFFIXES, read_voxel_file
-from raymark.errors import InputError
 
 VOXEL_SUFFIXES = (*NIFTI_SUFFIXES, *ITK_SUFFIXES)
 AIR_ONLY_BELOW_HU = -500

@@ -6,9 +6,9 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 
+from raymark.core.files import atomic
 from raymark.ct.grid import LabelMap, Volume
 from raymark.ct.voxel_files import reading
-from raymark.files import atomic
 
 COMPRESSION_LEVEL = 1  # several times faster than the usual 6 for files about a tenth larger
 

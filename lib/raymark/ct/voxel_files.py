@@ -18,9 +18,9 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 
+from raymark.core.errors import InputError
 from raymark.ct.detached import LONGEST_NRRD_HEADER, check_data_file
 from raymark.ct.grid import check_affine, check_shape
-from raymark.errors import InputError
 
 NIFTI_SUFFIXES = (".nii", ".nii.gz")
 ITK_SUFFIXES = {

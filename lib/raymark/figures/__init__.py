@@ -4,7 +4,7 @@ A figure's name is its kind and what it is of: ``overlays-pelvis-cpm-grid``,
 ``training_curves-pelvis``.
 """
 
-from raymark.config import Project
+from raymark.config.project import Project
 from raymark.methods import IN_STAGES
 
 # kind: (what it shows, what its name ends in)
@@ -79,8 +79,8 @@ def figure_names(project: Project) -> list[str]:
 
 
 def _is_spine(project: Project, dataset: str) -> bool:
-    from raymark.annotations2d import own_names
-    from raymark.landmarks import read_landmark_set
+    from raymark.annotations.layouts import own_names
+    from raymark.landmarks.table import read_landmark_set
     from raymark.metrics.cobb import shows_spine
 
     if dataset in project.datasets:

@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 from matplotlib.axes import Axes
 
-from raymark.contrast_views import Paired
 from raymark.figures.style import BLUE, DOUBLE_IN, GREY, VERMILION, figure, show_xray
+from raymark.radiotherapy.contrast_views import Paired
 
 COLOURS = {"kv": BLUE, "mv": VERMILION}
 DASHES = {"kv": "-", "mv": (0, (5, 1.5))}

@@ -8,9 +8,9 @@ import numpy as np
 import pandas as pd
 from matplotlib.lines import Line2D
 
+from raymark.datasets.shards import Shards
 from raymark.figures.style import DARK, DOT, DOUBLE_IN, RING, SEQUENTIAL, figure, show_xray
-from raymark.landmark_types import XY, XY_TRUE, Types
-from raymark.shards import Shards
+from raymark.landmarks.types import XY, XY_TRUE, Types
 
 COLUMNS = ("X-ray with the true points", "belief map", "points found")
 
@@ -36,9 +36,9 @@ def looked_for(
     """
     import torch
 
-    from raymark.loading import batches
     from raymark.methods.base import standardised
-    from raymark.models import load_model
+    from raymark.training.batches import batches
+    from raymark.training.model_files import load_model
 
     network, model = load_model(model_path)
     view = errors.groupby("view", sort=True)["visible"].sum().idxmax()

@@ -9,10 +9,10 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
+from raymark.evaluation.results import UNSEEN, Part, Results
 from raymark.figures.style import COLOURS, DOUBLE_IN, GREY, MARKERS, figure, line_of
 from raymark.metrics.detection import correct_keypoints
 from raymark.tables.instances import WITHIN_PX, of_landmark, paper_scale
-from raymark.tables.results import UNSEEN, Part, Results
 
 WHISKERS = (5, 95)
 STRIP_SHARE = 0.3  # of the axis' length: the strip of published values

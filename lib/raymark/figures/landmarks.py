@@ -19,7 +19,7 @@ from raymark.figures.style import (
     rao_lao,
     show_xray,
 )
-from raymark.landmark_names import VERTEBRA, readable, side_of
+from raymark.landmarks.names import VERTEBRA, readable, side_of
 
 # side: colour, marker, name in the legend; shapes differ for those who see no colour
 SIDES = {

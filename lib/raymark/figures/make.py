@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from raymark.config import Project
-from raymark.errors import InputError
+from raymark.config.project import Project
+from raymark.core.errors import InputError
 from raymark.figures import figure_names, make_images, make_results
 
 MAKERS = make_results.MAKERS | make_images.MAKERS

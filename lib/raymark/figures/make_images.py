@@ -6,8 +6,13 @@ import numpy as np
 import pandas as pd
 
 from raymark import layout
-from raymark.config import Project
-from raymark.evaluation import read_errors, read_predictions, truth_of
+from raymark.config.dataset import Dataset, DetectorConfig
+from raymark.config.project import Project
+from raymark.core.seeds import generator
+from raymark.datasets.lookup import images_of, shards_of, shards_with_role
+from raymark.datasets.shards import Shards
+from raymark.evaluation.errors import read_errors, read_predictions, truth_of
+from raymark.evaluation.results import landmark_names
 from raymark.figures.cobb import main_angles
 from raymark.figures.landmarks import dataset_samples, landmark_overview
 from raymark.figures.make_results import errors_of, seeds_of
@@ -15,15 +20,10 @@ from raymark.figures.overlays import one_view_each, overlays, pick_views
 from raymark.figures.pose import Verified, pose_verification
 from raymark.figures.stages import Example, belief_stages
 from raymark.figures.style import cran_caud, rao_lao
-from raymark.geometry import Camera
-from raymark.landmarks import read_landmark_set, read_landmark_table
-from raymark.material import images_of, shards_of, shards_with_role
+from raymark.geometry.camera import Camera
+from raymark.landmarks.table import read_landmark_set, read_landmark_table
 from raymark.metrics.cobb import cobb_by_view, shows_spine
-from raymark.sections import Dataset, DetectorConfig
-from raymark.seeds import generator
-from raymark.shards import Shards
-from raymark.tables.results import landmark_names
-from raymark.views import evenly, read_views
+from raymark.views.plan import evenly, read_views
 
 SAMPLES = 24
 VERIFIED = 3
@@ -51,7 +51,7 @@ def _dataset_samples(project: Project, dataset: str, stem) -> None:
 def _landmark_overview(project: Project, dataset: str, stem) -> None:
     """Render the first subject from the front and from its left, large enough for all landmarks."""
     from raymark.ct import read_volume
-    from raymark.rendering import Scene
+    from raymark.rendering.scene import Scene
 
     settings = project.datasets[dataset]
     subject, names = settings.subjects[0], landmark_names(settings)
@@ -121,10 +121,10 @@ def _overlays(project: Project, dataset: str, method: str, view_set: str, stem) 
 def _belief_stages(project: Project, dataset: str, method: str, view_set: str, stem) -> None:
     """Draw two landmarks that later stages put right, and one outside the image that they give up.
 
-    They are chosen, by the rules of `raymark.stages`, among evenly spread views of the first training.
+    They are chosen, by the rules of `raymark.detection.by_stage`, among evenly spread views of the first training.
     """
-    from raymark.models import load_model
-    from raymark.stages import most_resolved, most_withdrawn, stages_of
+    from raymark.detection.by_stage import most_resolved, most_withdrawn, stages_of
+    from raymark.training.model_files import load_model
 
     seed = seeds_of(project, dataset, method, view_set)[0]
     network, _ = load_model(layout.MODEL.format(dataset=dataset, method=method, seed=seed))
@@ -169,7 +169,7 @@ def _found_instances(project: Project, dataset: str, method: str, view_set: str,
 
 def _pose_verification(project: Project, dataset: str, method: str, view_set: str, stem) -> None:
     """Draw views of the first training whose pose was refined, spread over the view set."""
-    from raymark.poses import read_poses
+    from raymark.pose.estimate import read_poses
 
     seed = seeds_of(project, dataset, method, view_set)[0]
     place = {"dataset": dataset, "method": method, "seed": seed, "view_set": view_set}
@@ -201,7 +201,7 @@ def _pose_verification(project: Project, dataset: str, method: str, view_set: st
 def _rendered(settings: Dataset, subject: str, cameras: list[Camera]) -> list[np.ndarray]:
     """Render a subject's CT without noise, (y, x) for each camera."""
     from raymark.ct import read_volume
-    from raymark.rendering import Scene
+    from raymark.rendering.scene import Scene
 
     quiet = settings.physics.model_copy(update={"photons_per_px": None})
     volume = read_volume(layout.CT.format(dataset=settings.name, subject=subject))
@@ -221,8 +221,8 @@ def _setup_overlays(project: Project, dataset: str, method: str, view_set: str, 
 
 
 def _contrast(project: Project, dataset: str, stem) -> None:
-    from raymark.contrast_views import patient_views
     from raymark.figures.contrast import contrast
+    from raymark.radiotherapy.contrast_views import patient_views
 
     names = project.config.contrast
     titles = {"kv": project.title_of(names.kv), "mv": project.title_of(names.mv)}

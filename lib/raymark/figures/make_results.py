@@ -7,19 +7,19 @@ import numpy as np
 import pandas as pd
 
 from raymark import layout
-from raymark.config import Project
-from raymark.evaluation import MEAN_POSITION, read_errors
+from raymark.config.papers import read_paper
+from raymark.config.project import Project
+from raymark.config.results import Experiment
+from raymark.datasets.lookup import images_of
+from raymark.evaluation.errors import MEAN_POSITION, read_errors
+from raymark.evaluation.results import BASELINE_TITLE, read_losses, read_results
 from raymark.figures.beliefs import belief_error
 from raymark.figures.distribution import error_distribution
 from raymark.figures.matrix import matrix
 from raymark.figures.sphere import belief_sphere, sphere_accuracy, steadiest_and_most_varied
 from raymark.figures.training import training_curves
-from raymark.material import images_of
 from raymark.metrics.cobb import cobb_by_view
-from raymark.papers import read_paper
-from raymark.sections import Experiment
 from raymark.tables.matrix import comparison_rows, place_title
-from raymark.tables.results import BASELINE_TITLE, read_losses, read_results
 
 
 def _matrix(project: Project, stem) -> None:
@@ -123,7 +123,7 @@ def _cobb_agreement(project: Project, dataset: str, view_set: str, stem) -> None
 
 def _setup_errors(project: Project, dataset: str, method: str, view_set: str, stem) -> None:
     from raymark.figures.setup import setup_errors
-    from raymark.setup.results import read_setup
+    from raymark.radiotherapy.setup_table import read_setup
     from raymark.tables.setup import registration_titles
 
     place = {"dataset": dataset, "method": method, "view_set": view_set}

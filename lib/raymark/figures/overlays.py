@@ -20,7 +20,7 @@ from raymark.figures.style import (
     rao_lao,
     show_xray,
 )
-from raymark.views import evenly
+from raymark.views.plan import evenly
 
 COLUMNS, ROWS = 5, 3
 ABREAST = 6  # panels that fit side by side

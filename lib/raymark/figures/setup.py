@@ -12,8 +12,10 @@ from matplotlib.lines import Line2D
 from scipy.ndimage import shift
 
 from raymark import layout
-from raymark.config import Project
-from raymark.evaluation import read_predictions
+from raymark.config.project import Project
+from raymark.datasets.lookup import shards_of
+from raymark.datasets.shards import Shards
+from raymark.evaluation.errors import read_predictions
 from raymark.figures.style import (
     DOUBLE_IN,
     ORANGE,
@@ -25,12 +27,10 @@ from raymark.figures.style import (
     note,
     show_xray,
 )
-from raymark.landmarks import read_landmark_set
-from raymark.material import shards_of
-from raymark.setup.measure import SetupView, setup_views
-from raymark.setup.results import INTENSITY, LANDMARKS, NOTHING, read_setup
-from raymark.shards import Shards
-from raymark.views import evenly, read_views
+from raymark.landmarks.table import read_landmark_set
+from raymark.radiotherapy.setup_errors import SetupView, setup_views
+from raymark.radiotherapy.setup_table import INTENSITY, LANDMARKS, NOTHING, read_setup
+from raymark.views.plan import evenly, read_views
 
 SHOWN = 3
 COLUMNS = {NOTHING: "Before", LANDMARKS: "By landmarks", INTENSITY: "By intensities"}

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
 from raymark.figures.style import DOUBLE_IN, SEQUENTIAL, SINGLE_IN, figure
-from raymark.landmark_names import readable
+from raymark.landmarks.names import readable
 from raymark.metrics.detection import accuracy_by_view
 
 OUTSIDE = {"ls": "", "marker": "x", "ms": 2.6, "mew": 0.6, "color": "white", "mec": "#C4C4C4",

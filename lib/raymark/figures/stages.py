@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from raymark.figures.style import DARK, DOT, DOUBLE_IN, RING, figure, show_xray
-from raymark.landmark_names import readable
+from raymark.landmarks.names import readable
 
 # From nothing over orange to white: the X-ray shows where there is no belief.
 BELIEF = ListedColormap(

@@ -16,7 +16,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 
-from raymark.files import atomic
+from raymark.core.files import atomic
 
 SINGLE_IN, DOUBLE_IN = 3.5, 7.2  # one and two columns of a journal page
 DPI = 300

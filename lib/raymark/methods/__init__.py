@@ -1,25 +1,25 @@
 """Landmark detectors: one self-contained module per method, found by name, imported when asked for.
 
-A module defines `Config`, a `raymark.sections.Section` with the network's hyper-parameters, and
+A module defines `Config`, a `raymark.core.sections.Section` with the network's hyper-parameters, and
 `Network`, a `raymark.methods.base.LandmarkNetwork`. Nothing is registered anywhere: the module's
 name is the method's name. See docs/adding-a-method.md.
 """
 
+import sys
 from importlib import import_module
 from pathlib import Path
-from pkgutil import iter_modules
 from types import ModuleType
 
-from raymark.config import checked
-from raymark.errors import InputError
-from raymark.sections import Section
+from raymark.core.errors import InputError
+from raymark.core.registry import names_in
+from raymark.core.sections import Section, checked
 
 IN_STAGES = ("cpm",)  # methods that show how belief develops: their networks offer `stage_maps`
 
 
 def names() -> list[str]:
     """Return the names of all methods."""
-    return sorted(module.name for module in iter_modules(__path__) if module.name != "base")
+    return names_in(sys.modules[__name__])
 
 
 def definition_of(name: str, network: dict, source: str | Path) -> tuple[ModuleType, Section]:

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from raymark.beliefs import belief_maps, belief_shape
+from raymark.geometry.belief_maps import belief_maps, belief_shape
 from raymark.methods import definition_of
 
 
@@ -38,7 +38,7 @@ class Batch:
 class LandmarkNetwork(nn.Module):
     """What a method's `Network` offers, built as ``Network(config, landmark_count)``.
 
-    `stride`: image px per cell of the network's maps (see `raymark.beliefs`).
+    `stride`: image px per cell of the network's maps (see `raymark.geometry.belief_maps`).
     """
 
     stride: int

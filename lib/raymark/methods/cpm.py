@@ -13,10 +13,10 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from raymark import decoding
-from raymark.beliefs import belief_maps, cell_to_px
+from raymark.core.sections import Section
+from raymark.geometry import decoding
+from raymark.geometry.belief_maps import belief_maps, cell_to_px
 from raymark.methods.base import Batch, LandmarkNetwork, cropped, padded
-from raymark.sections import Section
 
 
 class Config(Section):

@@ -13,10 +13,10 @@ import torch.nn.functional as F
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
-from raymark import decoding
-from raymark.beliefs import belief_shape, cell_to_px
+from raymark.core.sections import Section
+from raymark.geometry import decoding
+from raymark.geometry.belief_maps import belief_shape, cell_to_px
 from raymark.methods.base import Batch, LandmarkNetwork, cropped, padded
-from raymark.sections import Section
 
 
 class Config(Section):

@@ -7,11 +7,11 @@ the loss differs: segmentation and pose-estimation loss, each with its weight (e
 from pydantic import Field, model_validator
 from torch import Tensor
 
-from raymark import decoding
-from raymark.beliefs import cell_to_px
+from raymark.geometry import decoding
+from raymark.geometry.belief_maps import cell_to_px
 from raymark.methods import unet
+from raymark.methods._pose_loss import PoseSettings, pose_estimation_loss
 from raymark.methods.base import Batch
-from raymark.pose_loss import PoseSettings, pose_estimation_loss
 
 
 class Config(unet.Config):

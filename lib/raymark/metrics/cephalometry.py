@@ -99,7 +99,7 @@ def classes_by_view(
     """Return the views (sorted) of one method's table of errors, their classes and the true ones.
 
     `mm_per_px` has each view's matrix (2, 2) from px to the X-ray's own mm
-    (`raymark.imported.mm_per_px`). Classes are (view, 8), in the order of `MEASURES`.
+    (`raymark.datasets.imported.mm_per_px`). Classes are (view, 8), in the order of `MEASURES`.
     """
     views, found_px = points_by_view(errors, LANDMARKS, PREDICTED)
     _, true_px = points_by_view(errors, LANDMARKS, TRUE)

@@ -1,6 +1,6 @@
 """Several landmarks of one type in an image: what is found of them, image by image.
 
-Tables of errors are those of `raymark.evaluation`: a landmark of the type that no instance is paired
+Tables of errors are those of `raymark.evaluation.errors`: a landmark of the type that no instance is paired
 with has no point and is not detected; an instance that is none of them is detected, not visible.
 """
 

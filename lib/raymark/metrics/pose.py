@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from raymark.geometry import project
+from raymark.geometry.camera import project
 
 RELIABLE = 0.95  # share of successes down to which a start is within the capture range
 

@@ -1,7 +1,7 @@
 """Tables: a DataFrame and how its columns read, written as CSV, Markdown, LaTeX and HTML."""
 
-from raymark.config import Project
-from raymark.errors import InputError
+from raymark.config.project import Project
+from raymark.core.errors import InputError
 from raymark.tables.formats import write_table
 from raymark.tables.table import Column, Table
 
@@ -43,7 +43,7 @@ OF_POSES = ("pose", "capture_range")
 
 def table_names(project: Project) -> list[str]:
     """List the tables that a configuration calls for: those of a paper only where it is compared."""
-    from raymark.papers import read_paper
+    from raymark.config.papers import read_paper
 
     papers = [read_paper(name) for name in {e.paper for e in project.config.experiments} if name]
     published = {key for paper in papers for row in paper.rows for key in row.values}
@@ -66,6 +66,7 @@ def make_table(name: str, project: Project) -> Table:
         from raymark.tables.decoders import decoder_bias  # the only table that needs torch
 
         return decoder_bias()
+    from raymark.evaluation.results import read_results
     from raymark.tables import (
         accuracy,
         cephalometry,
@@ -78,7 +79,6 @@ def make_table(name: str, project: Project) -> Table:
         pose,
         setup,
     )
-    from raymark.tables.results import read_results
 
     of_material = {
         "data": data.read_data,

@@ -2,12 +2,12 @@
 
 import pandas as pd
 
-from raymark.evaluation import MEAN_POSITION
-from raymark.material import images_of
+from raymark.datasets.lookup import images_of
+from raymark.evaluation.errors import MEAN_POSITION
+from raymark.evaluation.results import Part, Results
 from raymark.metrics import detection, errors
 from raymark.metrics.bootstrap import Clusters
 from raymark.metrics.ratio import Ratio
-from raymark.tables.results import Part, Results
 from raymark.tables.rows import (
     GROUPS,
     HOW_MANY,

@@ -6,6 +6,7 @@ from itertools import groupby
 import numpy as np
 import pandas as pd
 
+from raymark.evaluation.results import Part, Results
 from raymark.metrics import errors
 from raymark.metrics.cephalometry import (
     LANDMARKS,
@@ -15,7 +16,6 @@ from raymark.metrics.cephalometry import (
     success_classification_rate,
 )
 from raymark.metrics.ratio import Ratio
-from raymark.tables.results import Part, Results
 from raymark.tables.rows import (
     HOW_MANY,
     WHAT,

@@ -3,8 +3,8 @@
 import pandas as pd
 
 from raymark import layout
-from raymark.config import Project
-from raymark.stored import stored_table
+from raymark.config.project import Project
+from raymark.core.stored_tables import stored_table
 from raymark.tables.table import Column, Table
 
 BEAMS = ("kv", "mv")

@@ -5,15 +5,15 @@ from collections.abc import Iterator, Mapping
 import pandas as pd
 
 from raymark import layout
-from raymark.config import Project
-from raymark.material import images_of
-from raymark.presence import NOT_PRESENT, missing, missing_files
-from raymark.sections import Dataset
-from raymark.stored import stored_table
-from raymark.subjects import Subject, read_subjects
-from raymark.tables.results import SEEN, UNSEEN, landmark_names
+from raymark.config.dataset import Dataset
+from raymark.config.project import Project
+from raymark.config.subjects import Subject, read_subjects
+from raymark.core.stored_tables import stored_table
+from raymark.datasets.available import NOT_PRESENT, missing, missing_files
+from raymark.datasets.lookup import images_of
+from raymark.evaluation.results import SEEN, UNSEEN, landmark_names
 from raymark.tables.table import Column, Table
-from raymark.views import detector_of, read_views
+from raymark.views.plan import detector_of, read_views
 
 VOXELS = ["voxels_x", "voxels_y", "voxels_z"]
 SPACING = ["spacing_x_mm", "spacing_y_mm", "spacing_z_mm"]

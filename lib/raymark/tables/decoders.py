@@ -3,8 +3,8 @@
 import pandas as pd
 import torch
 
-from raymark.beliefs import belief_maps, cell_to_px
-from raymark.decoding import DECODERS
+from raymark.geometry.belief_maps import belief_maps, cell_to_px
+from raymark.geometry.decoding import DECODERS
 from raymark.tables.table import Column, Table
 
 STRIDES = (1, 2, 4, 8)

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from html import escape
 from pathlib import Path
 
-from raymark.files import atomic
+from raymark.core.files import atomic
 from raymark.tables.table import Table
 
 LONGEST_FLOAT = 40  # rows; a LaTeX float cannot break over pages

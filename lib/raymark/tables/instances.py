@@ -2,12 +2,12 @@
 
 import pandas as pd
 
-from raymark.evaluation import MEAN_POSITION
-from raymark.material import images_of
+from raymark.config.papers import Row as PublishedRow
+from raymark.datasets.lookup import images_of
+from raymark.evaluation.errors import MEAN_POSITION
+from raymark.evaluation.results import Part, Results
 from raymark.metrics import detection, errors
 from raymark.metrics.instances import counted, image_pck, of_images
-from raymark.papers import Row as PublishedRow
-from raymark.tables.results import Part, Results
 from raymark.tables.rows import (
     BASELINE_NOTE,
     GROUPS,

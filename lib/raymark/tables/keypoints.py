@@ -5,13 +5,13 @@ from collections.abc import Iterator
 import numpy as np
 import pandas as pd
 
-from raymark.material import images_of
+from raymark.datasets.lookup import images_of
+from raymark.evaluation.results import SEEN, Part, Results
 from raymark.metrics import detection, errors
 from raymark.metrics.cobb import ANGLES, cobb_by_view, smape_percent, true_columns
 from raymark.metrics.ratio import Ratio
 from raymark.tables.cephalometry import shows_cephalograms
 from raymark.tables.instances import paper_scale, px_note
-from raymark.tables.results import SEEN, Part, Results
 from raymark.tables.rows import (
     GROUPS,
     HOW_MANY,

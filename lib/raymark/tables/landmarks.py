@@ -2,11 +2,11 @@
 
 import pandas as pd
 
-from raymark.evaluation import MEAN_POSITION
-from raymark.landmark_names import readable
+from raymark.datasets.available import NOT_PRESENT
+from raymark.evaluation.errors import MEAN_POSITION
+from raymark.evaluation.results import Part, Results
+from raymark.landmarks.names import readable
 from raymark.metrics import errors
-from raymark.presence import NOT_PRESENT
-from raymark.tables.results import Part, Results
 from raymark.tables.rows import (
     MM_NOTE,
     PX_NOTE,

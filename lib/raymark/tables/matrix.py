@@ -13,12 +13,13 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from raymark.evaluation import MEAN_POSITION
+from raymark.config.results import Matrix
+from raymark.core.seeds import generator
+from raymark.evaluation.errors import MEAN_POSITION
+from raymark.evaluation.results import UNSEEN, Part, Results
 from raymark.metrics.errors import mean_radial_error
 from raymark.metrics.permutation import holm, paired_test
 from raymark.metrics.ratio import Ratio
-from raymark.sections import Matrix
-from raymark.seeds import generator
 from raymark.tables.matrix_notes import (
     BETTER,
     MM_NOTE,
@@ -29,7 +30,6 @@ from raymark.tables.matrix_notes import (
     place_note,
     tests_notes,
 )
-from raymark.tables.results import UNSEEN, Part, Results
 from raymark.tables.rows import (
     GROUPS,
     HOW_MANY,

@@ -4,9 +4,9 @@ from collections.abc import Iterator
 
 import pandas as pd
 
-from raymark.matrix import reason_against
+from raymark.config.matrix import reason_against
+from raymark.evaluation.results import Results
 from raymark.metrics.permutation import EXACT_CLUSTERS
-from raymark.tables.results import Results
 
 BETTER, WORSE = "↓", "↑"
 MM_NOTE = (

@@ -6,12 +6,12 @@ import numpy as np
 import pandas as pd
 
 from raymark import layout
-from raymark.config import Project
+from raymark.config.project import Project
+from raymark.config.subjects import read_subjects
+from raymark.datasets.available import NOT_PRESENT, Absence, absences, only_present
+from raymark.evaluation.results import SEEN, UNSEEN
 from raymark.metrics.bootstrap import wilson_interval
 from raymark.metrics.pose import RELIABLE, capture_range_mm
-from raymark.presence import NOT_PRESENT, Absence, absences, only_present
-from raymark.subjects import read_subjects
-from raymark.tables.results import SEEN, UNSEEN
 from raymark.tables.table import Column, Table
 
 STAGES = {
@@ -134,7 +134,7 @@ def capture_range(project: Project, starts: pd.DataFrame) -> Table:
 
 def read_pose(project: Project) -> Table:
     """Make the table of poses from what the workflow wrote."""
-    from raymark.poses import read_poses
+    from raymark.pose.estimate import read_poses
 
     sheet = read_subjects(project.config.subjects)
     places = only_present(project, sheet).pose_places()
@@ -146,7 +146,7 @@ def read_pose(project: Project) -> Table:
 
 def read_capture_range(project: Project) -> Table:
     """Make the table of the capture range from what the workflow wrote."""
-    from raymark.poses import CAPTURE_SCHEMA, read_poses
+    from raymark.pose.estimate import CAPTURE_SCHEMA, read_poses
 
     places = only_present(project, read_subjects(project.config.subjects)).capture_places()
     paths = {layout.CAPTURE_RANGE.format(**p) for p in places}

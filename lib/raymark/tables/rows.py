@@ -4,14 +4,14 @@ from collections.abc import Iterator
 
 import pandas as pd
 
-from raymark.evaluation import MEAN_POSITION
-from raymark.material import images_of
+from raymark.config.results import Evaluation
+from raymark.core.seeds import generator
+from raymark.datasets.available import NOT_PRESENT
+from raymark.datasets.lookup import images_of
+from raymark.evaluation.errors import MEAN_POSITION
+from raymark.evaluation.results import Part, Results
 from raymark.metrics.bootstrap import Clusters, clusters_of, interval
 from raymark.metrics.ratio import Ratio
-from raymark.presence import NOT_PRESENT
-from raymark.sections import Evaluation
-from raymark.seeds import generator
-from raymark.tables.results import Part, Results
 from raymark.tables.table import Column
 
 GROUPS = ("dataset", "view_set", "evaluated_on")

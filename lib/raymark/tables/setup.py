@@ -6,16 +6,22 @@ import numpy as np
 import pandas as pd
 
 from raymark import layout
-from raymark.config import Project
+from raymark.config.project import Project
+from raymark.config.subjects import read_subjects
+from raymark.core.seeds import generator
+from raymark.datasets.available import absences, only_present
+from raymark.evaluation.results import SEEN, UNSEEN
 from raymark.metrics import errors
 from raymark.metrics.bootstrap import Clusters, interval
 from raymark.metrics.permutation import paired_test
 from raymark.metrics.ratio import Ratio
-from raymark.presence import absences, only_present
-from raymark.seeds import generator
-from raymark.setup.results import INTENSITY, LANDMARKS, NOTHING, REGISTRATIONS, read_setup
-from raymark.subjects import read_subjects
-from raymark.tables.results import SEEN, UNSEEN
+from raymark.radiotherapy.setup_table import (
+    INTENSITY,
+    LANDMARKS,
+    NOTHING,
+    REGISTRATIONS,
+    read_setup,
+)
 from raymark.tables.rows import clusters, interval_note
 from raymark.tables.table import Column, Table
 

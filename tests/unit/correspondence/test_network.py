@@ -4,14 +4,7 @@ import torch
 from torch import nn
 
 from raymark.correspondence.config import NetworkConfig
-from raymark.correspondence.network import (
-    at,
-    build,
-    covered_px,
-    describe,
-    distances,
-    sample,
-)
+from raymark.correspondence.network import at, build, covered_px, describe, distances, sample
 
 TINY = NetworkConfig(filters=4, normalisation="group")
 

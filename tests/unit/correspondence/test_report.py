@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
+from raymark.config.papers import read_paper
 from raymark.correspondence.evaluation import FOLLOW_UP, _rows, summary
 from raymark.correspondence.pairs import Affine, Transformation
 from raymark.correspondence.report import (
@@ -15,7 +16,6 @@ from raymark.correspondence.report import (
     match_overlays,
     place_colours,
 )
-from raymark.papers import read_paper
 from raymark.tables.formats import markdown
 from tests.unit.correspondence.examples import TINY, textured
 

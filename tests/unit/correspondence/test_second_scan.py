@@ -5,11 +5,11 @@ import pandas as pd
 import pytest
 from scipy.ndimage import map_coordinates
 
+from raymark.config.dataset import Deformation
 from raymark.correspondence.config import FollowUp
 from raymark.correspondence.follow_up import Aligned
 from raymark.correspondence.second_scan import measure_follow_up, scan_again
 from raymark.correspondence.slices import Stack
-from raymark.sections import Deformation
 from tests.unit.correspondence.test_follow_up import scans
 
 SETTINGS = FollowUp(

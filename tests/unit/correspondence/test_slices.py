@@ -1,7 +1,9 @@
 import numpy as np
 import pytest
 
-from raymark.config import Project, read_project
+from raymark.config.project import Project, read_project
+from raymark.config.subjects import Subject
+from raymark.core.errors import InputError
 from raymark.correspondence.config import (
     Correspondence,
     Slices,
@@ -11,8 +13,6 @@ from raymark.correspondence.config import (
 )
 from raymark.correspondence.slices import apart, body_mask, spread, stack_of
 from raymark.ct import Volume
-from raymark.errors import InputError
-from raymark.subjects import Subject
 from tests.unit.correspondence.examples import textured
 
 

@@ -5,14 +5,14 @@ import pandas as pd
 import pytest
 import torch
 
+from raymark.core.errors import InputError
+from raymark.core.seeds import seed_of
 from raymark.correspondence import training
 from raymark.correspondence.config import Correspondence
 from raymark.correspondence.evaluation import evaluate_network, evaluate_sift, summary
 from raymark.correspondence.network import build
 from raymark.correspondence.training import Pairs, load_model, train
-from raymark.errors import InputError
-from raymark.models import read_tensors, write_tensors
-from raymark.seeds import seed_of
+from raymark.training.model_files import read_tensors, write_tensors
 from tests.unit.correspondence.examples import TINY, textured
 
 

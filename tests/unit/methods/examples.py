@@ -3,9 +3,9 @@
 import numpy as np
 import torch
 
-from raymark.loading import batches
 from raymark.methods.base import Batch, LandmarkNetwork, build
-from tests.unit.training_examples import TINY, Blobs
+from raymark.training.batches import batches
+from tests.unit.training.examples import TINY, Blobs
 
 
 def example(count: int = 2, shape_yx: tuple[int, int] = (52, 60)) -> Batch:

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from raymark.beliefs import belief_maps
-from raymark.config import read_method
+from raymark.config.project import read_method
+from raymark.geometry.belief_maps import belief_maps
 from raymark.methods.appearance_context import (
     Attention,
     Config,
@@ -15,7 +15,7 @@ from raymark.methods.appearance_context import (
     global_context,
 )
 from tests.unit.methods.examples import example, tiny
-from tests.unit.training_examples import TINY
+from tests.unit.training.examples import TINY
 
 METHODS = Path(__file__).parents[3] / "config" / "methods"
 

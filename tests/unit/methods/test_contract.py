@@ -4,10 +4,10 @@ import pytest
 import torch
 
 from raymark import methods
-from raymark.errors import InputError
+from raymark.core.errors import InputError
 from raymark.methods.base import build, padded, standardised
 from tests.unit.methods.examples import example, tiny
-from tests.unit.training_examples import TINY
+from tests.unit.training.examples import TINY
 
 every_method = pytest.mark.parametrize("name", methods.names())
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from raymark.beliefs import cell_to_px
+from raymark.geometry.belief_maps import cell_to_px
 from raymark.methods.base import standardised
 from raymark.methods.cpm import Config, Network
 from tests.unit.methods.examples import example, tiny, true_maps

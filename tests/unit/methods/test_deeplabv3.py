@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from raymark.beliefs import belief_shape, cell_to_px
+from raymark.geometry.belief_maps import belief_shape, cell_to_px
 from raymark.methods.base import standardised
 from raymark.methods.deeplabv3 import AtrousPyramid, Config, Network
 from tests.unit.methods.examples import example, tiny, true_maps

@@ -5,7 +5,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from raymark.beliefs import cell_to_px
+from raymark.geometry.belief_maps import cell_to_px
 from raymark.methods.base import standardised
 from raymark.methods.prm import Config, Network, Pyramid, Residual, subsampled
 from tests.unit.methods.examples import example, tiny, true_maps

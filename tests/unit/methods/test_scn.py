@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from raymark.config import read_method
+from raymark.config.project import read_method
 from raymark.methods.scn import Config, Network
 from tests.unit.methods.examples import example, tiny
 

@@ -6,17 +6,17 @@ import pytest
 import torch
 import yaml
 
-from raymark.beliefs import belief_maps
-from raymark.config import project_of
-from raymark.errors import InputError
+from raymark.config.method import Method, Training
+from raymark.config.project import project_of
+from raymark.core.errors import InputError
+from raymark.geometry.belief_maps import belief_maps
 from raymark.methods import unet, unet_pel
+from raymark.methods._pose_loss import pose_estimation_loss
 from raymark.methods.base import build
-from raymark.models import load_model, read_tensors
-from raymark.pose_loss import pose_estimation_loss
-from raymark.sections import Method, Training
-from raymark.training import train
+from raymark.training.model_files import load_model, read_tensors
+from raymark.training.train import train
 from tests.unit.methods.examples import example, tiny
-from tests.unit.training_examples import TINY, Blobs, method
+from tests.unit.training.examples import TINY, Blobs, method
 
 POSE_ONLY = TINY["unet_pel"] | {"segmentation_weight": 0, "pose_weight": 1}
 

@@ -1,0 +1,1 @@
+"""The configuration: every key a user can set, and the project that its files make together."""

@@ -1,0 +1,219 @@
+"""A data set: its CTs, patients, views, beam and detector."""
+
+from typing import Any, Literal
+
+from pydantic import Field, model_validator
+
+from raymark.core.sections import Name, PositiveRange, Range, Section
+
+# Far above what anyone needs: a slip of the keyboard shall not fill the memory.
+MOST_VIEWS = 10**7  # of one subject in one view set
+
+
+class Ct(Section):
+    """How a CT becomes the canonical volume."""
+
+    spacing_mm: float | None = Field(
+        None, gt=0, description="resample to this isotropic spacing; null keeps the CT's own grid"
+    )
+    region_labels: list[int] = Field(
+        [], description="crop to the box around these labels; empty keeps everything"
+    )
+    region_margin_mm: float = Field(30.0, ge=0, description="margin around the cropped box")
+    lowest_hu: int = Field(
+        -1000, ge=-32768, le=32767, description="HU below this (padding) are raised to it"
+    )
+
+
+class Deformation(Section):
+    """A smooth random displacement of the whole volume (a sum of low-order cosine waves)."""
+
+    amplitude_mm: float = Field(
+        6.0, ge=0, description="standard deviation of each displacement axis"
+    )
+    wavelength_mm: float = Field(120.0, gt=0, description="shortest wavelength that takes part")
+
+
+class Cohort(Section):
+    """Virtual patients made from each real one."""
+
+    count: int = Field(0, ge=0, le=10_000, description="virtual patients per subject")
+    deformation: Deformation = Deformation()
+    scale: PositiveRange = Field((0.92, 1.08), description="range of the scaling, drawn per axis")
+    cobb_deg: Range = Field(
+        (0.0, 0.0), description="range of the Cobb angle by which the spine is bent; 0 0 leaves it"
+    )
+
+
+class DetectorConfig(Section):
+    """The flat detector."""
+
+    height_px: int = Field(479, gt=7, le=10_000, description="rows")
+    width_px: int = Field(615, gt=7, le=10_000, description="columns")
+    pixel_mm: float = Field(0.616, gt=0, description="pitch, the same along both axes")
+    principal_point_offset_px: tuple[float, float] = Field(
+        (0.0, 0.0), description="where the central ray meets the detector, from its centre (x, y)"
+    )
+
+
+class RandomSphere(Section):
+    """Views drawn uniformly (by solid angle) on a spherical segment centred on AP."""
+
+    kind: Literal["sphere"]
+    count: int = Field(gt=0, le=MOST_VIEWS, description="views per subject")
+    primary_deg: Range = Field((-60.0, 60.0), description="RAO (negative) to LAO")
+    secondary_deg: Range = Field((-45.0, 45.0), description="caudal (negative) to cranial")
+    roll_deg: Range = Field((0.0, 0.0), description="about the central ray")
+
+
+class RandomBox(Section):
+    """Views with 6-DoF poses drawn uniformly in each coordinate (paper 2)."""
+
+    kind: Literal["box"]
+    count: int = Field(gt=0, le=MOST_VIEWS, description="views per subject")
+    primary_deg: Range = Field((-45.0, 45.0), description="RAO (negative) to LAO")
+    secondary_deg: Range = Field((-45.0, 45.0), description="caudal (negative) to cranial")
+    roll_deg: Range = Field((-45.0, 45.0), description="about the central ray")
+
+
+class Grid(Section):
+    """Views at fixed steps over a segment, borders included (paper 1: 25 × 19 = 475)."""
+
+    kind: Literal["grid"]
+    primary_deg: Range = Field((-60.0, 60.0), description="RAO (negative) to LAO")
+    secondary_deg: Range = Field((-45.0, 45.0), description="caudal (negative) to cranial")
+    step_deg: float = Field(5.0, gt=0, description="step along both angles; ends on the borders")
+
+    @model_validator(mode="after")
+    def _steps_end_on_the_borders(self):
+        views = 1
+        for key in ("primary_deg", "secondary_deg"):
+            low, high = getattr(self, key)
+            steps = (high - low) / self.step_deg
+            if abs(steps - round(steps)) > 1e-6:
+                raise ValueError(
+                    f"{key}, {low:g} to {high:g}, is not a whole number of steps of step_deg, "
+                    f"{self.step_deg:g}"
+                )
+            views *= steps + 1
+        if views > MOST_VIEWS:
+            raise ValueError(f"step_deg, {self.step_deg:g}, makes more than {MOST_VIEWS} views")
+        return self
+
+
+class Orbit(Section):
+    """Equally spaced views on a circular orbit of the primary angle (end point excluded at 360°)."""
+
+    kind: Literal["orbit"]
+    count: int = Field(gt=0, le=MOST_VIEWS, description="views per subject")
+    primary_deg: Range = Field((0.0, 360.0), description="start and end of the orbit")
+    secondary_deg: float = Field(0.0, description="caudal (negative) to cranial")
+
+
+class Tools(Section):
+    """Metal rods (wires, screws, drill guides) in front of the patient, drawn for each view."""
+
+    metal: Literal["steel", "titanium"] = Field("steel", description="what they are made of")
+    count: tuple[int, int] = Field((1, 2), description="fewest and most in a view")
+    diameter_mm: PositiveRange = Field(
+        (2.0, 8.0), description="from a Kirschner wire to a drill guide"
+    )
+    length_mm: PositiveRange = Field((120.0, 200.0), description="from the tip outwards")
+
+    @model_validator(mode="after")
+    def _counts_ascend(self):
+        if not 0 <= self.count[0] <= self.count[1] <= 100:
+            raise ValueError("count is the fewest first, then the most, at most 100")
+        return self
+
+
+class ViewSet(Section):
+    """One set of views: of which patients, from where, with how much variation."""
+
+    title: str | None = Field(None, description="how tables call it; null takes its name")
+
+    of: Literal["train", "validation", "test"] = Field(
+        description="the split of the subjects it shows (column `split` of the subject sheet)"
+    )
+    role: Literal["train", "validation", "evaluate"] = Field(description="what the set is used for")
+    sampling: RandomSphere | RandomBox | Grid | Orbit = Field(
+        discriminator="kind", description="how its poses are chosen"
+    )
+    virtual_patients: bool = Field(True, description="show the subjects' virtual patients too")
+    translation_mm: tuple[float, float, float] = Field(
+        (0.0, 0.0, 0.0), description="largest shift of the isocentre along world x, y, z (uniform)"
+    )
+    source_to_isocentre_mm: PositiveRange = Field(
+        (750.0, 750.0), description="range of the distance"
+    )
+    source_to_detector_mm: PositiveRange = Field(
+        (1200.0, 1200.0), description="range of the distance"
+    )
+    flip_probability: float = Field(0.0, ge=0, le=1, description="share of mirrored views")
+    field_of_view_share: float = Field(
+        1.0,
+        gt=0,
+        le=1,
+        description="share of the detector's width and height that the collimator leaves; the "
+        "image is cropped to it",
+    )
+    tools: Tools | None = Field(None, description="metal in the image; null: none")
+
+    def scenario(self) -> dict[str, Any]:
+        """Return what of the image itself departs from the standard; empty where nothing does."""
+        values = self.model_dump(mode="json", include={"field_of_view_share", "tools"})
+        return {key: value for key, value in values.items() if value not in (1.0, None)}
+
+    @model_validator(mode="after")
+    def _detector_is_behind_the_patient(self):
+        if self.source_to_detector_mm[0] <= self.source_to_isocentre_mm[1]:
+            raise ValueError("source_to_detector_mm must be above source_to_isocentre_mm")
+        return self
+
+
+class Physics(Section):
+    """From line integrals to the X-ray image."""
+
+    spectrum: Literal["mono", "kv", "mv"] = Field(
+        "kv", description="monoenergetic, tungsten tube, or 6 MV linear accelerator"
+    )
+    tube_kvp: float = Field(90.0, ge=40, le=150, description="tube voltage when `spectrum` is kv")
+    energy_kev: float = Field(60.0, gt=10, description="photon energy when `spectrum` is mono")
+    filtration_mm_al: float = Field(4.0, ge=0, description="tube filter, mm of aluminium")
+    photons_per_px: float | None = Field(
+        2.0e4, gt=0, description="detected photons of an empty pixel; null switches noise off"
+    )
+
+
+class Beliefs(Section):
+    """Belief maps stored beside the images."""
+
+    stride: int = Field(8, ge=1, description="image px per belief cell")
+    sigma_px: float = Field(12.0, gt=0, description="standard deviation in image px")
+
+
+class Dataset(Section):
+    """One experiment's images: whose, from where, how they are made."""
+
+    name: Name = Field(description="the file's own name")
+    title: str = Field(description="how tables and figures call it")
+    subjects: list[str] = Field(min_length=1, description="ids in the subject sheet")
+    landmarks: str = Field(description="file of landmark names, flip pairs and recipes")
+    use_landmarks: list[str] | None = Field(
+        None, description="the landmarks to use, in this order; null takes all of the file"
+    )
+    isocentre: str | None = Field(
+        None, description="landmark at the isocentre of each subject; null: the mean of those used"
+    )
+    ct: Ct = Ct()
+    cohort: Cohort = Cohort()
+    detector: DetectorConfig = DetectorConfig()
+    physics: Physics = Physics()
+    beliefs: Beliefs = Beliefs()
+    projector: Literal["shearwarp", "joseph", "nanodrr", "diffdrr", "trilinear"] = Field(
+        "shearwarp", description="what renders (docs/geometry.md)"
+    )
+    views_per_shard: int = Field(
+        500, gt=0, le=100_000, description="views of one subject in one file"
+    )
+    view_sets: dict[Name, ViewSet] = Field(min_length=1, description="by name")

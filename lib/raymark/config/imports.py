@@ -1,0 +1,175 @@
+"""The settings of an import of annotated 2D images (config/import/*.yaml)."""
+
+import re
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, field_validator
+
+from raymark.annotations.layouts import Layout
+from raymark.config.dataset import Beliefs
+from raymark.core.sections import Name, Section, checked
+from raymark.core.yaml_files import read_yaml
+
+Landmark = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_]*$")]
+
+
+class PixelPitch(Section):
+    """Millimetres by the pitch of the pixels."""
+
+    kind: Literal["pixel"]
+    pixel_mm: float | None = Field(
+        None, gt=0, description="pitch of the files' own pixels; null takes what each file says"
+    )
+
+
+class KnownDistance(Section):
+    """Millimetres by a length that is known, or taken to be the same, in every image."""
+
+    kind: Literal["distance"]
+    mm: float = Field(gt=0, description="the length")
+    between: tuple[list[Landmark], list[Landmark]] = Field(
+        description="two groups of landmarks; the length joins their middles"
+    )
+
+
+class Folds(Section):
+    """Cross-validation: patients are dealt into folds by a fixed shuffle."""
+
+    kind: Literal["folds"]
+    folds: int = Field(5, ge=3, description="number of folds")
+    fold: int = Field(
+        0, ge=0, description="this one is `test`, the next one `validation`, the others `train`"
+    )
+
+    @property
+    def view_sets(self) -> list[str] | None:
+        return ["train", "validation", "test"]
+
+
+class SplitTable(Section):
+    """A table that says for every image where it belongs."""
+
+    kind: Literal["table"]
+    file: str = Field(
+        description="CSV with the columns image and view_set: train, validation, or any other name "
+        "for a set to evaluate on; an empty cell leaves the image out"
+    )
+
+    @property
+    def view_sets(self) -> list[str] | None:
+        """Unknown until the table is read."""
+        return None
+
+
+class Official2015(Section):
+    """The challenge's own split: images 1 to 150 train, 151 to 300 test1, 301 to 400 test2."""
+
+    kind: Literal["official-2015"]
+    validation: int = Field(
+        15,
+        gt=0,
+        lt=150,
+        description="so many training images, by a fixed shuffle, are `validation`",
+    )
+
+    @property
+    def view_sets(self) -> list[str] | None:
+        return ["train", "validation", "test1", "test2"]
+
+
+class Whole(Section):
+    """All images in one set, e.g. a test set that comes apart."""
+
+    kind: Literal["whole"]
+    view_set: Name = Field("test", description="the set's name")
+
+    @property
+    def view_sets(self) -> list[str] | None:
+        return [self.view_set]
+
+
+class Registration(Section):
+    """Images are registered to a cropped training image, by an affine map and mutual information."""
+
+    template: str | None = Field(
+        None,
+        description="the training image, named as in the annotations; null takes the one whose "
+        "landmarks lie nearest to the mean of all training images'",
+    )
+    margin: float = Field(
+        0.15,
+        ge=0,
+        description="the crop is the box around the template's landmarks, widened on each side by "
+        "this share of its size",
+    )
+
+
+class Import2d(Section):
+    """One data set of annotated 2D images."""
+
+    name: Name = Field(description="the file's own name; the data set is called so")
+    title: str = Field(description="how tables and figures call it")
+    images: str = Field(description="folder with the image files, at any depth below it")
+    annotations: Layout = Field(description="where the landmarks are, and in which layout")
+    landmarks: list[Landmark] | None = Field(
+        None,
+        description="names in the layout's order; null takes the layout's own, e.g. "
+        "t1_superior_right (sides are the patient's)",
+    )
+    flip_pairs: list[tuple[Landmark, Landmark]] | None = Field(
+        None,
+        description="names that swap in a mirrored image; null pairs left with right by the names",
+    )
+    patient_pattern: str | None = Field(
+        None,
+        description="regular expression whose first group, found in the file's name, is the "
+        "patient; null: a column of the annotations says it, else every image is a patient",
+    )
+    height_px: int = Field(512, gt=7, description="images are scaled to this height")
+    width_px: int = Field(512, gt=7, description="then cropped or padded about their middle")
+    registration: Registration | None = Field(
+        None, description="register all images to one of them; null: align them by their size"
+    )
+    scale: PixelPitch | KnownDistance = Field(
+        PixelPitch(kind="pixel"), discriminator="kind", description="what makes px millimetres"
+    )
+    split: Folds | SplitTable | Official2015 | Whole = Field(
+        Folds(kind="folds"), discriminator="kind", description="which image is for what"
+    )
+    primary_deg: float = Field(
+        0.0, description="from where the images are taken, nominally: 0 is AP, 90 lateral"
+    )
+    secondary_deg: float = Field(0.0, description="caudal (negative) to cranial")
+    beliefs: Beliefs = Field(Beliefs(), description="belief maps stored beside the images")
+    images_per_shard: int = Field(100, gt=0, le=100, description="images in one file")
+
+    @property
+    def files(self) -> list[str]:
+        """The folder of the images, and every file or folder beside it that the import reads."""
+        split = [self.split.file] if isinstance(self.split, SplitTable) else []
+        return [self.images, *self.annotations.files, *split]
+
+    @field_validator("patient_pattern")
+    @classmethod
+    def _pattern_has_a_group(cls, pattern: str | None) -> str | None:
+        try:
+            groups = re.compile(pattern or "()").groups
+        except (re.error, OverflowError, RecursionError) as error:
+            raise ValueError(f"is no regular expression: {error}") from None
+        if not groups:
+            raise ValueError("needs a group, in parentheses, around the patient")
+        return pattern
+
+    @field_validator("landmarks")
+    @classmethod
+    def _names_are_unique(cls, names: list[str] | None) -> list[str] | None:
+        for name in names or []:
+            if names.count(name) > 1:
+                raise ValueError(f"the landmark {name!r} is listed twice")
+        return names
+
+
+def read_import(path: str | Path) -> Import2d:
+    """Read the settings of an import; InputError names the file, the key and what is allowed."""
+    return checked(Import2d, read_yaml(path), path)

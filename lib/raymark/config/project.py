@@ -1,0 +1,252 @@
+"""The configuration: a tree of YAML files, checked.
+
+The main file names subjects, data sets, methods and experiments; each data set and each method is a
+file of its own. Files may carry ``presets``: named overrides (``demo``, ``paper``) merged over the
+file's own values when the main file asks for one. The sections are in the modules beside this one.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pydantic import Field, model_validator
+
+from raymark.config import matrix
+from raymark.config.dataset import Dataset
+from raymark.config.imports import Import2d, read_import
+from raymark.config.method import Method
+from raymark.config.presets import Preset, read_preset
+from raymark.config.results import Contrast, Evaluation, Experiment, Matrix, Pose, SetupSettings
+from raymark.core.errors import InputError
+from raymark.core.sections import Section, Seed, checked
+from raymark.core.yaml_files import read_yaml
+
+
+class Config(Section):
+    """The main file."""
+
+    preset: Preset = Field("demo", description="which presets to lay over")
+    seed: Seed = Field(0, description="base of all random numbers of the data")
+    subjects: str = Field("config/subjects.tsv", description="the subject sheet")
+    sources: str = Field("config/sources.tsv", description="the table of declared data files")
+    datasets: list[str] = Field(description="data set files; may be empty where there are imports")
+    imports: list[str] = Field([], description="files of annotated 2D images (config/import)")
+    methods: list[str] = Field(min_length=1, description="method files")
+    experiments: list[Experiment] = Field(min_length=1, description="what to train and show")
+    correspondence: str | None = Field(
+        None, description="file of the pipeline that matches CT slices; null leaves it out"
+    )
+    matrix: Matrix = Matrix()
+    evaluation: Evaluation = Evaluation()
+    pose: Pose = Pose()
+    setup: SetupSettings = SetupSettings()
+    contrast: Contrast | None = Field(
+        None, description="data sets whose contrast of bone is compared; null: none"
+    )
+
+    @model_validator(mode="after")
+    def _experiments_are_known(self):
+        names = [Path(file).stem for file in [*self.datasets, *self.imports]]
+        for name in names:
+            if names.count(name) > 1:
+                raise ValueError(f"two data sets or imports are called {name!r}; rename one")
+        datasets = set(names)
+        methods = {Path(file).stem for file in self.methods}
+        for name in self.matrix.datasets:
+            if name not in datasets:
+                raise ValueError(f"matrix names the data set {name!r}; known: {sorted(datasets)}")
+        if self.matrix.datasets:
+            return self  # its experiments take the place of those listed
+        for experiment in self.experiments:
+            if experiment.dataset not in datasets:
+                raise ValueError(
+                    f"experiment names the data set {experiment.dataset!r}; known: {sorted(datasets)}"
+                )
+            if experiment.method not in methods:
+                raise ValueError(
+                    f"experiment names the method {experiment.method!r}; known: {sorted(methods)}"
+                )
+        places = [(e.dataset, e.method, v) for e in self.experiments for v in e.evaluate]
+        for place in places:
+            if places.count(place) > 1:
+                dataset, method, view_set = place
+                raise ValueError(
+                    f"{method!r} is evaluated twice on {view_set!r} of {dataset!r}; list its seeds in "
+                    "one experiment"
+                )
+        return self
+
+
+def _read_part(model: type[Section], path: str, preset: str):
+    part = checked(model, read_preset(path, preset), path)
+    if part.name != Path(path).stem:
+        raise InputError(path, f"name is {part.name!r}", "Name the file and the key alike")
+    return part
+
+
+@dataclass(frozen=True)
+class Project:
+    """The whole configuration: the main file and every data set and method it names."""
+
+    config: Config
+    datasets: dict[str, Dataset]
+    methods: dict[str, Method]
+    imports: dict[str, Import2d] = field(default_factory=dict)
+    source: str = "the configuration"  # the main file, as messages name it
+
+    def unknown(self, what: str, known: Iterable[str]) -> InputError:
+        """Return the error for a name that is none of those `known`: perhaps of another main file."""
+        remedy = f"Known: {', '.join(known)}. `--config FILE` reads another configuration"
+        return InputError(what, f"is not known in {self.source}", remedy)
+
+    def title_of(self, dataset: str) -> str:
+        """Return how tables and figures call a data set or an import."""
+        return (self.datasets.get(dataset) or self.imports[dataset]).title
+
+    @property
+    def scale(self) -> str:
+        """What tables say above themselves: "demo scale", or nothing at the papers' own.
+
+        It is that of the preset: on how many patients a row stands is said by its own columns.
+        """
+        return "" if self.config.preset == "paper" else f"{self.config.preset} scale"
+
+    def pose_places(self) -> list[dict]:
+        """List the trainings and view sets whose poses are asked for: what fills a path's pattern."""
+        return [
+            {"dataset": e.dataset, "method": e.method, "seed": seed, "view_set": view_set}
+            for e in self.config.experiments
+            for seed in e.seeds
+            for view_set in e.poses
+        ]
+
+    def setup_places(self) -> list[dict]:
+        """List the trainings and view sets whose set-up errors are asked for, and their reference."""
+        return [
+            {"dataset": e.dataset, "method": e.method, "seed": seed, "view_set": view_set}
+            | {"reference": e.setup.reference}
+            for e in self.config.experiments
+            if e.setup
+            for seed in e.seeds
+            for view_set in e.evaluate
+        ]
+
+    def view_set_title(self, dataset: str, view_set: str) -> str:
+        """Return what tables call a view set; those of imports have their names alone."""
+        settings = self.datasets.get(dataset)
+        return (settings and settings.view_sets[view_set].title) or view_set
+
+    def capture_places(self) -> list[dict]:
+        """List the data sets and view sets whose capture range is measured.
+
+        Of the view sets whose poses an experiment asks for that is the first.
+        """
+        return [
+            {"dataset": e.dataset, "view_set": e.poses[0]}
+            for e in self.config.experiments
+            if e.poses
+        ]
+
+    def experiments_with(self, paper: str) -> list[Experiment]:
+        return [e for e in self.config.experiments if e.paper == paper]
+
+
+def read_project(path: str | Path) -> Project:
+    """Read the main file and everything it names."""
+    return project_of(read_yaml(path), path)
+
+
+def project_of(values: dict, source: str | Path) -> Project:
+    """Check the main file's values (`source` names them in errors) and read the files it names."""
+    config = checked(Config, values, source)
+    datasets = {Path(file).stem: read_dataset(file, config.preset) for file in config.datasets}
+    methods = {Path(file).stem: read_method(file, config.preset) for file in config.methods}
+    imports = {Path(file).stem: _read_import(file) for file in config.imports}
+    _check_starts(methods, source)
+    methods = {name: matrix.with_budget(m, config.matrix) for name, m in methods.items()}
+    if config.matrix.datasets:
+        experiments = matrix.experiments_of(config.matrix, methods, imports)
+        config = config.model_copy(update={"experiments": experiments})
+    matrix.check(config.experiments, config.matrix, methods, imports, source)
+    _check_view_sets(config, datasets, imports, source)
+    _check_beams(config, datasets, source)
+    return Project(config, datasets, methods, imports, str(source))
+
+
+def _check_view_sets(
+    config: Config,
+    datasets: dict[str, Dataset],
+    imports: dict[str, Import2d],
+    source: str | Path,
+) -> None:
+    """See that every experiment evaluates view sets that there are, and poses only where known."""
+    for experiment in config.experiments:
+        if experiment.dataset in imports:
+            known = imports[experiment.dataset].split.view_sets
+            if experiment.poses:
+                problem = f"an experiment asks for poses of the import {experiment.dataset!r}"
+                remedy = "Leave `poses` out: imported images have no known geometry"
+                raise InputError(source, problem, remedy)
+        else:
+            known = datasets[experiment.dataset].view_sets
+        for view_set in experiment.evaluate:
+            if known is not None and view_set not in known:
+                raise InputError(
+                    source,
+                    f"an experiment evaluates the view set {view_set!r}, which the data set "
+                    f"{experiment.dataset!r} does not have",
+                    f"Known: {', '.join(known)}",
+                )
+
+
+def _check_beams(config: Config, datasets: dict[str, Dataset], source: str | Path) -> None:
+    """See that what set-up errors and contrast name are rendered data sets."""
+    named = {
+        f"setup of {e.dataset}, {e.method}": (e.dataset, e.setup.reference)
+        for e in config.experiments
+        if e.setup
+    }
+    if config.contrast:
+        named["contrast"] = (config.contrast.kv, config.contrast.mv)
+    for place, names in named.items():
+        for name in names:
+            if name not in datasets:
+                problem = f"{place}: {name!r} is not a rendered data set"
+                known = (
+                    f"name one of {', '.join(datasets)}" if datasets else "list it in `datasets`"
+                )
+                remedy = f"Set `{place.split()[0]}: null`, or {known}"
+                raise InputError(source, problem, remedy)
+
+
+def _check_starts(methods: dict[str, Method], source: str | Path) -> None:
+    """See that every training has a first model to start from."""
+    for name in methods:
+        passed = [name]
+        while (start := methods[passed[-1]].start_from) is not None:
+            if start not in methods:
+                problem = (
+                    f"the method {passed[-1]!r} starts from {start!r}, which is not configured"
+                )
+                raise InputError(source, problem, f"Add config/methods/{start}.yaml to `methods`")
+            if start in passed:
+                problem = f"methods start from each other: {' from '.join([*passed, start])}"
+                raise InputError(source, problem, "Set `start_from: null` in one of them")
+            passed.append(start)
+
+
+def _read_import(path: str) -> Import2d:
+    settings = read_import(path)
+    if settings.name != Path(path).stem:
+        raise InputError(path, f"name is {settings.name!r}", "Name the file and the key alike")
+    return settings
+
+
+def read_dataset(path: str, preset: str) -> Dataset:
+    """Read a data set file with the values of `preset` laid over its own."""
+    return _read_part(Dataset, path, preset)
+
+
+def read_method(path: str, preset: str) -> Method:
+    """Read a method file with the values of `preset` laid over its own."""
+    return _read_part(Method, path, preset)

@@ -1,0 +1,169 @@
+"""The subject sheet: who takes part, whose anatomy that is, and which split it belongs to.
+
+One tab-separated file with the columns subject, patient, ct, landmarks, labels and split. `ct`,
+`labels` and `landmarks` are a path or ``source:<id>`` naming a row of the table of sources;
+`landmarks` may also be ``recipe:<path>``, landmarks computed from the label map.
+
+A virtual patient is called after its parent: ``pelvis-v001`` is the first one made from ``pelvis``.
+"""
+
+import csv
+import re
+from collections.abc import Collection, Container
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+from raymark.core.errors import InputError
+
+SPLITS = ("train", "validation", "test")
+_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
+_VIRTUAL = re.compile(r"(?P<parent>.+)-v\d{3,}")
+
+
+@dataclass(frozen=True)
+class Subject:
+    """One row of the sheet; `labels` is empty where there is no label map."""
+
+    subject: str
+    patient: str
+    ct: str
+    landmarks: str
+    labels: str
+    split: str
+
+
+COLUMNS = tuple(field.name for field in fields(Subject))
+
+
+def virtual_subjects(subject: str, count: int) -> list[str]:
+    """Name the `count` virtual patients of a subject."""
+    return [f"{subject}-v{index:03d}" for index in range(1, count + 1)]
+
+
+def parent_of(subject: str) -> str:
+    """Return the real subject a virtual one was made from; a real one is its own parent."""
+    virtual = _VIRTUAL.fullmatch(subject)
+    return virtual["parent"] if virtual else subject
+
+
+def read_subjects(path: str | Path) -> dict[str, Subject]:
+    """Read the subject sheet; the keys are the subject ids in the sheet's order.
+
+    Raises InputError, naming file, line and column, for anything that cannot be used; among it a
+    patient with subjects in two splits.
+    """
+    subjects: dict[str, Subject] = {}
+    split_of: dict[str, str] = {}
+    for line, row in _rows(path):
+        _check_row(row, f"{path}, line {line}")
+        if row.subject in subjects:
+            raise InputError(
+                f"{path}, line {line}, column subject",
+                f"{row.subject!r} is there twice",
+                "Give every CT its own subject id; `patient` tells which belong together",
+            )
+        if split_of.setdefault(row.patient, row.split) != row.split:
+            raise InputError(
+                f"{path}, line {line}, column split",
+                f"patient {row.patient!r} is in {row.split!r} here and in "
+                f"{split_of[row.patient]!r} above",
+                "Keep all subjects of one patient in one split",
+            )
+        subjects[row.subject] = row
+    if not subjects:
+        raise InputError(path, "lists no subject", "Add one line for each CT")
+    return subjects
+
+
+def check_files(path: str | Path, used: Container[str], sources: Collection[str]) -> None:
+    """See that every file is there that the sheet's lines of the subjects `used` name.
+
+    InputError names line and column. `sources` are the ids of the table of sources. For the start of
+    the workflow: later steps need only what was made from these files.
+    """
+    for line, row in _rows(path):
+        if row.subject not in used:
+            continue
+        for column in ("ct", "landmarks", "labels"):
+            reference, place = getattr(row, column), f"{path}, line {line}, column {column}"
+            kind, _, name = reference.partition(":")
+            if kind == "source":
+                if name not in sources:
+                    problem = f"{reference!r} is not in the table of sources"
+                    raise InputError(place, problem, f"Known: {', '.join(sources)}")
+                continue
+            file = name if kind == "recipe" else reference
+            if file and not Path(file).exists():
+                remedy = f"Mend the path; it counts from {Path.cwd()} or is absolute"
+                raise InputError(place, f"{file!r} is not there", remedy)
+
+
+def _rows(path: str | Path) -> list[tuple[int, Subject]]:
+    """Return (line number, row) of every line that is not blank, columns checked."""
+    try:
+        text = Path(path).read_text(encoding="utf-8-sig")
+        lines = list(csv.reader(text.splitlines(), delimiter="\t", quoting=csv.QUOTE_NONE))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        remedy = "Check the path; the sheet is UTF-8 text with tabs between the columns"
+        raise InputError(path, f"cannot be read ({error})", remedy) from None
+    header = [name.strip() for name in next(iter(lines), [])]
+    if sorted(header) != sorted(COLUMNS):
+        missing = [name for name in COLUMNS if name not in header]
+        unknown = [name for name in header if name not in COLUMNS]
+        repeated = sorted({name for name in header if header.count(name) > 1})
+        faults = {"missing": missing, "unknown": unknown, "repeated": repeated}
+        raise InputError(
+            f"{path}, line 1",
+            "; ".join(f"{kind} column {', '.join(n)}" for kind, n in faults.items() if n),
+            f"The columns are {', '.join(COLUMNS)}, separated by tabs",
+        )
+    rows = []
+    for line, values in enumerate(lines[1:], start=2):
+        values = [value.strip() for value in values]
+        if not any(values):
+            continue
+        if len(values) != len(header):
+            raise InputError(
+                f"{path}, line {line}",
+                f"has {len(values)} fields instead of {len(header)}",
+                "Separate the columns by single tabs; leave an unused one empty",
+            )
+        rows.append((line, Subject(**dict(zip(header, values, strict=True)))))
+    return rows
+
+
+def _check_row(row: Subject, place: str) -> None:
+    """Refuse a row that nothing later could use."""
+    for column in ("subject", "patient"):
+        value = getattr(row, column)
+        if not _ID.fullmatch(value):
+            raise InputError(
+                f"{place}, column {column}",
+                f"{value!r} is not an id",
+                "Use letters, digits, _ and - only, a letter or digit first",
+            )
+    if parent_of(row.subject) != row.subject:
+        raise InputError(
+            f"{place}, column subject",
+            f"{row.subject!r} is a name for virtual patients",
+            "Choose an id that does not end in -v and digits",
+        )
+    for column in ("ct", "landmarks"):
+        if not getattr(row, column):
+            raise InputError(
+                f"{place}, column {column}",
+                "is empty",
+                "Give a path or source:<id>" + (" or recipe:<path>" * (column == "landmarks")),
+            )
+    if row.landmarks.startswith("recipe:") and not row.labels:
+        raise InputError(
+            f"{place}, column labels",
+            f"is empty, but {row.landmarks!r} computes landmarks from labels",
+            "Name the CT's label map, or give a file of landmarks instead of the recipe",
+        )
+    if row.split not in SPLITS:
+        raise InputError(
+            f"{place}, column split",
+            f"{row.split!r} is not a split",
+            f"Use one of {', '.join(SPLITS)}",
+        )

@@ -1,0 +1,1 @@
+"""What every package uses: errors, files, seeds, digests, sections of a configuration."""

@@ -1,0 +1,57 @@
+"""Digests of code, so that a changed module reruns what depends on it and nothing else."""
+
+import ast
+import hashlib
+import re
+from functools import cache
+from pathlib import Path
+
+LIBRARY = Path(__file__).parents[2]
+# These hold no computation: configured values reach a step's parameters themselves.
+WITHOUT_RESULTS = re.compile(r"raymark\.(config\..+|core\.(errors|sections))")
+
+
+def code_digest(*modules: str) -> str:
+    """Return 16 hexadecimal digits that change when these modules, or any of ours they import, change."""
+    found: set[str] = set()
+    for module in modules:
+        _collect(module, found)
+    digest = hashlib.sha256()
+    for module in sorted(name for name in found if not WITHOUT_RESULTS.fullmatch(name)):
+        digest.update(module.encode() + b"\0" + _path(module).read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def text_digest(*texts: str) -> str:
+    """Return 16 hexadecimal digits that identify the given texts."""
+    return hashlib.sha256("\0".join(texts).encode()).hexdigest()[:16]
+
+
+def _collect(module: str, found: set[str]) -> None:
+    if module in found:
+        return
+    found.add(module)
+    for imported in _imports(module):
+        _collect(imported, found)
+
+
+@cache
+def _path(module: str) -> Path | None:
+    """Return a module's file, or None where there is no such module; nothing is imported for it."""
+    stem = LIBRARY.joinpath(*module.split("."))
+    files = (stem / "__init__.py", stem.with_suffix(".py"))
+    return next((file for file in files if file.is_file()), None)
+
+
+@cache
+def _imports(module: str) -> frozenset[str]:
+    """Find the modules of this package that `module` imports, at its top or inside functions."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(_path(module).read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names.add(node.module)
+            names |= {f"{node.module}.{alias.name}" for alias in node.names}
+    ours = {name for name in names if name.split(".")[0] == "raymark" and name != "raymark"}
+    return frozenset(name for name in ours if _path(name))

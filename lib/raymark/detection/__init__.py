@@ -1,0 +1,1 @@
+"""A trained model finds landmarks: on views, on files, as ONNX."""

@@ -1,0 +1,1 @@
+"""Predictions against the truth: the tables of errors."""

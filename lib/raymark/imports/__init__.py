@@ -1,0 +1,1 @@
+"""Annotated X-rays become shards."""

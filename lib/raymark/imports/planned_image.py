@@ -1,0 +1,53 @@
+"""One image of an import, with all that is known before it is read again to be written."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from raymark.annotations.layouts import Annotation
+from raymark.geometry.affine2d import Affine
+
+BY_SIZE, TEMPLATE, REGISTERED, FAILED = "by size", "template", "registered", "failed"
+CORNER_SHARE = 1 / 3  # millimetres of X-rays, whose pixels have 0.1 to 0.3 mm, are fewer than px
+
+
+@dataclass(frozen=True)
+class Planned:
+    """An image of `shape_yx` with its points (landmark, xy) px and the pitch of its own pixels.
+
+    `to_shard` maps a point of the image into the shard; `alignment` says where that map is from:
+    `BY_SIZE` (heights and middles agree), `TEMPLATE` (this image is the template), `REGISTERED` to
+    it, or `FAILED`: the registration did, and the image is aligned by size.
+    """
+
+    annotation: Annotation
+    path: Path
+    view_set: str
+    patient: str
+    shape_yx: tuple[int, int]
+    points_px: np.ndarray
+    file_pixel_mm: float
+    to_shard: Affine
+    alignment: str = BY_SIZE
+
+    @property
+    def pixel_mm(self) -> float:
+        """The mean pitch in the shard."""
+        return self.file_pixel_mm / self.to_shard.scale
+
+
+def in_one_corner(planned: Sequence[Planned]) -> bool:
+    """Tell whether all points lie in the upper left corner of every image, as those in mm would."""
+    return all(
+        (image.points_px < CORNER_SHARE * np.array(image.shape_yx[::-1])).all() for image in planned
+    )
+
+
+def scaled_and_cropped(shape_yx: tuple[int, int], height_px: int, width_px: int) -> Affine:
+    """Return the map that scales an image to a height and crops or pads it about its middle."""
+    scale = height_px / shape_yx[0]
+    middle_px = (np.array(shape_yx[::-1]) - 1) / 2
+    target_px = (np.array([width_px, height_px]) - 1) / 2
+    return Affine.scaling(scale, target_px - scale * middle_px)

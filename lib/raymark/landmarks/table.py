@@ -1,0 +1,284 @@
+"""Landmarks of a subject: which there are, where they come from, and whether they can be right.
+
+The landmark table is a pandas DataFrame with the columns subject, landmark, x_mm, y_mm, z_mm (world
+RAS) and origin: where the point came from, e.g. ``slicer``, ``csv`` or ``recipe:pelvis``.
+"""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from pydantic import Field, field_validator, model_validator
+
+from raymark.core.errors import InputError
+from raymark.core.files import atomic
+from raymark.core.sections import Name, Section, checked
+from raymark.core.stored_tables import stored_table
+from raymark.core.yaml_files import read_yaml
+from raymark.landmarks.recipes import Recipe
+from raymark.landmarks.slicer import read_fcsv, read_markups
+from raymark.landmarks.structures import Structures
+
+XYZ = ["x_mm", "y_mm", "z_mm"]
+COLUMNS = ["subject", "landmark", *XYZ, "origin"]
+POINT_FILES = (".mrk.json", ".fcsv", ".csv", ".tsv")
+SIDES = {"left": "right", "right": "left"}
+
+
+class Landmark(Section):
+    """One landmark of an anatomy."""
+
+    name: Name = Field(
+        description="words joined by _; the word left or right makes it one of a pair"
+    )
+    title: str | None = Field(None, description="what people call it")
+    recipe: Recipe | None = Field(None, description="how to compute it from a label map")
+
+
+class LandmarkSet(Section):
+    """The landmarks of an anatomy, in order."""
+
+    name: str = Field(description="stem of the landmark file; not a key of the file")
+    landmarks: list[Landmark] = Field(min_length=1)
+    types: dict[Name, list[Name]] = Field(
+        {}, description="landmarks that look alike, by the name of what they are"
+    )
+
+    @field_validator("landmarks")
+    @classmethod
+    def _names_are_unique_and_paired(cls, landmarks: list[Landmark]) -> list[Landmark]:
+        names = [landmark.name for landmark in landmarks]
+        for name in names:
+            if names.count(name) > 1:
+                raise ValueError(f"the landmark {name!r} is listed twice")
+            if mirrored(name) not in names:
+                raise ValueError(f"{name!r} lacks its other side, {mirrored(name)!r}")
+        return landmarks
+
+    @model_validator(mode="after")
+    def _types_are_of_landmarks(self):
+        names, typed = self.names, [name for members in self.types.values() for name in members]
+        for name in typed:
+            if name not in names:
+                raise ValueError(f"{name!r} is of a type but not among the landmarks")
+            if typed.count(name) > 1:
+                raise ValueError(f"{name!r} is in two types, or twice in one")
+        for kind in self.types:
+            if kind in names:
+                raise ValueError(f"{kind!r} is the name of a landmark and of a type")
+        return self
+
+    @property
+    def names(self) -> list[str]:
+        return [landmark.name for landmark in self.landmarks]
+
+    @property
+    def kind_of(self) -> dict[str, str]:
+        """The type of every landmark that has one."""
+        return {name: kind for kind, members in self.types.items() for name in members}
+
+    @property
+    def flip_pairs(self) -> list[tuple[str, str]]:
+        """The names that swap when an image is mirrored, as (left, right)."""
+        return flip_pairs(self.names)
+
+
+def mirrored(name: str) -> str:
+    """Swap the words left and right in a landmark's name; the name of a midline point stays."""
+    return "_".join(SIDES.get(word, word) for word in name.split("_"))
+
+
+def flip_pairs(names: Sequence[str]) -> list[tuple[str, str]]:
+    """Return the pairs (left, right) of which both sides are among `names`, in their order."""
+    return [
+        (name, mirrored(name))
+        for name in names
+        if "left" in name.split("_") and mirrored(name) in names
+    ]
+
+
+def read_landmark_set(path: str | Path) -> LandmarkSet:
+    """Read a landmark file (config/recipes/*.yaml); InputError names the file and the key."""
+    if str(path).lower().endswith(POINT_FILES):
+        problem = "is a file of points, where a list of names is needed"
+        remedy = (
+            "Name a landmark file (docs/landmarks.md, A landmark file) under `landmarks`; points "
+            "belong into the column `landmarks` of the subject sheet"
+        )
+        raise InputError(path, problem, remedy)
+    values = read_yaml(path)
+    if "name" in values:
+        raise InputError(path, "the key 'name' is unknown", "The file's own name is the set's name")
+    return checked(LandmarkSet, {"name": Path(path).stem, **values}, path)
+
+
+def landmark_table(
+    subject: str, names: Iterable[str], points_mm: np.ndarray, origin: str
+) -> pd.DataFrame:
+    """Return a landmark table of points (n, 3) in world RAS mm."""
+    points = np.asarray(points_mm, dtype=float).reshape(-1, 3)
+    table = pd.DataFrame({"subject": subject, "landmark": list(names)})
+    table[XYZ] = points
+    return table.assign(origin=origin)[COLUMNS]
+
+
+def read_landmark_table(path: str | Path) -> pd.DataFrame:
+    """Read a landmark table as `write_landmarks` wrote it; InputError where it is none."""
+    again = "Make it again with raymark landmarks, or raymark virtual-patient"
+    return stored_table(path, "a landmark table", again, COLUMNS, numbers=XYZ)
+
+
+def read_landmarks(path: str | Path, subject: str) -> pd.DataFrame:
+    """Read a subject's landmark table from a file of points; InputError names file and remedy.
+
+    Slicer's .mrk.json and .fcsv say their frame themselves. A .csv or .tsv has a header with at
+    least landmark, x_mm, y_mm, z_mm and is always in RAS mm; a column `subject` selects the rows of
+    that subject, a column `origin` is kept.
+    """
+    path = Path(path)
+    name = path.name.lower()
+    if name.endswith((".mrk.json", ".fcsv")):
+        points = read_fcsv(path) if name.endswith(".fcsv") else read_markups(path)
+        return landmark_table(
+            subject, [name for name, _ in points], np.array([xyz for _, xyz in points]), "slicer"
+        )
+    if name.endswith((".csv", ".tsv")):
+        return _read_delimited(path, subject, "\t" if name.endswith(".tsv") else ",")
+    raise InputError(path, "is no file of points by its name", f"Use {', '.join(POINT_FILES)}")
+
+
+def _read_delimited(path: Path, subject: str, separator: str) -> pd.DataFrame:
+    try:
+        rows = pd.read_csv(path, sep=separator, dtype=str, keep_default_na=False)
+    except (OSError, ValueError) as error:
+        raise InputError(path, f"cannot be read ({error})", "Check the path and the file") from None
+    missing = [column for column in ["landmark", *XYZ] if column not in rows]
+    if missing:
+        raise InputError(
+            path,
+            f"has no column {missing[0]!r}",
+            f"The header needs landmark, {', '.join(XYZ)} (RAS, mm)",
+        )
+    if "subject" in rows:
+        rows = rows[rows["subject"] == subject]
+    numbers = rows[XYZ].apply(pd.to_numeric, errors="coerce")
+    not_numbers = (numbers.isna() & ~rows[XYZ].isin(["", "nan", "NaN"])).any(axis=1)
+    if not_numbers.any():
+        row = int(np.argmax(not_numbers))
+        raise InputError(
+            path,
+            f"the landmark {rows['landmark'].iloc[row]!r} has a coordinate that is not a number",
+            "Write millimetres with a decimal point",
+        )
+    table = landmark_table(subject, rows["landmark"], numbers.to_numpy(), "csv")
+    return table.assign(origin=rows["origin"].to_numpy()) if "origin" in rows else table
+
+
+def compute_landmarks(
+    labels_xyz: np.ndarray,
+    affine: np.ndarray,
+    landmark_set: LandmarkSet,
+    subject: str,
+    source: str | Path,
+) -> pd.DataFrame:
+    """Compute every landmark of the set from a label map (x, y, z) of any orientation.
+
+    `source` names the label map in messages. A landmark without a recipe, or a recipe whose label
+    the map lacks, raises InputError.
+    """
+    structures = Structures(labels_xyz, affine, source)
+    for landmark in landmark_set.landmarks:
+        if landmark.recipe is None:
+            raise InputError(
+                landmark_set.name,
+                f"the landmark {landmark.name!r} has no recipe",
+                "Add one, or import the landmarks from a file of points",
+            )
+    points = [landmark.recipe.locate(structures) for landmark in landmark_set.landmarks]
+    origin = f"recipe:{landmark_set.name}"
+    return landmark_table(subject, landmark_set.names, np.array(points), origin)
+
+
+def needed_names(given: Iterable[str], used: Iterable[str], known: Sequence[str]) -> list[str]:
+    """Return which of a landmark file's names, `known`, a subject must have: the `used`, the `given`."""
+    wanted = {*given, *used}
+    return [name for name in known if name in wanted]
+
+
+def check_landmarks(
+    table: pd.DataFrame,
+    expected_names: Sequence[str],
+    volume_shape: tuple[int, int, int],
+    affine: np.ndarray,
+    flip_pairs: Sequence[tuple[str, str]],
+    source: str | Path,
+) -> pd.DataFrame:
+    """Return one subject's table in the order of `expected_names`, or raise InputError.
+
+    Refused are unknown, missing and duplicate names, coordinates that are not finite, points
+    outside the volume's box (`volume_shape` voxels under `affine`, borders included) and pairs
+    (left, right) whose left point is not to the patient's left of the right one.
+    """
+    check_names(list(table["landmark"]), list(expected_names), source)
+    table = table.set_index("landmark").loc[list(expected_names)].reset_index()[COLUMNS]
+    _check_inside(table, volume_shape, affine, source)
+    _check_sides(table, flip_pairs, source)
+    return table
+
+
+def check_names(names: list[str], expected: list[str], source: str | Path) -> None:
+    """See that `names` are those `expected`, each once, in any order."""
+    known = f"Rename or remove it; known: {', '.join(expected)}"
+    use = "Mark it, or list those to use under `use_landmarks` of the data set"
+    problems = {
+        "is there more than once": ({n for n in names if names.count(n) > 1}, "Keep one of them"),
+        "is not among the landmarks of this data set": (set(names) - set(expected), known),
+        "is missing": (set(expected) - set(names), use),
+    }
+    for problem, (wrong, remedy) in problems.items():
+        if wrong:
+            first = next(name for name in [*names, *expected] if name in wrong)
+            more = f" (and {len(wrong) - 1} more)" if len(wrong) > 1 else ""
+            raise InputError(source, f"the landmark {first!r}{more} {problem}", remedy)
+
+
+def _check_inside(table: pd.DataFrame, shape: tuple, affine: np.ndarray, source) -> None:
+    points = table[XYZ].to_numpy(float)
+    for name, point in zip(table["landmark"], points, strict=True):
+        if not np.isfinite(point).all():
+            raise InputError(
+                source,
+                f"the landmark {name!r} has no finite position: {point.tolist()}",
+                "Place it, or leave it out of the data set",
+            )
+    to_voxel = np.linalg.inv(affine)
+    voxels = points @ to_voxel[:3, :3].T + to_voxel[:3, 3]
+    outside = ((voxels < -0.5) | (voxels > np.array(shape) - 0.5)).any(axis=1)
+    if outside.any():
+        first = table.iloc[int(np.argmax(outside))]
+        raise InputError(
+            source,
+            f"{outside.sum()} of {len(table)} landmarks lie outside the CT, first "
+            f"{first['landmark']!r} at RAS {[round(float(first[axis]), 1) for axis in XYZ]} mm",
+            "Check that the points belong to this CT and that their frame (RAS or LPS) is declared",
+        )
+
+
+def _check_sides(table: pd.DataFrame, pairs: Sequence[tuple[str, str]], source) -> None:
+    right_of = dict(zip(table["landmark"], table["x_mm"], strict=True))
+    swapped = [pair for pair in pairs if right_of[pair[0]] >= right_of[pair[1]]]
+    if swapped:
+        raise InputError(
+            source,
+            f"left and right are swapped in {len(swapped)} of {len(pairs)} pairs, first "
+            f"{swapped[0][0]!r} and {swapped[0][1]!r}",
+            "When nearly all are, the points' frame is wrong (LPS taken for RAS); when few are, "
+            "exchange their names. Left is the patient's left",
+        )
+
+
+def write_landmarks(table: pd.DataFrame, path: str | Path) -> None:
+    """Write a landmark table as CSV with micrometres, atomically."""
+    with atomic(path) as partial:
+        table[COLUMNS].to_csv(partial, index=False, float_format="%.3f", lineterminator="\n")

@@ -1,0 +1,1 @@
+"""Who takes part: the subject sheet, declared downloads, virtual patients."""

@@ -1,0 +1,253 @@
+"""Poses of a view set's X-rays from predicted landmarks, stage by stage, with their errors.
+
+One table per training and view set: a row per view and stage, also where there is no pose, with the
+reason. A second kind of table tells from how far the refinement finds back (the capture range).
+"""
+
+import sys
+import time
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import torch
+
+from raymark import layout
+from raymark.config.dataset import Dataset
+from raymark.config.results import Pose
+from raymark.core.seeds import generator
+from raymark.core.stored_tables import store_table, stored_table
+from raymark.core.threads import in_order, thread_count
+from raymark.ct import read_volume
+from raymark.datasets.shards import Shards
+from raymark.evaluation.errors import read_predictions
+from raymark.metrics import pose as metrics
+from raymark.pose.refine import Registration
+from raymark.pose.solve import closed_form, moved, robust
+from raymark.views.plan import evenly, read_views, seen_in_training
+
+STAGES = ("closed_form", "robust", "refined")
+MEASURES = ("rotation_deg", "translation_mm", "reprojection_px", "mtre_mm")
+BINS_MM = ((0.0, 5.0), (5.0, 10.0), (10.0, 20.0), (20.0, 30.0), (30.0, 40.0))
+SCHEMA = pa.schema(
+    {
+        **dict.fromkeys(["dataset", "method"], pa.string()),
+        "seed": pa.int64(),
+        **dict.fromkeys(["view_set", "view", "subject", "patient"], pa.string()),
+        "seen_in_training": pa.bool_(),
+        "stage": pa.string(),
+        "landmarks": pa.int64(),
+        "reason": pa.string(),
+        "world_to_camera": pa.list_(pa.float64()),
+        **dict.fromkeys(MEASURES, pa.float64()),
+    }
+)
+CAPTURE_SCHEMA = pa.schema(
+    {
+        **dict.fromkeys(["dataset", "view_set", "view", "subject"], pa.string()),
+        **dict.fromkeys(["from_mm", "to_mm", "start_mtre_mm", "mtre_mm"], pa.float64()),
+    }
+)
+
+
+def estimate_poses(
+    predictions_path: str | Path,
+    shard_paths: Sequence[str | Path],
+    views_path: str | Path,
+    dataset: Dataset,
+    settings: Pose,
+    out_path: str | Path,
+) -> None:
+    """Write the table of poses (columns `SCHEMA`) of one file of predictions.
+
+    `landmarks` counts those above `belief_threshold` that were used. Only `refined_views` of the
+    views with a robust pose, evenly spread, are refined. A pose is stored row by row.
+    """
+    shards, predictions = Shards(shard_paths), read_predictions(predictions_path)
+    views = read_views(views_path)
+    views = views.assign(seen_in_training=seen_in_training(views, dataset)).set_index("view")
+    start = time.perf_counter()
+    seen = _seen(predictions, shards, settings)
+    rows = [row for number in range(len(shards)) for row in _from_landmarks(shards, seen, number)]
+    _tell(f"{len(shards)} poses from landmarks", start, len(shards))
+    rows += _refined(shards, dataset, settings, rows)
+    table = pd.DataFrame([_measured(row, shards, views) for row in rows])
+    table = table.assign(
+        **{key: predictions[key].iloc[0] for key in ("dataset", "method", "seed", "view_set")}
+    )
+    _write(out_path, table, SCHEMA)
+
+
+def _seen(predictions: pd.DataFrame, shards: Shards, settings: Pose) -> Callable:
+    """Return a function from a view's number to its landmarks' px (l, 2) and which to use (l,).
+
+    Of several instances of one landmark the first counts.
+    """
+    first = predictions[predictions["instance"] == 0].set_index(["view", "landmark"])
+    x, y, belief = (
+        first[key].unstack().reindex(index=shards.views, columns=shards.landmarks).to_numpy(float)
+        for key in ("x_px", "y_px", "confidence")
+    )
+    points_px = np.stack([x, y], axis=-1)
+    known = np.isfinite(points_px).all(-1)
+    known &= np.isfinite(shards.small["landmarks_world"]).all(-1)
+    used = known & (belief > settings.belief_threshold)
+    enough = f"{settings.least_landmarks} needed above {settings.belief_threshold:g}"
+
+    def of(number: int) -> tuple[np.ndarray, np.ndarray, str]:
+        count = int(used[number].sum())
+        few = count < settings.least_landmarks
+        return points_px[number], used[number], f"{count} landmarks, {enough}" if few else ""
+
+    return of
+
+
+def _from_landmarks(shards: Shards, seen: Callable, number: int) -> Iterable[dict]:
+    """Yield one view's rows of the first two stages."""
+    points_px, used, reason = seen(number)
+    K = shards.small["K"][number]
+    pairs = shards.small["landmarks_world"][number][used].astype(float), points_px[used]
+    rng = generator("robust pose", shards.views[number])
+    solve = {
+        "closed_form": lambda: closed_form(K, *pairs),
+        "robust": lambda: robust(K, *pairs, rng),
+    }
+    for stage, solved in solve.items():
+        pose = None if reason else solved()
+        why = reason or ("no pose before the source fits" if pose is None else "")
+        yield {"number": number, "stage": stage, "landmarks": int(used.sum()), "reason": why,
+               "pose": pose}  # fmt: skip
+
+
+def _refined(shards: Shards, dataset: Dataset, settings: Pose, rows) -> list[dict]:
+    """Return the rows of the last stage, in the order of the views."""
+    started = [r for r in rows if r["stage"] == "robust" and r["pose"] is not None]
+    chosen = evenly(started, settings.refined_views)
+    starts = [(row["number"], row["pose"]) for row in chosen]
+    poses = registered(shards, dataset, starts)
+    return [row | {"stage": "refined", "pose": p} for row, p in zip(chosen, poses, strict=True)]
+
+
+def registered(
+    shards: Shards, dataset: Dataset, starts: Sequence[tuple[int, np.ndarray]]
+) -> list[np.ndarray]:
+    """Refine poses, given as (number of the view, first pose), against the views' images.
+
+    Several views are at work at a time, each on one thread: results do not depend on the cores.
+    """
+    torch.set_num_threads(1)
+    begun, poses = time.perf_counter(), {}
+    for subject in dict.fromkeys(shards.subjects[number] for number, _ in starts):
+        ct = layout.CT.format(dataset=dataset.name, subject=subject)
+        registration = Registration(read_volume(ct), dataset.physics)
+        mine = [i for i, (number, _) in enumerate(starts) if shards.subjects[number] == subject]
+
+        def refine(index: int, registration=registration) -> np.ndarray:
+            number, pose = starts[index]
+            view = {key: a[0] for key, a in shards.read(np.array([number])).items()}
+            points = known_points(view["landmarks_world"])
+            return registration.refined(view["image"].astype(float), view["K"], pose, points)
+
+        poses |= dict(zip(mine, in_order(refine, mine, thread_count()), strict=True))
+    _tell(f"{len(starts)} registrations", begun, len(starts))
+    return [poses[index] for index in range(len(starts))]
+
+
+def _measured(row: dict, shards: Shards, views: pd.DataFrame) -> dict:
+    """Return a row of the table: a stage's pose of a view and how far it is from the truth."""
+    number, pose = row.pop("number"), row.pop("pose")
+    name = shards.views[number]
+    plan = views.loc[name]
+    row |= {"view": name, "subject": plan["subject"], "patient": plan["patient"],
+            "seen_in_training": bool(plan["seen_in_training"]),
+            "world_to_camera": None if pose is None else pose.ravel().tolist()}  # fmt: skip
+    if pose is None:
+        return row | dict.fromkeys(MEASURES, np.nan)
+    small = {key: shards.small[key][number] for key in ("K", "world_to_camera", "visible")}
+    world, true = shards.small["landmarks_world"][number].astype(float), small["world_to_camera"]
+    shown = world[small["visible"].astype(bool) & np.isfinite(world).all(-1)]
+    isocentre = plan[["isocentre_x_mm", "isocentre_y_mm", "isocentre_z_mm"]].to_numpy(float)
+    return row | {
+        "rotation_deg": metrics.rotation_error_deg(pose, true),
+        "translation_mm": metrics.translation_error_mm(pose, true, isocentre),
+        "reprojection_px": metrics.reprojection_error_px(small["K"], pose, true, shown),
+        "mtre_mm": metrics.mtre_mm(pose, true, known_points(world)),
+    }
+
+
+def measure_capture_range(
+    shard_paths: Sequence[str | Path],
+    dataset: Dataset,
+    view_set: str,
+    settings: Pose,
+    out_path: str | Path,
+) -> None:
+    """Write where refinement ends (columns `CAPTURE_SCHEMA`) from true poses displaced on purpose.
+
+    Each bin of `BINS_MM` has `capture_starts` starts, evenly spread over the bin and over the views;
+    their directions are fixed by the names of data set, view and bin.
+    """
+    shards = Shards(shard_paths)
+    count = settings.capture_starts
+    plan = [(i, low, high) for i in range(count) for low, high in BINS_MM]
+    numbers = evenly(range(len(shards)), len(plan))
+    numbers = [numbers[k * len(numbers) // len(plan)] for k in range(len(plan))]
+    starts, rows = [], []
+    for (i, low, high), number in zip(plan, numbers, strict=True):
+        truth = shards.small["world_to_camera"][number]
+        points = known_points(shards.small["landmarks_world"][number])
+        rng = generator("capture range", dataset.name, shards.views[number], low, i)
+        starts.append(
+            (number, displaced(truth, points, low + (i + 0.5) / count * (high - low), rng))
+        )
+        rows.append({"view": shards.views[number], "subject": shards.subjects[number],
+                     "from_mm": low, "to_mm": high})  # fmt: skip
+    found = registered(shards, dataset, starts)
+    for row, (number, start), pose in zip(rows, starts, found, strict=True):
+        truth = shards.small["world_to_camera"][number]
+        points = known_points(shards.small["landmarks_world"][number])
+        row["start_mtre_mm"] = metrics.mtre_mm(start, truth, points)
+        row["mtre_mm"] = metrics.mtre_mm(pose, truth, points)
+    table = pd.DataFrame(rows).assign(dataset=dataset.name, view_set=view_set)
+    _write(out_path, table.sort_values(["from_mm", "start_mtre_mm"]), CAPTURE_SCHEMA)
+
+
+def displaced(
+    pose: np.ndarray, points_world_mm: np.ndarray, target_mm: float, rng: np.random.Generator
+) -> np.ndarray:
+    """Return the pose turned and shifted so far that the points' mTRE is `target_mm`.
+
+    A degree about any axis is as likely as a millimetre along any.
+    """
+    direction = rng.standard_normal(6)
+    direction[:3] = np.deg2rad(direction[:3])
+    size = 1.0
+    for _ in range(20):
+        trial = moved(pose, size * direction, points_world_mm)
+        size *= target_mm / metrics.mtre_mm(trial, pose, points_world_mm)
+    return moved(pose, size * direction, points_world_mm)
+
+
+def known_points(points_world_mm: np.ndarray) -> np.ndarray:
+    """Return those points (n, 3) whose position is known."""
+    points = np.asarray(points_world_mm, dtype=float)
+    return points[np.isfinite(points).all(axis=-1)]
+
+
+def read_poses(paths: Iterable[str | Path], schema: pa.Schema = SCHEMA) -> pd.DataFrame:
+    """Read and stack tables of poses, or of the capture range; InputError where a file is none."""
+    again = "Make it again with raymark pose, or raymark capture-range"
+    tables = [stored_table(path, "a table of poses", again, schema=schema) for path in paths]
+    return pd.concat(tables or [schema.empty_table().to_pandas()], ignore_index=True)
+
+
+def _write(path: str | Path, table: pd.DataFrame, schema: pa.Schema) -> None:
+    arrow = pa.Table.from_pandas(table[schema.names], schema, preserve_index=False)
+    store_table(arrow, path)
+
+
+def _tell(what: str, start: float, count: int) -> None:
+    seconds = time.perf_counter() - start
+    print(f"{what} in {seconds:.1f} s, {seconds / max(count, 1):.2f} s each", file=sys.stderr)

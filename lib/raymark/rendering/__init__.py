@@ -1,0 +1,1 @@
+"""A CT becomes X-ray images: materials, spectrum, noise, tools."""

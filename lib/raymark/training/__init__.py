@@ -1,0 +1,1 @@
+"""One training loop for all methods, and the model file it writes."""

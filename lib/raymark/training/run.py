@@ -1,0 +1,262 @@
+"""A network in training: its steps, its validation, and what a checkpoint must keep of it."""
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from lightning.fabric import Fabric
+from rich.console import Console
+from rich.progress import track
+from torch import Tensor
+
+from raymark.config.method import Augmentation, Method, Training
+from raymark.core.seeds import generator, seed_of
+from raymark.methods.base import Batch, build, squared_errors, standardised
+from raymark.training.augmentation import augmented, draw, mirrored
+from raymark.training.batches import Samples, batches, partners
+from raymark.training.history import Epoch, Progress
+from raymark.training.model_files import copied, read_checkpoint, take_over, write_tensors
+
+EVALUATION_BATCH = 16
+CHECKPOINT_SECONDS = 600.0  # what of a long epoch is lost at most
+
+
+class Run:
+    """A network in training: its weights, its optimizer and its progress."""
+
+    def __init__(self, fabric: Fabric, method: Method, landmark_count: int, seed: int):
+        self.fabric, self.config, self.seed = fabric, method.training, seed
+        self.network = build(
+            method.module,
+            method.network,
+            landmark_count,
+            seed_of("weights", seed),
+            f"method {method.name}",
+        )
+        kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[self.config.optimizer]
+        self.optimizer = kind(self.network.parameters(), lr=self.config.learning_rate)
+        # The wrapped pair computes in mixed precision and averages gradients over devices; it
+        # shares its parameters with the plain one, which is what files and losses see.
+        self.wrapped, self.stepper = fabric.setup(self.network, self.optimizer)
+        self.progress = Progress(copied(self.network.state_dict()))
+
+    def start_from(self, path: Path, landmarks: list[str]) -> None:
+        """Take the weights of another model instead of random ones."""
+        take_over(self.network, path, landmarks)
+        self.progress = Progress(copied(self.network.state_dict()))
+
+    def epoch(
+        self, training: Samples, validation: Samples, console: Console, keep: Callable[[], None]
+    ) -> dict:
+        """Train and validate once over all views; return the row of losses, also kept.
+
+        `keep` is called between two steps, now and then, to save what there is. The run diverged if a loss or the RMSE is not finite, or if, at its end, no epoch's RMSE was
+        below the stated share of the image's diagonal. The row says so, and why.
+        """
+        number = len(self.progress.history) + 1
+        start = time.perf_counter() - self.progress.under_way.seconds
+        row = {"epoch": number, **self._train(training, number, console, keep)}
+        row |= {"validation_loss": math.nan, "validation_rmse_px": math.nan}
+        if math.isfinite(row["train_loss"]):
+            row |= self._validate(validation)
+        row["seconds"] = time.perf_counter() - start
+        reason = _not_finite(row)
+        row |= {"diverged": reason is not None, "diverged_because": reason}
+        self.progress.add(row, self.network)
+        if reason is None and self.progress.finished(self.config):
+            reason = self._never_near(validation)
+            row |= {"diverged": reason is not None, "diverged_because": reason}
+        return row
+
+    def _never_near(self, validation: Samples) -> str | None:
+        """Say that no epoch came near enough to the landmarks; None if one did."""
+        diagonal_px = math.hypot(*validation.read(np.array([0]))["image"].shape[-2:])
+        limit_px = self.config.diverged_above_share * diagonal_px
+        least_px = min(row["validation_rmse_px"] for row in self.progress.history)
+        if least_px < limit_px:
+            return None
+        return (
+            f"validation RMSE never below {limit_px:.1f} px, {self.config.diverged_above_share:g} of "
+            f"the image's diagonal; the least was {least_px:.1f} px"
+        )
+
+    def _train(
+        self, samples: Samples, epoch: int, console: Console, keep: Callable[[], None]
+    ) -> dict:
+        """Run the steps of one epoch that are left; stop at the first loss that is not finite."""
+        parts, done = self._parts(len(samples), epoch), self.progress.under_way
+        before, steps = (epoch - 1) * len(parts), self.config.epochs * len(parts)
+        left = parts[done.steps :]
+        start, kept = time.perf_counter() - done.seconds, done.seconds
+        self.network.train()
+        source = batches(samples, (part.views for part in left), self.fabric.device)
+        shown = track(left, f"epoch {epoch}", total=len(parts), completed=done.steps, console=console,
+                      transient=True, disable=not console.is_terminal)  # fmt: skip
+        for part in shown:
+            asked = time.perf_counter()
+            batch = next(source)
+            done.waited += time.perf_counter() - asked
+            batch = self._prepared(batch, part.views, epoch, samples)
+            losses = self._step(batch, part.weight, before + done.steps, steps)
+            done.add(losses, part.of)
+            done.seconds = time.perf_counter() - start
+            if not math.isfinite(losses["train_loss"]):
+                break
+            if done.seconds - kept >= CHECKPOINT_SECONDS:
+                keep()
+                kept = done.seconds
+        return {
+            "steps": before + done.steps,
+            "views": done.views,
+            **{name: value / done.views for name, value in done.sums.items()},
+            "learning_rate": learning_rate(self.config, before + done.steps - 1, steps),
+            "waiting_share": done.waited / done.seconds,
+        }
+
+    def _parts(self, count: int, epoch: int) -> list["Part"]:
+        """Cut this epoch's order into batches and return this device's part of each."""
+        order = generator("order", self.seed, epoch).permutation(count)
+        whole = np.split(order, range(self.config.batch, count, self.config.batch))
+        devices, rank = self.fabric.world_size, self.fabric.global_rank
+        return [part_of(batch, devices, rank) for batch in whole]
+
+    def _prepared(self, batch: Batch, group: np.ndarray, epoch: int, samples: Samples) -> Batch:
+        """Augment, each view by its own generator, and standardise."""
+        recipe = self.config.augmentation
+        if recipe != Augmentation():
+            shape_yx = batch.image.shape[-2:]
+            random = (generator("augmentation", self.seed, epoch, index) for index in group)
+            draws = [draw(recipe, shape_yx, r) for r in random]
+            batch = augmented(mirrored(batch, draws, partners(samples)), draws)
+        return replace(batch, image=standardised(batch.image))
+
+    def _step(self, batch: Batch, weight: float, step: int, steps: int) -> dict[str, float]:
+        """Move the weights once; return the loss and its parts, averaged over the whole batch."""
+        torch.manual_seed(seed_of("dropout", self.seed, step, self.fabric.global_rank))
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate(self.config, step, steps)
+        loss, parts = self.network.loss(self.wrapped(batch.image), batch)
+        self.stepper.zero_grad()
+        self.fabric.backward(loss * weight)
+        if self.config.gradient_clip is not None:
+            self.fabric.clip_gradients(
+                self.wrapped,
+                self.stepper,
+                max_norm=self.config.gradient_clip,
+                error_if_nonfinite=False,  # half precision skips such a step by itself
+            )
+        self.stepper.step()
+        values = torch.stack([loss.detach(), *(part.detach() for part in parts.values())])
+        values = self.fabric.all_reduce(values * weight, reduce_op="mean").tolist()
+        return dict(zip(["train_loss", *(f"train_{name}" for name in parts)], values, strict=True))
+
+    @torch.no_grad()  # not inference mode: a loss may have an optimisation of its own inside
+    def _validate(self, samples: Samples) -> dict:
+        """Return loss and RMSE over all views and visible landmarks, without augmentation."""
+        self.network.eval()
+        mine = np.arange(self.fabric.global_rank, len(samples), self.fabric.world_size)
+        groups = np.split(mine, range(EVALUATION_BATCH, len(mine), EVALUATION_BATCH))
+        sums = torch.zeros(4, dtype=torch.float64, device=self.fabric.device)
+        for batch in batches(samples, groups, self.fabric.device):
+            batch = replace(batch, image=standardised(batch.image))
+            with self.fabric.autocast():
+                output = self.network(batch.image)
+            points, _ = self.network.decode(output)
+            squares = squared_errors(points, batch)
+            loss = self.network.loss(output, batch)[0] * len(batch.image)
+            sums += torch.stack(
+                [
+                    loss,
+                    loss.new_tensor(len(batch.image)),
+                    squares.sum(),
+                    loss.new_tensor(len(squares)),
+                ]
+            )
+        loss, images, squares, landmarks = self.fabric.all_reduce(sums, reduce_op="sum").tolist()
+        rmse = math.sqrt(squares / landmarks) if landmarks else math.nan
+        return {"validation_loss": loss / images, "validation_rmse_px": rmse}
+
+    def save(self, path: Path, provenance: str) -> None:
+        """Write everything that the rest of the run depends on, from the first process."""
+        if not self.fabric.is_global_zero:
+            return
+        moments = {
+            f"optimizer/{index}/{name}": value
+            for index, values in self.optimizer.state_dict()["state"].items()
+            for name, value in values.items()
+        }
+        weights = {f"network/{name}": value for name, value in self.network.state_dict().items()}
+        best = {f"best/{name}": value for name, value in self.progress.best.items()}
+        record = {
+            "provenance": provenance,
+            "best_epoch": self.progress.best_epoch,
+            "history": self.progress.history,
+            "under_way": asdict(self.progress.under_way),
+            "precision": self.fabric.strategy.precision.state_dict(),
+        }
+        write_tensors(path, weights | best | moments, record)
+
+    def resume(self, path: Path, provenance: str) -> bool:
+        """Take up the checkpoint at `path`; False if there is none of use (`read_checkpoint`)."""
+        found = read_checkpoint(path, provenance)
+        if found is None:
+            return False
+        record, tensors = found
+        self.network.load_state_dict(_below(tensors, "network"))
+        state = self.optimizer.state_dict()
+        for name, value in _below(tensors, "optimizer").items():
+            index, key = name.split("/")
+            state["state"].setdefault(int(index), {})[key] = value
+        self.optimizer.load_state_dict(state)
+        self.fabric.strategy.precision.load_state_dict(record["precision"])
+        self.progress = Progress(
+            _below(tensors, "best"),
+            record["best_epoch"],
+            record["history"],
+            Epoch(**record["under_way"]),
+        )
+        return True
+
+
+@dataclass(frozen=True)
+class Part:
+    """A device's `views` of a batch `of` so many, and what its mean weighs in the mean over devices."""
+
+    views: np.ndarray
+    weight: float
+    of: int
+
+
+def part_of(batch: np.ndarray, devices: int, rank: int) -> Part:
+    """Return one device's part: every view goes through one device, and all views weigh the same.
+
+    All devices take every step together, so one that is left without a view has another's, of no weight.
+    """
+    mine = batch[rank::devices]
+    weight = devices * len(mine) / len(batch)
+    return Part(mine if len(mine) else batch[:1], weight, len(batch))
+
+
+def learning_rate(config: Training, step: int, steps: int) -> float:
+    """Return the learning rate of step number `step` of `steps`; cosine falls to zero."""
+    if config.schedule == "constant":
+        return config.learning_rate
+    return config.learning_rate * 0.5 * (1 + math.cos(math.pi * step / steps))
+
+
+def _not_finite(row: dict) -> str | None:
+    """Name the first of an epoch's figures that is not finite."""
+    for name in ("train_loss", "validation_loss", "validation_rmse_px"):
+        if not math.isfinite(row[name]):
+            return f"{name} is not finite"
+    return None
+
+
+def _below(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {
+        k.removeprefix(f"{prefix}/"): v for k, v in tensors.items() if k.startswith(f"{prefix}/")
+    }

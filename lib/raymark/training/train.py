@@ -1,0 +1,224 @@
+"""The one training loop of all methods, on CPU, one GPU or several (Lightning Fabric).
+
+Order and augmentation come from the seed, the epoch and the sample, so a run that was interrupted
+and resumed ends with the same weights as one that was not: to the bit on a CPU with the same number
+of threads. Another number of threads, or a GPU, adds floating-point numbers in another order; there
+results agree to rounding only.
+"""
+
+import ctypes
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from lightning.fabric import Fabric
+from lightning.fabric.plugins.environments import LightningEnvironment, SLURMEnvironment
+from rich.console import Console
+
+from raymark.config.method import Method
+from raymark.core.digests import code_digest, text_digest
+from raymark.core.errors import InputError
+from raymark.core.files import atomic, sha256_of
+from raymark.landmarks.types import Types, types_among
+from raymark.methods.base import LandmarkNetwork
+from raymark.training.batches import ByType, Samples
+from raymark.training.history import Progress
+from raymark.training.model_files import Model, write_model
+from raymark.training.run import Run
+
+_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # malloc.h
+
+
+def train(
+    method: Method,
+    training: Samples,
+    validation: Samples,
+    out_dir: str | Path,
+    seed: int,
+    devices: int | str = "auto",
+    start_from: str | Path | None = None,
+    types: Types | None = None,
+) -> Path:
+    """Train `method` and return the path of its model file; `losses.csv` lies beside it.
+
+    `devices` is a number of GPUs (of processes, on a machine without) or "auto"; each takes its part
+    of every batch. Where `srun` started several processes, these are the devices instead.
+    `start_from` is the model file of the method that the configuration's own `start_from` names;
+    `types` are the landmark types, which a method `by_type` predicts.
+
+    A run that was interrupted goes on after its last checkpoint (of every epoch, and every ten
+    minutes) unless configuration, code, data, seed or first model have changed since. A loss that is
+    not finite ends the training; that is a result, recorded as `diverged` with its reason, as is an
+    RMSE that stayed above `diverged_above_share`. The model then holds the best weights there were.
+    """
+    if (method.start_from is None) != (start_from is None):
+        problem = f"start_from is {method.start_from!r}, and the model given is {start_from}"
+        raise InputError(f"method {method.name}", problem, "Give the one where you give the other")
+    if not len(training) or not len(validation):
+        problem = f"{len(training)} views to train on, {len(validation)} to validate on"
+        raise InputError(f"method {method.name}", problem, "Give the data set view sets of both")
+    _keep_freed_memory()
+    method = _with_epochs(method, len(training))
+    types = types_among(training.landmarks, types or {}) if method.by_type else {}
+    if method.by_type:
+        training, validation = ByType(training, types), ByType(validation, types)
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # lets cuBLAS be deterministic
+    fabric = _fabric(method.training.precision, devices)
+    fabric.launch(_train, method, training, validation, Path(out_dir), seed, start_from, types)
+    return Path(out_dir) / "model.safetensors"
+
+
+def _with_epochs(method: Method, views: int) -> Method:
+    """Turn a number of views to see into whole epochs of `views`."""
+    wanted = method.training.views_seen
+    if wanted is None:
+        return method
+    epochs = {"epochs": max(1, round(wanted / views))}
+    return method.model_copy(update={"training": method.training.model_copy(update=epochs)})
+
+
+def _keep_freed_memory() -> None:
+    """Let the allocator of the C library keep what a step frees, for the next one.
+
+    By default it gives the large blocks of a step's tensors back and has the system fill them with
+    zeros again: up to a third of the time of a step on a CPU. Elsewhere than with glibc, do nothing.
+    """
+    set_option = getattr(ctypes.CDLL(None), "mallopt", None)
+    if set_option is not None:
+        set_option(_TRIM_THRESHOLD, 2**31 - 1)
+        set_option(_MMAP_THRESHOLD, 2**30)
+
+
+def _fabric(precision: str, devices: int | str) -> Fabric:
+    """Return Fabric over the devices of this machine, or over what `srun` started us on."""
+    accelerator = "cuda" if torch.cuda.is_available() else "cpu"
+    # What `srun` tells of its own step: an allocation of many tasks may run us once, without it.
+    tasks = int(os.environ.get("SLURM_STEP_NUM_TASKS", 1))
+    if tasks > 1:  # one process per device, on one node or more
+        nodes = int(os.environ["SLURM_STEP_NUM_NODES"])
+        # Lightning insists on this one, which may be missing, or the allocation's.
+        os.environ["SLURM_NTASKS_PER_NODE"] = str(tasks // nodes)
+        return Fabric(
+            accelerator=accelerator,
+            devices=tasks // nodes,
+            num_nodes=nodes,
+            strategy="ddp",
+            precision=precision,
+            plugins=SLURMEnvironment(auto_requeue=False),
+        )
+    count = max(torch.cuda.device_count(), 1) if devices == "auto" else int(devices)
+    return Fabric(
+        accelerator=accelerator,
+        devices=count,
+        strategy="ddp_spawn" if count > 1 else "auto",
+        precision=precision,
+        plugins=LightningEnvironment(),  # a batch job of one task is like a machine of its own
+    )
+
+
+def _train(
+    fabric: Fabric,
+    method: Method,
+    training: Samples,
+    validation: Samples,
+    out_dir: Path,
+    seed: int,
+    start_from: str | Path | None,
+    types: Types,
+) -> None:
+    """Train in one process; the first of them writes the files."""
+    run = Run(fabric, method, len(training.landmarks), seed)
+    if method.by_type and type(run.network).maps is LandmarkNetwork.maps:
+        problem = f"the module {method.module!r} has no belief maps to find several instances in"
+        raise InputError(f"method {method.name}, by_type", problem, "Leave by_type out")
+    provenance = _provenance(method, training, validation, seed)
+    if start_from is not None:
+        run.start_from(start_from, training.landmarks)
+        provenance = text_digest(provenance, sha256_of(start_from))
+    checkpoint = out_dir / "checkpoint.safetensors"
+    console = Console(stderr=True, quiet=not fabric.is_global_zero, soft_wrap=True)
+    keep = partial(run.save, checkpoint, provenance)
+    if run.resume(checkpoint, provenance):
+        epoch, step = len(run.progress.history) + 1, run.progress.under_way.steps + 1
+        console.print(f"resumed at step {step} of epoch {epoch}", highlight=False)
+    fabric.barrier()
+    with _deterministic():
+        while not run.progress.finished(method.training):
+            row = run.epoch(training, validation, console, keep)
+            console.print(_told(row, method.training.epochs), highlight=False)
+            if fabric.is_global_zero:
+                _write_losses(out_dir / "losses.csv", run.progress.history)
+            keep()
+    if fabric.is_global_zero:
+        description = _described(method, training, run.progress, seed, provenance, types)
+        write_model(out_dir / "model.safetensors", description, run.progress.best)
+        # A killed workflow may have left a process of the same training behind.
+        checkpoint.unlink(missing_ok=True)
+    fabric.barrier()
+
+
+def _provenance(method: Method, training: Samples, validation: Samples, seed: int) -> str:
+    code = code_digest("raymark.training.train", f"raymark.methods.{method.module}")
+    data = (training.digest, validation.digest)
+    return text_digest(method.model_dump_json(exclude={"title"}), code, *data, str(seed))
+
+
+def _described(
+    method: Method,
+    samples: Samples,
+    progress: Progress,
+    seed: int,
+    provenance: str,
+    types: Types,
+) -> Model:
+    height, width = samples.read(np.array([0]))["image"].shape[-2:]
+    return Model(
+        method=method.name,
+        module=method.module,
+        network=method.network,
+        landmarks=samples.landmarks,
+        flip_pairs=samples.flip_pairs,
+        image_height_px=height,
+        image_width_px=width,
+        pixel_mm=samples.pixel_mm,
+        detection_threshold=method.detection_threshold,
+        by_type=method.by_type,
+        types=list(types),
+        seed=seed,
+        epochs=len(progress.history),
+        best_epoch=progress.best_epoch,
+        diverged=progress.diverged,
+        diverged_because=progress.diverged_because,
+        provenance=provenance,
+    )
+
+
+def _told(row: dict, epochs: int) -> str:
+    """Say one epoch's result in a line."""
+    because = row["diverged_because"]
+    ending = f"diverged: {because}" if row["diverged"] else f"{row['seconds']:.1f} s"
+    return (
+        f"epoch {row['epoch']}/{epochs}  loss {row['train_loss']:.4g}  validation "
+        f"{row['validation_loss']:.4g}, {row['validation_rmse_px']:.2f} px RMSE  {ending}"
+    )
+
+
+def _write_losses(path: Path, history: list[dict]) -> None:
+    with atomic(path) as partial:
+        pd.DataFrame(history).to_csv(partial, index=False, float_format="%.6g")
+
+
+@contextmanager
+def _deterministic() -> Iterator[None]:
+    """Ask torch for deterministic kernels wherever it has them."""
+    before = torch.are_deterministic_algorithms_enabled()
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before)

@@ -1,0 +1,1 @@
+"""The plan of views: which camera sees whom."""

@@ -1,0 +1,65 @@
+"""What is checked once, where the workflow starts, and not by every job again.
+
+A job needs only its own inputs: a CT may have moved once its volume is made.
+"""
+
+from collections.abc import Collection, Mapping
+from pathlib import Path
+
+from raymark.config.dataset import Dataset
+from raymark.config.project import Project
+from raymark.config.subjects import Subject, check_files
+from raymark.core.errors import InputError
+from raymark.datasets.places import landmark_names
+from raymark.landmarks.table import check_names, needed_names, read_landmark_set, read_landmarks
+from raymark.methods import definition_of
+from raymark.workflow.linked_folders import claim_linked_folders
+
+
+def check_start(project: Project, sheet: Mapping[str, Subject], sources: Collection[str]) -> None:
+    """Refuse (InputError) what some job would otherwise find out later; claim linked result folders.
+
+    `sheet` has every subject that a data set names; `sources` are the ids of the table of sources.
+    """
+    claim_linked_folders()
+    used = {subject for dataset in project.datasets.values() for subject in dataset.subjects}
+    check_files(project.config.subjects, used, sources)
+    _check_roles(project)
+    for file in project.config.methods:  # this imports torch, once: a second
+        method = project.methods[Path(file).stem]
+        definition_of(method.module, method.network, file)
+    for dataset in project.datasets.values():
+        _check_landmarks(
+            dataset, {sheet[subject].landmarks: subject for subject in dataset.subjects}
+        )
+
+
+def _check_roles(project: Project) -> None:
+    """See that every rendered data set that is trained on has views to train and to validate on."""
+    trained = {experiment.dataset for experiment in project.config.experiments}
+    for file in project.config.datasets:
+        name = Path(file).stem
+        roles = {view_set.role for view_set in project.datasets[name].view_sets.values()}
+        for role in ("train", "validation"):
+            if name in trained and role not in roles:
+                problem = f"no view set has `role: {role}`, which every training needs"
+                remedy = "Add one; config/datasets/pelvis.yaml is an example"
+                raise InputError(f"{file}, view_sets", problem, remedy)
+
+
+def _check_landmarks(dataset: Dataset, subjects: Mapping[str, str]) -> None:
+    """See that files of points and recipes have the landmarks of the data set.
+
+    `subjects` maps cells of the sheet's column `landmarks` to a subject: of a file for many, one is
+    looked at. Where the points lie is for the step that has the CT.
+    """
+    used, known = landmark_names(dataset)[0], read_landmark_set(dataset.landmarks).names
+    for reference, subject in subjects.items():
+        kind, _, file = reference.partition(":")
+        if kind == "source":
+            continue
+        if kind == "recipe":
+            names = read_landmark_set(file).names
+        else:
+            file, names = reference, read_landmarks(reference, subject)["landmark"].tolist()
+        check_names(names, needed_names(names, used, known), file)

@@ -1,0 +1,173 @@
+"""Steps that make data: sources, CTs, landmarks, virtual patients, views, shards."""
+
+from pathlib import Path
+
+from raymark import layout
+from raymark.config.project import read_project
+from raymark.config.subjects import read_subjects
+from raymark.core.errors import InputError
+from raymark.core.files import sha256_of
+from raymark.datasets.places import (
+    dataset_of,
+    file_of,
+    isocentre,
+    landmark_names,
+    landmark_points,
+    named,
+    subject_of,
+)
+
+
+def fetch(config: str, source: str) -> None:
+    from raymark.config.sources import read_sources
+    from raymark.patients.fetch import fetch
+
+    sources = read_sources(read_project(config).config.sources)
+    declared = named(sources, source, "source")
+    fetch(declared, layout.SOURCE.format(source=source, file=Path(declared.member).name))
+
+
+def ingest(config: str, dataset: str, subject: str) -> None:
+    from raymark.ct import ingest
+
+    project = read_project(config)
+    row = subject_of(project, subject)
+    ingest(
+        file_of(project, row.ct),
+        file_of(project, row.labels) if row.labels else None,
+        dataset_of(project, dataset).ct,
+        out_volume=layout.CT.format(dataset=dataset, subject=subject),
+        out_labels=layout.LABELS.format(dataset=dataset, subject=subject),
+        out_quality=layout.QUALITY.format(dataset=dataset, subject=subject),
+        subject=subject,
+    )
+
+
+def landmarks(config: str, dataset: str, subject: str) -> None:
+    from raymark.ct import read_label_map
+    from raymark.landmarks.table import (
+        check_landmarks,
+        compute_landmarks,
+        flip_pairs,
+        needed_names,
+        read_landmark_set,
+        read_landmarks,
+        write_landmarks,
+    )
+
+    project = read_project(config)
+    row, settings = subject_of(project, subject), dataset_of(project, dataset)
+    known = read_landmark_set(settings.landmarks).names
+    labels_path = layout.LABELS.format(dataset=dataset, subject=subject)
+    labels = read_label_map(labels_path)
+    source = file_of(project, row.landmarks)
+    if row.landmarks.startswith("recipe:"):
+        recipes = read_landmark_set(source)
+        grid = labels.labels_xyz, labels.affine
+        table = compute_landmarks(*grid, recipes, subject, labels_path)
+    else:
+        table = read_landmarks(source, subject)
+    shape = labels.labels_xyz.shape
+    names = needed_names(table["landmark"], landmark_names(settings)[0], known)
+    table = check_landmarks(table, names, shape, labels.affine, flip_pairs(names), source)
+    write_landmarks(table, layout.LANDMARKS.format(dataset=dataset, subject=subject))
+
+
+def virtual_patient(config: str, dataset: str, subject: str) -> None:
+    from raymark.ct import read_label_map, read_volume
+    from raymark.landmarks.table import read_landmark_table
+    from raymark.patients.virtual_patients import make_virtual_patient, write_virtual_patient
+
+    project = read_project(config)
+    parent = subject_of(project, subject).subject
+    if parent == subject:
+        raise InputError(
+            subject, "is not a virtual patient", f"Ask for {subject}-v001, for example"
+        )
+    volume = read_volume(layout.CT.format(dataset=dataset, subject=parent))
+    labels = read_label_map(layout.LABELS.format(dataset=dataset, subject=parent))
+    table = read_landmark_table(layout.LANDMARKS.format(dataset=dataset, subject=parent))
+    patient = make_virtual_patient(
+        volume.hu_xyz,
+        labels.labels_xyz,
+        volume.affine,
+        table[["x_mm", "y_mm", "z_mm"]].to_numpy(),
+        dataset_of(project, dataset).cohort,
+        dataset=dataset,
+        subject=subject,
+        seed=project.config.seed,
+    )
+    write_virtual_patient(
+        patient,
+        table,
+        ct=layout.CT.format(dataset=dataset, subject=subject),
+        labels=layout.LABELS.format(dataset=dataset, subject=subject),
+        landmarks=layout.LANDMARKS.format(dataset=dataset, subject=subject),
+        check=layout.DEFORMATION.format(dataset=dataset, subject=subject),
+    )
+
+
+def views(config: str, dataset: str) -> None:
+    from raymark.views.plan import plan_views, subjects_of, write_views
+    from raymark.views.sight import check_on_image
+
+    project = read_project(config)
+    settings = dataset_of(project, dataset)
+    sheet = read_subjects(project.config.subjects)
+    shown = {s for name in settings.view_sets for s in subjects_of(settings, name, sheet)}
+    isocentres = {subject: isocentre(settings, subject) for subject in sorted(shown)}
+    table = plan_views(settings, sheet, isocentres, project.config.seed)
+    check_on_image(table, settings, {s: landmark_points(settings, s) for s in isocentres})
+    write_views(layout.VIEWS.format(dataset=dataset), table)
+
+
+def render(config: str, dataset: str, view_set: str, subject: str, shard: int) -> None:
+    from raymark.core.digests import text_digest
+    from raymark.ct import read_volume
+    from raymark.rendering.scene import render_shard, scenario_of
+    from raymark.views.plan import read_views
+    from raymark.views.sight import check_source_outside
+
+    settings = dataset_of(read_project(config), dataset)
+    names, pairs = landmark_names(settings)
+    place = {"view_set": view_set, "subject": subject, "shard": shard}
+    table = read_views(layout.VIEWS.format(dataset=dataset), **place)
+    if table.empty:
+        raise InputError(
+            f"shard {shard} of {dataset}, {view_set}, {subject}",
+            "has no views",
+            "See the views table for what there is",
+        )
+    ct = layout.CT.format(dataset=dataset, subject=subject)
+    volume = read_volume(ct)
+    check_source_outside(table, settings, volume)
+    points = landmark_points(settings, subject)
+    content = [sha256_of(ct), points.tobytes().hex(), table.to_csv(index=False)]
+    if scenario := scenario_of(settings, table):
+        content.append(str(scenario))
+    render_shard(
+        volume,
+        points,
+        names,
+        pairs,
+        table,
+        settings,
+        layout.SHARD.format(dataset=dataset, **(place | {"shard": layout.shard_name(shard)})),
+        digest=text_digest(
+            *content, settings.model_dump_json(exclude={"title", "view_sets", "cohort"})
+        ),
+    )
+
+
+def import_2d(import_path: str) -> None:
+    from raymark.config.imports import read_import
+    from raymark.imports.write import import_2d, odd_scales
+
+    images = import_2d(read_import(import_path), import_path)
+    for view_set, rows in images.groupby("view_set", sort=True):
+        print(f"{view_set}: {len(rows)} images of {rows['patient'].nunique()} patients")
+    for row in odd_scales(images).itertuples():
+        print(
+            f"{row.file}: {row.pixel_mm:.3g} mm per pixel, far from the others': check its points. "
+            "It is kept"
+        )

@@ -1,0 +1,186 @@
+"""Tables of papers 3 and 4: shares within a distance against plain pandas, angles against known tilts."""
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from raymark.config.papers import Paper
+from raymark.evaluation.results import SEEN, UNSEEN, Results
+from raymark.figures.keypoints import of_methods, of_types
+from raymark.metrics.cobb import corner_names
+from raymark.tables import instances, keypoints
+from tests.unit.evaluation.examples import LANDMARKS, METHODS, errors_of, project_of_examples
+from tests.unit.metrics.test_cobb import spine
+
+SPINE = corner_names(["t1", "t2", "t3"])
+
+
+def results_of(values, errors=None, names=LANDMARKS, compared=(), table=None):
+    """Results of which the pose machine is compared with a paper of these values."""
+    row = {"method": "cpm", "title": "-", "evaluated_on": SEEN, "source": "Table 9", "table": table}
+    paper = Paper.model_validate(
+        {"name": "bier2018", "short": "P", "citation": "-", "compared_landmarks": list(compared),
+         "rows": [row | {"values": values}]}
+    )  # fmt: skip
+    if errors is None:
+        errors = pd.concat([errors_of(method) for method in METHODS], ignore_index=True)
+    return Results(
+        project_of_examples(), errors, {"pelvis": names}, frozenset(),
+        {"bier2018": paper, "pel": replace_rows(paper)},
+    )  # fmt: skip
+
+
+def replace_rows(paper):
+    return paper.model_copy(update={"name": "pel", "rows": []})
+
+
+def test_pck_is_told_for_all_and_for_the_compared_landmarks():
+    published = {"pck_8_px": 0.9895, "mean_px": 0.98}
+    frame = keypoints.pck(results_of(published, compared=["sacrum"])).frame
+    rows = frame[frame["method"] == "cpm"].set_index("landmarks")
+    table = errors_of("cpm")
+    for what, part in (("all", table), ("sacrum", table[table["landmark"] == "sacrum"])):
+        seen = part[part["visible"]]
+        for px in (4, 6, 8, 10, 12):
+            right = seen["detected"] & (seen["error_px"] <= px)
+            assert rows.loc[what, f"pck_{px}_px"] == pytest.approx(right.mean())
+        assert rows.loc[what, "mean_px"] == pytest.approx(seen["error_px"].mean())
+    assert rows.loc["sacrum", "published_pck_8_px"] == 0.9895
+    assert np.isnan(rows.loc["all", "published_pck_8_px"])
+
+
+def test_types_stand_beside_what_was_published_in_the_papers_pixels():
+    """Both hips are one type; the paper's images are twice as wide, so 4 px of ours are its 8."""
+    results = results_of({"pck_image_8_px": 0.9})
+    row = {"method": "cpm", "title": "-", "evaluated_on": SEEN, "source": "Table 2"}
+    row |= {"dataset": "pelvis", "landmark": "asis", "values": {"pck_image_8_px": 0.9}}
+    paper = Paper.model_validate(
+        {"name": "bier2018", "short": "P", "citation": "-", "image_width_px": 1230, "rows": [row]}
+    )
+    types = {"pelvis": {"asis": ["left_asis", "right_asis"]}}
+    results = replace(results, papers={"bier2018": paper}, types=types)
+    table = instances.instances(results)
+    ours = table.frame.set_index("method").loc["cpm"]
+    seen = errors_of("cpm").query("visible and landmark in ['left_asis', 'right_asis']")
+    right = seen["detected"] & (seen["error_px"] <= 4)
+    assert ours["pck_8_px"] == pytest.approx(right.mean())
+    assert ours["pck_image_8_px"] == pytest.approx(right.groupby(seen["view"]).any().mean())
+    found = seen[seen["detected"]]
+    assert ours["mean_px"] == pytest.approx(2 * found["error_px"].mean())
+    assert ours["found"] > ours["shown"] * 0.3
+    assert ours["published_pck_image_8_px"] == 0.9
+    assert set(table.frame["method"]) == {"cpm", "mean_position"}
+    assert "each 2 px here" in " ".join(table.notes)
+
+
+def figure_results(*tables):
+    """Results of two methods of one paper, which states 90 and 80 % for them, and 70 % for a type."""
+    row = {"title": "-", "evaluated_on": UNSEEN, "source": "Table 9", "dataset": "pelvis"}
+    rows = [
+        row | {"method": m, "values": {"pck_8_px": v}} for m, v in (("cpm", 0.9), ("unet", 0.8))
+    ]
+    rows.append(row | {"method": "cpm", "landmark": "asis", "values": {"pck_8_px": 0.7}})
+    paper = Paper.model_validate({"name": "bier2018", "short": "P", "citation": "-", "rows": rows})
+    results = results_of({}, pd.concat(tables, ignore_index=True))
+    experiments = [
+        e.model_copy(update={"paper": "bier2018", "evaluate": ["grid", "other"]})
+        for e in results.project.config.experiments
+    ]
+    project = results.project
+    sets = project.datasets["pelvis"].view_sets
+    dataset = project.datasets["pelvis"].model_copy(
+        update={"view_sets": sets | {"other": sets["grid"]}}
+    )
+    config = project.config.model_copy(update={"experiments": experiments})
+    project = replace(project, config=config, datasets={"pelvis": dataset})
+    types = {"pelvis": {"asis": ["left_asis", "right_asis"]}}
+    return replace(results, project=project, papers={"bier2018": paper}, types=types)
+
+
+def test_the_figure_s_curves_are_of_unseen_patients_where_there_are_any():
+    seen = errors_of("cpm")
+    unseen = errors_of("cpm", seed=1, patients=("P2",), seen=False)
+    for tables, wanted in (((seen, unseen), unseen), ((seen,), seen)):
+        found = of_types(figure_results(*tables), "bier2018")
+        assert list(found) == ["Asis, Pelvis"]
+        measured = found["Asis, Pelvis"]
+        assert measured.published == 0.7
+        wanted = wanted[wanted["landmark"].isin(["left_asis", "right_asis"])]
+        assert sorted(measured.errors["error_px"]) == pytest.approx(sorted(wanted["error_px"]))
+
+
+def test_the_figure_compares_methods_on_the_view_sets_that_all_have():
+    grid, other = errors_of("cpm"), errors_of("cpm", view_set="other")
+    of_unet = [errors_of("unet"), errors_of("unet", view_set="other")]
+    for tables, wanted in (
+        ((grid, other, *of_unet), pd.concat([grid, other])),
+        ((grid, other, of_unet[0]), grid),
+    ):
+        found = of_methods(figure_results(*tables), "bier2018", "sacrum")
+        assert {name: each.published for name, each in found.items()} == {
+            "Pose machine": 0.9,
+            "U-Net": 0.8,
+        }
+        errors = wanted[wanted["landmark"] == "sacrum"]["error_px"]
+        ours = found["Pose machine"].errors["error_px"]
+        assert sorted(ours) == pytest.approx(sorted(errors))
+
+
+def test_a_row_about_one_landmark_is_not_that_of_all():
+    rows = results_of({"pck_8_px": 0.9}).papers["bier2018"].rows
+    one = rows[0].model_copy(update={"landmark": "sacrum"})
+    other = rows[0].model_copy(update={"dataset": "chest"})
+    paper = results_of({}).papers["bier2018"].model_copy(update={"rows": [one, other]})
+    assert paper.row("cpm", SEEN, "pelvis") is None
+    assert paper.row("cpm", SEEN, "chest") == other
+
+
+def test_sdr_counts_mm_of_the_patient_and_shows_what_was_published():
+    table = keypoints.sdr(results_of({"sdr_2_mm": 0.392, "sdr_4_mm": 0.739}, table="sdr"))
+    ours, published = (table.frame[table.frame["method_title"] == t] for t in ("Pose machine", "-"))
+    seen = errors_of("cpm").query("visible")
+    for mm in (2, 3, 4, 6):
+        expected = (seen["error_isocentre_mm"] <= mm).mean()
+        assert ours[f"sdr_{mm}_mm"].item() == pytest.approx(expected)
+    assert published["sdr_4_mm"].item() == 0.739
+    assert table.frame.index[-1] == published.index.item()
+
+
+def spine_errors(tilts_deg, found_deg):
+    """The pose machine sees spines of `found_deg` where they are `tilts_deg`."""
+    table = errors_of("cpm", landmarks=SPINE)
+    views = table["view"].nunique()
+    for columns, tilts in ((("x_true_px", "y_true_px"), tilts_deg), (("x_px", "y_px"), found_deg)):
+        table[list(columns)] = np.tile(spine(tilts).reshape(-1, 2), (views, 1))
+    return table.assign(visible=True)
+
+
+def test_cobb_angles_of_known_spines():
+    true, found = (-10, 0, 20), (-10, 0, 10)  # 30 and 20 degrees; no second curve
+    frame = keypoints.cobb(
+        results_of({"smape": 0.1585}, spine_errors(true, found), SPINE, table="cobb")
+    ).frame
+    row = frame[frame["method_title"] == "Pose machine"].iloc[0]
+    assert (row["subjects"], row["ci_over"]) == (1, "views (one patient)")
+    assert row["smape"] == pytest.approx(10 / 50)
+    assert row["mt_deg_error"] == pytest.approx(10)
+    assert row["largest_deg"] == pytest.approx(30)
+    assert frame["smape"].iloc[-1] == 0.1585
+
+
+def test_cobb_errors_have_intervals_over_the_spines():
+    """Two spines of one patient, off by 10 and 20 degrees, in many views: two clusters, not many."""
+    first, second = (spine_errors((-10, 0, 20), (-10, 0, found)) for found in (10, 0))
+    first["subject"], second["subject"] = "pelvis", "pelvis-v001"
+    second["view"] += "-v001"
+    results = results_of({"smape": 0.1585}, pd.concat([first, second]), SPINE, table="cobb")
+    table = keypoints.cobb(results)
+    row = table.frame[table.frame["method_title"] == "Pose machine"].iloc[0]
+    assert row["mt_deg_error"] == pytest.approx(15)
+    assert (row["mt_deg_error_low"], row["mt_deg_error_high"]) == pytest.approx((10, 20))
+    assert (row["subjects"], row["ci_over"]) == (2, "subjects of one patient (2)")
+    cells = dict(zip([c.key for c in table.columns], table.cells()[0], strict=True))
+    assert (cells["mt_deg_error"], cells["subjects"]) == ("15.0 [10.0, 20.0]", "2")
+    assert any("all of these spines, copies too, were trained on" in note for note in table.notes)
