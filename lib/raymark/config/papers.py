@@ -77,7 +77,11 @@ class Paper(Section):
         return f"{self.short}, {row.source}: {row.evaluated_on}"
 
 
+def paper_file(name: str, folder: str | Path = FOLDER) -> str:
+    return str(Path(folder) / f"{name}.yaml")
+
+
 def read_paper(name: str, folder: str | Path = FOLDER) -> Paper:
     """Read `<folder>/<name>.yaml`."""
-    path = Path(folder) / f"{name}.yaml"
+    path = paper_file(name, folder)
     return checked(Paper, read_yaml(path), path)

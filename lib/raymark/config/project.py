@@ -5,7 +5,8 @@ file of its own. Files may carry ``presets``: named overrides (``demo``, ``paper
 file's own values when the main file asks for one. The sections are in the modules beside this one.
 """
 
-from collections.abc import Iterable
+import json
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,9 +16,10 @@ from raymark.config import matrix
 from raymark.config.dataset import Dataset
 from raymark.config.imports import Import2d, read_import
 from raymark.config.method import Method
+from raymark.config.papers import paper_file
 from raymark.config.presets import Preset, read_preset
 from raymark.config.results import Contrast, Evaluation, Experiment, Matrix, Pose, SetupSettings
-from raymark.core.errors import InputError
+from raymark.core.errors import InputError, Thing
 from raymark.core.sections import Section, Seed, checked
 from raymark.core.yaml_files import read_yaml
 
@@ -99,6 +101,12 @@ class Project:
         remedy = f"Known: {', '.join(known)}. `--config FILE` reads another configuration"
         return InputError(what, f"is not known in {self.source}", remedy)
 
+    def named(self, table: Mapping[str, Thing], name: str, kind: str) -> Thing:
+        """Look up what the configuration names, or names the file of."""
+        if name not in table:
+            raise self.unknown(f"{kind} {name!r}", table)
+        return table[name]
+
     def title_of(self, dataset: str) -> str:
         """Return how tables and figures call a data set or an import."""
         return (self.datasets.get(dataset) or self.imports[dataset]).title
@@ -146,6 +154,23 @@ class Project:
             for e in self.config.experiments
             if e.poses
         ]
+
+    def paper_files(self) -> list[str]:
+        """List the files of the papers that experiments are printed beside."""
+        return [
+            paper_file(name)
+            for name in sorted({e.paper for e in self.config.experiments if e.paper})
+        ]
+
+    def shown_settings(self) -> str:
+        """Return, as JSON, what tables and figures print that none of the files they are made from holds."""
+        sections = {"preset", "evaluation", "matrix", "pose", "setup", "contrast"}
+        titles = [self.title_of(name) for name in (*self.datasets, *self.imports)]
+        titles += [
+            v.title for dataset in self.datasets.values() for v in dataset.view_sets.values()
+        ]
+        titles += [method.title for method in self.methods.values()]
+        return json.dumps([titles, self.config.model_dump(mode="json", include=sections)])
 
     def experiments_with(self, paper: str) -> list[Experiment]:
         return [e for e in self.config.experiments if e.paper == paper]

@@ -1,6 +1,10 @@
 """The one error that users meet: what is wrong, where, and what to do about it."""
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import TypeVar
+
+Thing = TypeVar("Thing")
 
 
 class InputError(Exception):
@@ -18,6 +22,13 @@ class InputError(Exception):
 
     def __reduce__(self):
         return type(self), (self.source, self.problem, self.remedy)
+
+
+def named(table: Mapping[str, Thing], name: str, kind: str) -> Thing:
+    """Look up what a user has named; `kind` says in the InputError what it should be a name of."""
+    if name not in table:
+        raise InputError(f"{kind} {name!r}", "is not known", f"Known: {', '.join(table)}")
+    return table[name]
 
 
 def _printable(text: str) -> str:

@@ -1,15 +1,29 @@
-"""A data set by its name, whether it is rendered or imported, and where its shards lie."""
+"""What a name of the configuration stands for: a data set, its landmarks, its shards, a subject's files."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
 
 from raymark import layout
 from raymark.config.dataset import Dataset
 from raymark.config.project import Project
-from raymark.config.subjects import read_subjects
-from raymark.core.errors import InputError
+from raymark.config.results import Experiment
+from raymark.config.sources import read_sources
+from raymark.config.subjects import Subject, parent_of, read_subjects
+from raymark.core.errors import InputError, named
 from raymark.datasets.imported import Imported, read_imported
+from raymark.landmarks.table import XYZ, read_landmark_set, read_landmark_table
+from raymark.views.plan import isocentre_among, shards_of_view_set, subjects_of
 
 
-def images_of(project: Project, name: str) -> Dataset | Imported:
-    """Return a data set of the configuration, or else one that `raymark import-2d` wrote."""
+def rendered(project: Project, name: str) -> Dataset:
+    """Return a data set whose images are rendered."""
+    return project.named(project.datasets, name, "data set")
+
+
+def dataset_of(project: Project, name: str) -> Dataset | Imported:
+    """Return a rendered data set, or else one that `raymark import-2d` wrote."""
     if name in project.datasets:
         return project.datasets[name]
     settings = project.imports.get(name)
@@ -22,6 +36,39 @@ def images_of(project: Project, name: str) -> Dataset | Imported:
     return imported
 
 
+def landmark_names(dataset: Dataset | Imported) -> list[str]:
+    """List the landmarks that a data set uses, in its order."""
+    if isinstance(dataset, Imported):
+        return dataset.landmarks
+    known = read_landmark_set(dataset.landmarks).names
+    names = dataset.use_landmarks or known
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        raise InputError(
+            f"data set {dataset.name}, use_landmarks",
+            f"{unknown[0]!r} is not in {dataset.landmarks}",
+            f"Known: {', '.join(known)}",
+        )
+    return names
+
+
+def landmark_types(dataset: Dataset | Imported) -> dict[str, list[str]]:
+    """Return the landmark types of a data set; imported images have none."""
+    return read_landmark_set(dataset.landmarks).types if isinstance(dataset, Dataset) else {}
+
+
+def landmark_points(dataset: Dataset, subject: str) -> np.ndarray:
+    """Return the used landmarks of a subject, (landmark, 3) in world mm, in the data set's order."""
+    path = layout.LANDMARKS.format(dataset=dataset.name, subject=subject)
+    table = read_landmark_table(path).set_index("landmark")
+    return table.loc[landmark_names(dataset), XYZ].to_numpy()
+
+
+def isocentre(dataset: Dataset, subject: str) -> np.ndarray:
+    """Return the point (3,), in world mm, about which a subject's views are planned."""
+    return isocentre_among(landmark_names(dataset), landmark_points(dataset, subject), dataset)
+
+
 def shards_of(project: Project, dataset: str, *view_sets: str) -> list[str]:
     """Return the paths of the shards of some view sets, in their order."""
     return [path for name in view_sets for path in _shards(project, dataset, name)]
@@ -29,23 +76,53 @@ def shards_of(project: Project, dataset: str, *view_sets: str) -> list[str]:
 
 def shards_with_role(project: Project, dataset: str, role: str) -> list[str]:
     """Return the paths of the shards of a data set's train, validation or evaluate view sets."""
-    view_sets = images_of(project, dataset).view_sets
+    view_sets = dataset_of(project, dataset).view_sets
     names = [name for name, view_set in view_sets.items() if view_set.role == role]
     return shards_of(project, dataset, *names)
 
 
-def _shards(project: Project, dataset: str, view_set: str) -> list[str]:
-    from raymark.views.plan import shards_of_view_set
-
-    settings = images_of(project, dataset)
-    if view_set not in settings.view_sets:
-        remedy = f"Known: {', '.join(settings.view_sets)}"
-        raise InputError(f"view set {view_set!r} of {dataset}", "is not known", remedy)
-    if isinstance(settings, Imported):
-        return settings.view_sets[view_set].shards
-    place = {"dataset": dataset, "view_set": view_set}
+def _shards(project: Project, name: str, view_set: str) -> list[str]:
+    dataset = dataset_of(project, name)
+    if view_set not in dataset.view_sets:
+        remedy = f"Known: {', '.join(dataset.view_sets)}"
+        raise InputError(f"view set {view_set!r} of {name}", "is not known", remedy)
+    if isinstance(dataset, Imported):
+        return dataset.view_sets[view_set].shards
+    place = {"dataset": name, "view_set": view_set}
     sheet = read_subjects(project.config.subjects)
     return [
         layout.SHARD.format(**place, subject=subject, shard=layout.shard_name(shard))
-        for subject, shard in shards_of_view_set(settings, view_set, sheet)
+        for subject, shard in shards_of_view_set(dataset, view_set, sheet)
     ]
+
+
+def cts_of(project: Project, dataset: str, view_set: str) -> dict[str, str]:
+    """Return the paths of the CTs that a view set shows, by subject."""
+    sheet = read_subjects(project.config.subjects)
+    subjects = subjects_of(rendered(project, dataset), view_set, sheet)
+    return {s: layout.CT.format(dataset=dataset, subject=s) for s in subjects}
+
+
+def of_experiments(pattern: str, experiments: Iterable[Experiment]) -> list[str]:
+    """Fill a path pattern of `raymark.layout` for every seed and evaluated view set, sorted."""
+    places = (
+        {"dataset": e.dataset, "method": e.method, "seed": seed, "view_set": view_set}
+        for e in experiments
+        for seed in e.seeds
+        for view_set in e.evaluate
+    )
+    return sorted({pattern.format(**place) for place in places})
+
+
+def subject_of(project: Project, name: str) -> Subject:
+    """Return the row of the subject sheet of a subject, or of a virtual patient's parent."""
+    return project.named(read_subjects(project.config.subjects), parent_of(name), "subject")
+
+
+def file_of(project: Project, reference: str) -> str:
+    """Turn a cell of the subject sheet into the file it means."""
+    kind, _, name = reference.partition(":")
+    if kind != "source":
+        return name if kind == "recipe" else reference
+    source = named(read_sources(project.config.sources), name, "source")
+    return layout.SOURCE.format(source=name, file=Path(source.member).name)

@@ -10,15 +10,14 @@ import pandas as pd
 
 from raymark import layout
 from raymark.annotations.layouts import own_names
-from raymark.config.dataset import Dataset
 from raymark.config.papers import FOLDER, Paper, read_paper
 from raymark.config.project import Project
 from raymark.config.results import Experiment
 from raymark.config.subjects import read_subjects
 from raymark.core.stored_tables import stored_table
 from raymark.datasets.available import Absence, absences, present, present_imports
-from raymark.datasets.imported import Imported, mm_per_px, read_images
-from raymark.datasets.lookup import images_of
+from raymark.datasets.imported import mm_per_px, read_images
+from raymark.datasets.lookup import dataset_of, landmark_names
 from raymark.evaluation.errors import MEAN_POSITION, measured, read_errors
 from raymark.landmarks.table import read_landmark_set
 
@@ -158,7 +157,7 @@ def read_results(project: Project, papers_folder: str | Path = FOLDER) -> Result
     papers = {name: read_paper(name, papers_folder) for name in sorted(named)}
     there = [*project.datasets, *present_imports(project)]
     landmarks = {name: own_names(s.annotations) or [] for name, s in project.imports.items()}
-    landmarks |= {name: landmark_names(images_of(project, name)) for name in there}
+    landmarks |= {name: landmark_names(dataset_of(project, name)) for name in there}
     return Results(
         project,
         read_errors(sorted(paths)),
@@ -170,13 +169,6 @@ def read_results(project: Project, papers_folder: str | Path = FOLDER) -> Result
         {name: mm_per_px(read_images(name)) for name in present_imports(project)},
         {n: read_landmark_set(d.landmarks).types for n, d in project.datasets.items()},
     )
-
-
-def landmark_names(dataset: Dataset | Imported) -> list[str]:
-    """List the landmarks that a data set uses, in its order."""
-    if isinstance(dataset, Imported):
-        return dataset.landmarks
-    return dataset.use_landmarks or read_landmark_set(dataset.landmarks).names
 
 
 def read_losses(dataset: str, method: str, seed: int) -> pd.DataFrame:

@@ -9,10 +9,9 @@ from raymark import layout
 from raymark.config.dataset import Dataset, DetectorConfig
 from raymark.config.project import Project
 from raymark.core.seeds import generator
-from raymark.datasets.lookup import images_of, shards_of, shards_with_role
+from raymark.datasets.lookup import dataset_of, landmark_names, shards_of, shards_with_role
 from raymark.datasets.shards import Shards
 from raymark.evaluation.errors import read_errors, read_predictions, truth_of
-from raymark.evaluation.results import landmark_names
 from raymark.figures.cobb import main_angles
 from raymark.figures.landmarks import dataset_samples, landmark_overview
 from raymark.figures.make_results import errors_of, seeds_of
@@ -37,7 +36,7 @@ ISOCENTRE = ["isocentre_x_mm", "isocentre_y_mm", "isocentre_z_mm"]
 
 def _dataset_samples(project: Project, dataset: str, stem) -> None:
     """Draw training views that chance picks, the same ones every time."""
-    view_sets = images_of(project, dataset).view_sets
+    view_sets = dataset_of(project, dataset).view_sets
     training = [name for name, view_set in view_sets.items() if view_set.role == "train"]
     views = read_views(layout.VIEWS.format(dataset=dataset))
     views = views[views["view_set"].isin(training)].sort_values("view")
@@ -101,7 +100,7 @@ def _overlays(project: Project, dataset: str, method: str, view_set: str, stem) 
     """Draw the first training's predictions: a view of each rendered subject, where there are several
     and no grid of views; else views over the sphere."""
     errors = errors_of(project, dataset, method, view_set, every_seed=False)
-    settings = images_of(project, dataset)
+    settings = dataset_of(project, dataset)
     views = errors[["view", "subject", "primary_deg", "secondary_deg"]]
     if dataset not in project.datasets:
         views = pick_views(views.drop(columns="subject"))

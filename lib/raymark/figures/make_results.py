@@ -10,7 +10,7 @@ from raymark import layout
 from raymark.config.papers import read_paper
 from raymark.config.project import Project
 from raymark.config.results import Experiment
-from raymark.datasets.lookup import images_of
+from raymark.datasets.lookup import dataset_of
 from raymark.evaluation.errors import MEAN_POSITION, read_errors
 from raymark.evaluation.results import BASELINE_TITLE, read_losses, read_results
 from raymark.figures.beliefs import belief_error
@@ -69,7 +69,7 @@ def _sphere_accuracy(project: Project, dataset: str, method: str, view_set: str,
     errors = errors_of(project, dataset, method, view_set, every_seed=False)
     near_px, ours_mm = (
         project.config.evaluation.accuracy_px,
-        images_of(project, dataset).detector.pixel_mm,
+        dataset_of(project, dataset).detector.pixel_mm,
     )
     within = {f"within {near_px:g} px = {near_px * ours_mm:.1f} mm": near_px}
     experiments = _experiments(project, dataset, view_set)
@@ -110,7 +110,7 @@ def _cobb_agreement(project: Project, dataset: str, view_set: str, stem) -> None
     shown = [e.model_copy(update={"evaluate": [view_set]}) for e in experiments]
     config = project.config.model_copy(update={"experiments": shown})
     results = read_results(replace(project, config=config))
-    place = results.landmarks[dataset], images_of(project, dataset).detector.height_px
+    place = results.landmarks[dataset], dataset_of(project, dataset).detector.height_px
     by_method = {
         results.method_title(part.method): pd.concat(
             [cobb_by_view(table, *place) for _, table in part.errors.groupby("seed")]

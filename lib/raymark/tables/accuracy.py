@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from raymark.datasets.lookup import images_of
+from raymark.datasets.lookup import dataset_of
 from raymark.evaluation.errors import MEAN_POSITION
 from raymark.evaluation.results import Part, Results
 from raymark.metrics import detection, errors
@@ -164,7 +164,7 @@ def detected(results: Results) -> Table:
 
 
 def _in_mm(results: Results, dataset: str, px: float) -> str:
-    settings = images_of(results.project, dataset)
+    settings = dataset_of(results.project, dataset)
     return f"{px:g} px of {settings.title} are {px * settings.detector.pixel_mm:.1f} mm"
 
 

@@ -10,8 +10,8 @@ from raymark.config.project import Project
 from raymark.config.subjects import Subject, read_subjects
 from raymark.core.stored_tables import stored_table
 from raymark.datasets.available import NOT_PRESENT, missing, missing_files
-from raymark.datasets.lookup import images_of
-from raymark.evaluation.results import SEEN, UNSEEN, landmark_names
+from raymark.datasets.lookup import dataset_of, landmark_names
+from raymark.evaluation.results import SEEN, UNSEEN
 from raymark.tables.table import Column, Table
 from raymark.views.plan import detector_of, read_views
 
@@ -67,7 +67,7 @@ def read_data(project: Project) -> Table:
     absent = dict(_absent(project, read_subjects(project.config.subjects)))
     there = [n for n in [*project.datasets, *project.imports] if (n, "") not in absent]
     views = {name: read_views(layout.VIEWS.format(dataset=name)) for name in there}
-    landmarks = {name: len(landmark_names(images_of(project, name))) for name in there}
+    landmarks = {name: len(landmark_names(dataset_of(project, name))) for name in there}
     return data(project, views, landmarks, absent)
 
 
@@ -139,7 +139,7 @@ def _name(project: Project, name: str) -> dict:
 
 
 def _rows(project: Project, name: str, views: pd.DataFrame, landmarks: int) -> list[dict]:
-    dataset = images_of(project, name)
+    dataset = dataset_of(project, name)
     rendered = isinstance(dataset, Dataset)
     own = set(dataset.subjects if rendered else views["subject"])
     trained_on = set()

@@ -3,7 +3,7 @@
 import pandas as pd
 
 from raymark.config.papers import Row as PublishedRow
-from raymark.datasets.lookup import images_of
+from raymark.datasets.lookup import dataset_of
 from raymark.evaluation.errors import MEAN_POSITION
 from raymark.evaluation.results import Part, Results
 from raymark.metrics import detection, errors
@@ -73,7 +73,7 @@ def instances(results: Results) -> Table:
 def paper_scale(results: Results, part: Part, papers: set[str]) -> float:
     """Return px of the papers' images per px of a part's: both images taken as equally wide."""
     width_px = _paper_width_px(results, papers)
-    ours = images_of(results.project, part.dataset).detector.width_px
+    ours = dataset_of(results.project, part.dataset).detector.width_px
     return width_px / ours if width_px else 1.0
 
 
@@ -81,7 +81,7 @@ def px_note(results: Results, papers: set[str], parts: list[Part]) -> str:
     """Say which pixels distances are in."""
     width_px, notes = _paper_width_px(results, papers), []
     for part in {part.dataset: part for part in parts if not part.missing}.values():
-        images = images_of(results.project, part.dataset)
+        images = dataset_of(results.project, part.dataset)
         detector, scale = images.detector, paper_scale(results, part, papers)
         size = f"{detector.width_px} px of {detector.pixel_mm:g} mm"
         notes.append(f"{images.title}: {size}, each {scale:.3g} px here")

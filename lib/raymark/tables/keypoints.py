@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 import pandas as pd
 
-from raymark.datasets.lookup import images_of
+from raymark.datasets.lookup import dataset_of
 from raymark.evaluation.results import SEEN, Part, Results
 from raymark.metrics import detection, errors
 from raymark.metrics.cobb import ANGLES, cobb_by_view, smape_percent, true_columns
@@ -201,7 +201,7 @@ def _cobb_row(results: Results, part: Part) -> dict:
     row = Row(results, part)
     if part.missing:
         return row.values
-    height_px = images_of(results.project, part.dataset).detector.height_px
+    height_px = dataset_of(results.project, part.dataset).detector.height_px
     names = results.landmarks[part.dataset]
     angles = pd.concat(
         [cobb_by_view(table, names, height_px) for _, table in part.errors.groupby("seed")]

@@ -7,7 +7,7 @@ import pandas as pd
 from raymark.config.results import Evaluation
 from raymark.core.seeds import generator
 from raymark.datasets.available import NOT_PRESENT
-from raymark.datasets.lookup import images_of
+from raymark.datasets.lookup import dataset_of
 from raymark.evaluation.errors import MEAN_POSITION
 from raymark.evaluation.results import Part, Results
 from raymark.metrics.bootstrap import Clusters, clusters_of, interval
@@ -62,7 +62,7 @@ class Row:
             self.values["ci_over"] = NOT_PRESENT
             return
         self.values |= {
-            "pixel_mm": images_of(results.project, part.dataset).detector.pixel_mm,
+            "pixel_mm": dataset_of(results.project, part.dataset).detector.pixel_mm,
             "seeds_text": _seeds_text(part),
             "patients": rows["patient"].nunique(),
             "subjects": rows["subject"].nunique(),

@@ -10,7 +10,7 @@ from raymark.config.dataset import Dataset
 from raymark.config.project import Project
 from raymark.config.subjects import Subject, check_files
 from raymark.core.errors import InputError
-from raymark.datasets.places import landmark_names
+from raymark.datasets.lookup import landmark_names
 from raymark.landmarks.table import check_names, needed_names, read_landmark_set, read_landmarks
 from raymark.methods import definition_of
 from raymark.workflow.linked_folders import claim_linked_folders
@@ -53,7 +53,7 @@ def _check_landmarks(dataset: Dataset, subjects: Mapping[str, str]) -> None:
     `subjects` maps cells of the sheet's column `landmarks` to a subject: of a file for many, one is
     looked at. Where the points lie is for the step that has the CT.
     """
-    used, known = landmark_names(dataset)[0], read_landmark_set(dataset.landmarks).names
+    used, known = landmark_names(dataset), read_landmark_set(dataset.landmarks).names
     for reference, subject in subjects.items():
         kind, _, file = reference.partition(":")
         if kind == "source":

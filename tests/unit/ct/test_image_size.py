@@ -62,7 +62,7 @@ import resource, sys
 from pathlib import Path
 import SimpleITK
 from raymark.ct import read_ct
-from raymark.errors import InputError
+from raymark.core.errors import InputError
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 try:
     read_ct(Path(sys.argv[1]))

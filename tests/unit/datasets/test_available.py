@@ -24,7 +24,7 @@ from raymark.datasets.available import (
     present_imports,
 )
 from raymark.datasets.imported import Imported
-from raymark.datasets.lookup import images_of, shards_of, shards_with_role
+from raymark.datasets.lookup import dataset_of, shards_of, shards_with_role
 from raymark.evaluation.results import SEEN, UNSEEN, Results
 from raymark.imports.write import import_2d
 from raymark.landmarks.table import read_landmark_set
@@ -141,9 +141,9 @@ def test_an_absence_reads_as_one_line():
 def test_an_import_is_found_as_a_data_set_is(images):
     asked = project(images)
     with pytest.raises(InputError, match=r"not been imported yet.*import-2d"):
-        images_of(asked, "made")
+        dataset_of(asked, "made")
     import_2d(settings(), "made.yaml")
-    made = images_of(asked, "made")
+    made = dataset_of(asked, "made")
     assert isinstance(made, Imported)
     assert (made.title, made.landmarks) == ("Made", NAMES)
     assert made.detector.model_dump(exclude={"principal_point_offset_px"}) == {

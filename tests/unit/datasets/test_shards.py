@@ -220,7 +220,7 @@ def test_no_shards_are_refused():
 
 MEMORY = """
 import resource, sys, numpy as np
-from raymark.shards import TYPES, write_shard
+from raymark.datasets.shards import TYPES, write_shard
 shapes = {"image": (1000, 1000), "beliefs": (1, 9, 9), "landmarks": (1, 2), "visible": (1,),
           "landmarks_world": (1, 3), "K": (3, 3), "world_to_camera": (4, 4)}
 def view(seed):

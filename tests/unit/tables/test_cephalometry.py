@@ -78,7 +78,7 @@ def results(monkeypatch):
     imported = SimpleNamespace(
         detector=SimpleNamespace(pixel_mm=0.3)
     )  # of shards that are not there
-    monkeypatch.setattr("raymark.tables.rows.images_of", lambda *_: imported)
+    monkeypatch.setattr("raymark.tables.rows.dataset_of", lambda *_: imported)
     return Results(
         project_of_cephalograms(),
         pd.concat(tables, ignore_index=True),

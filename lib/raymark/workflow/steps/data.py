@@ -5,15 +5,14 @@ from pathlib import Path
 from raymark import layout
 from raymark.config.project import read_project
 from raymark.config.subjects import read_subjects
-from raymark.core.errors import InputError
+from raymark.core.errors import InputError, named
 from raymark.core.files import sha256_of
-from raymark.datasets.places import (
-    dataset_of,
+from raymark.datasets.lookup import (
     file_of,
     isocentre,
     landmark_names,
     landmark_points,
-    named,
+    rendered,
     subject_of,
 )
 
@@ -35,7 +34,7 @@ def ingest(config: str, dataset: str, subject: str) -> None:
     ingest(
         file_of(project, row.ct),
         file_of(project, row.labels) if row.labels else None,
-        dataset_of(project, dataset).ct,
+        rendered(project, dataset).ct,
         out_volume=layout.CT.format(dataset=dataset, subject=subject),
         out_labels=layout.LABELS.format(dataset=dataset, subject=subject),
         out_quality=layout.QUALITY.format(dataset=dataset, subject=subject),
@@ -56,7 +55,7 @@ def landmarks(config: str, dataset: str, subject: str) -> None:
     )
 
     project = read_project(config)
-    row, settings = subject_of(project, subject), dataset_of(project, dataset)
+    row, settings = subject_of(project, subject), rendered(project, dataset)
     known = read_landmark_set(settings.landmarks).names
     labels_path = layout.LABELS.format(dataset=dataset, subject=subject)
     labels = read_label_map(labels_path)
@@ -68,7 +67,7 @@ def landmarks(config: str, dataset: str, subject: str) -> None:
     else:
         table = read_landmarks(source, subject)
     shape = labels.labels_xyz.shape
-    names = needed_names(table["landmark"], landmark_names(settings)[0], known)
+    names = needed_names(table["landmark"], landmark_names(settings), known)
     table = check_landmarks(table, names, shape, labels.affine, flip_pairs(names), source)
     write_landmarks(table, layout.LANDMARKS.format(dataset=dataset, subject=subject))
 
@@ -92,7 +91,7 @@ def virtual_patient(config: str, dataset: str, subject: str) -> None:
         labels.labels_xyz,
         volume.affine,
         table[["x_mm", "y_mm", "z_mm"]].to_numpy(),
-        dataset_of(project, dataset).cohort,
+        rendered(project, dataset).cohort,
         dataset=dataset,
         subject=subject,
         seed=project.config.seed,
@@ -112,7 +111,7 @@ def views(config: str, dataset: str) -> None:
     from raymark.views.sight import check_on_image
 
     project = read_project(config)
-    settings = dataset_of(project, dataset)
+    settings = rendered(project, dataset)
     sheet = read_subjects(project.config.subjects)
     shown = {s for name in settings.view_sets for s in subjects_of(settings, name, sheet)}
     isocentres = {subject: isocentre(settings, subject) for subject in sorted(shown)}
@@ -124,12 +123,13 @@ def views(config: str, dataset: str) -> None:
 def render(config: str, dataset: str, view_set: str, subject: str, shard: int) -> None:
     from raymark.core.digests import text_digest
     from raymark.ct import read_volume
+    from raymark.landmarks.table import flip_pairs
     from raymark.rendering.scene import render_shard, scenario_of
     from raymark.views.plan import read_views
     from raymark.views.sight import check_source_outside
 
-    settings = dataset_of(read_project(config), dataset)
-    names, pairs = landmark_names(settings)
+    settings = rendered(read_project(config), dataset)
+    names = landmark_names(settings)
     place = {"view_set": view_set, "subject": subject, "shard": shard}
     table = read_views(layout.VIEWS.format(dataset=dataset), **place)
     if table.empty:
@@ -149,7 +149,7 @@ def render(config: str, dataset: str, view_set: str, subject: str, shard: int) -
         volume,
         points,
         names,
-        pairs,
+        flip_pairs(names),
         table,
         settings,
         layout.SHARD.format(dataset=dataset, **(place | {"shard": layout.shard_name(shard)})),

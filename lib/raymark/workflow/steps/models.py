@@ -1,10 +1,16 @@
 """Steps that train, predict and measure."""
 
 from raymark import layout
-from raymark.config.project import read_project
-from raymark.core.errors import InputError
-from raymark.datasets.lookup import images_of, shards_of, shards_with_role
-from raymark.datasets.places import dataset_of, landmark_types, named, with_its_threads
+from raymark.config.method import Method
+from raymark.config.project import Project, read_project
+from raymark.core.errors import InputError, named
+from raymark.datasets.lookup import (
+    dataset_of,
+    landmark_types,
+    rendered,
+    shards_of,
+    shards_with_role,
+)
 
 
 def train(config: str, dataset: str, method: str, seed: int) -> None:
@@ -12,7 +18,7 @@ def train(config: str, dataset: str, method: str, seed: int) -> None:
     from raymark.training.train import train
 
     project = read_project(config)
-    settings = with_its_threads(project, method)
+    settings = _with_its_threads(project, method)
     first = settings.start_from
     train(
         settings,
@@ -21,7 +27,7 @@ def train(config: str, dataset: str, method: str, seed: int) -> None:
         layout.MODEL_FOLDER.format(dataset=dataset, method=method, seed=seed),
         seed,
         start_from=first and layout.MODEL.format(dataset=dataset, method=first, seed=seed),
-        types=landmark_types(images_of(project, dataset)),
+        types=landmark_types(dataset_of(project, dataset)),
     )
 
 
@@ -30,7 +36,7 @@ def predict_views(config: str, dataset: str, method: str, seed: int, view_set: s
     from raymark.detection.on_views import predict
 
     project = read_project(config)
-    with_its_threads(project, method)
+    _with_its_threads(project, method)
     place = {"dataset": dataset, "method": method, "seed": seed}
     predict(
         layout.MODEL.format(**place),
@@ -50,9 +56,9 @@ def evaluate(config: str, dataset: str, method: str, seed: int, view_set: str) -
         layout.PREDICTIONS.format(**place),
         shards_of(project, dataset, view_set),
         layout.VIEWS.format(dataset=dataset),
-        images_of(project, dataset),
+        dataset_of(project, dataset),
         layout.ERRORS.format(**place),
-        landmark_types(images_of(project, dataset)),
+        landmark_types(dataset_of(project, dataset)),
     )
 
 
@@ -64,7 +70,7 @@ def mean_position(config: str, dataset: str, view_set: str) -> None:
         shards_with_role(project, dataset, "train"),
         shards_of(project, dataset, view_set),
         layout.VIEWS.format(dataset=dataset),
-        images_of(project, dataset),
+        dataset_of(project, dataset),
         layout.MEAN_POSITION.format(dataset=dataset, view_set=view_set),
     )
 
@@ -78,7 +84,7 @@ def pose(config: str, dataset: str, method: str, seed: int, view_set: str) -> No
         layout.PREDICTIONS.format(**place),
         shards_of(project, dataset, view_set),
         layout.VIEWS.format(dataset=dataset),
-        dataset_of(project, dataset),
+        rendered(project, dataset),
         project.config.pose,
         layout.POSES.format(**place),
     )
@@ -90,7 +96,7 @@ def capture_range(config: str, dataset: str, view_set: str) -> None:
     project = read_project(config)
     measure_capture_range(
         shards_of(project, dataset, view_set),
-        dataset_of(project, dataset),
+        rendered(project, dataset),
         view_set,
         project.config.pose,
         layout.CAPTURE_RANGE.format(dataset=dataset, view_set=view_set),
@@ -105,14 +111,14 @@ def setup_error(config: str, dataset: str, method: str, seed: int, view_set: str
     place = {"dataset": dataset, "method": method, "seed": seed, "view_set": view_set}
     asked = {_spoken(p): p["reference"] for p in project.setup_places()}
     reference = named(asked, _spoken(place), "set-up error of")
-    settings = dataset_of(project, dataset)
+    settings = rendered(project, dataset)
     measure_setup(
         layout.PREDICTIONS.format(**place),
         shards_of(project, dataset, view_set),
         layout.VIEWS.format(dataset=dataset),
         settings,
         read_landmark_set(settings.landmarks).kind_of,
-        dataset_of(project, reference).physics,
+        rendered(project, reference).physics,
         project.config.setup,
         layout.SETUP.format(**place),
     )
@@ -131,7 +137,7 @@ def contrast(config: str) -> None:
     settings = project.config.contrast
     if settings is None:
         raise InputError(config, "has no `contrast`", "Name its data sets: config/README.md")
-    projector = dataset_of(project, settings.mv).projector
+    projector = rendered(project, settings.mv).projector
     views = patient_views(project)
     tabulated = read_tabulated(settings.tabulated)
     table = contrast_table(beams_of(project), tabulated, projector, views)
@@ -162,3 +168,12 @@ def correspondence_report(config: str) -> None:
     from raymark.correspondence.jobs import write_report
 
     write_report(read_project(config))
+
+
+def _with_its_threads(project: Project, name: str) -> Method:
+    """Return a method, with torch set to the method's number of threads."""
+    import torch
+
+    method = project.named(project.methods, name, "method")
+    torch.set_num_threads(method.training.threads)
+    return method

@@ -3,8 +3,7 @@
 from raymark import layout
 from raymark.config.project import read_project
 from raymark.config.subjects import read_subjects
-from raymark.core.errors import InputError
-from raymark.datasets.places import named
+from raymark.core.errors import InputError, named
 
 
 def table(config: str, table: str) -> None:
