@@ -8,6 +8,7 @@ file's own values when the main file asks for one. The sections are in the modul
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 from pydantic import Field, model_validator
@@ -19,6 +20,8 @@ from raymark.config.method import Method
 from raymark.config.papers import paper_file
 from raymark.config.presets import Preset, read_preset
 from raymark.config.results import Contrast, Evaluation, Experiment, Matrix, Pose, SetupSettings
+from raymark.config.sources import Source, read_sources
+from raymark.config.subjects import Subject, read_subjects
 from raymark.core.errors import InputError, Thing
 from raymark.core.sections import Section, Seed, checked
 from raymark.core.yaml_files import read_yaml
@@ -95,6 +98,16 @@ class Project:
     methods: dict[str, Method]
     imports: dict[str, Import2d] = field(default_factory=dict)
     source: str = "the configuration"  # the main file, as messages name it
+
+    @cached_property
+    def sheet(self) -> dict[str, Subject]:
+        """The subject sheet, by subject."""
+        return read_subjects(self.config.subjects)
+
+    @cached_property
+    def declared(self) -> dict[str, Source]:
+        """The table of sources, by id."""
+        return read_sources(self.config.sources)
 
     def unknown(self, what: str, known: Iterable[str]) -> InputError:
         """Return the error for a name that is none of those `known`: perhaps of another main file."""

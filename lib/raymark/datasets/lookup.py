@@ -9,8 +9,7 @@ from raymark import layout
 from raymark.config.dataset import Dataset
 from raymark.config.project import Project
 from raymark.config.results import Experiment
-from raymark.config.sources import read_sources
-from raymark.config.subjects import Subject, parent_of, read_subjects
+from raymark.config.subjects import Subject, parent_of
 from raymark.core.errors import InputError, named
 from raymark.datasets.imported import Imported, read_imported
 from raymark.landmarks.table import XYZ, read_landmark_set, read_landmark_table
@@ -74,6 +73,13 @@ def shards_of(project: Project, dataset: str, *view_sets: str) -> list[str]:
     return [path for name in view_sets for path in _shards(project, dataset, name)]
 
 
+def shard_files(project: Project, dataset: str, *view_sets: str) -> list[str]:
+    """List the shards of some view sets; of an import, the files by which its shards are found."""
+    if dataset in project.imports:
+        return [f.format(dataset=dataset) for f in (layout.VIEWS, layout.IMPORTED_IMAGES)]
+    return shards_of(project, dataset, *view_sets)
+
+
 def shards_with_role(project: Project, dataset: str, role: str) -> list[str]:
     """Return the paths of the shards of a data set's train, validation or evaluate view sets."""
     view_sets = dataset_of(project, dataset).view_sets
@@ -89,17 +95,15 @@ def _shards(project: Project, name: str, view_set: str) -> list[str]:
     if isinstance(dataset, Imported):
         return dataset.view_sets[view_set].shards
     place = {"dataset": name, "view_set": view_set}
-    sheet = read_subjects(project.config.subjects)
     return [
         layout.SHARD.format(**place, subject=subject, shard=layout.shard_name(shard))
-        for subject, shard in shards_of_view_set(dataset, view_set, sheet)
+        for subject, shard in shards_of_view_set(dataset, view_set, project.sheet)
     ]
 
 
 def cts_of(project: Project, dataset: str, view_set: str) -> dict[str, str]:
     """Return the paths of the CTs that a view set shows, by subject."""
-    sheet = read_subjects(project.config.subjects)
-    subjects = subjects_of(rendered(project, dataset), view_set, sheet)
+    subjects = subjects_of(rendered(project, dataset), view_set, project.sheet)
     return {s: layout.CT.format(dataset=dataset, subject=s) for s in subjects}
 
 
@@ -116,7 +120,7 @@ def of_experiments(pattern: str, experiments: Iterable[Experiment]) -> list[str]
 
 def subject_of(project: Project, name: str) -> Subject:
     """Return the row of the subject sheet of a subject, or of a virtual patient's parent."""
-    return project.named(read_subjects(project.config.subjects), parent_of(name), "subject")
+    return project.named(project.sheet, parent_of(name), "subject")
 
 
 def file_of(project: Project, reference: str) -> str:
@@ -124,5 +128,5 @@ def file_of(project: Project, reference: str) -> str:
     kind, _, name = reference.partition(":")
     if kind != "source":
         return name if kind == "recipe" else reference
-    source = named(read_sources(project.config.sources), name, "source")
+    source = named(project.declared, name, "source")
     return layout.SOURCE.format(source=name, file=Path(source.member).name)

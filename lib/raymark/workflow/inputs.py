@@ -1,0 +1,180 @@
+"""What each step reads, by the names that its rule gives the files.
+
+A rule asks before its files exist, the step when it runs; both ask here, so that a step never reads
+what its rule does not wait for. Every function takes the project and the wildcards of the rule.
+Tables and figures say themselves what they need (`raymark.tables`, `raymark.figures`).
+"""
+
+from raymark import layout
+from raymark.config.project import Project
+from raymark.config.subjects import parent_of
+from raymark.correspondence.config import correspondence_of, cts_for, subjects_for
+from raymark.datasets.lookup import cts_of, file_of, rendered, shard_files, subject_of
+from raymark.views.plan import subjects_of
+
+Files = dict[str, str | list[str]]
+
+
+def ingest(project: Project, dataset: str, subject: str) -> Files:
+    row = subject_of(project, subject)
+    labels = [file_of(project, row.labels)] if row.labels else []
+    return {"ct": file_of(project, row.ct), "labels": labels}
+
+
+def landmarks(project: Project, dataset: str, subject: str) -> Files:
+    """The points, or the recipes that compute them from the labels, and the data set's names."""
+    return {
+        "labels": layout.LABELS.format(dataset=dataset, subject=subject),
+        "points": file_of(project, subject_of(project, subject).landmarks),
+        "names": rendered(project, dataset).landmarks,
+    }
+
+
+def virtual_patient(project: Project, dataset: str, subject: str) -> Files:
+    """The volume, labels and landmarks of the patient that is deformed."""
+    place = {"dataset": dataset, "subject": parent_of(subject)}
+    return {
+        "ct": layout.CT.format(**place),
+        "labels": layout.LABELS.format(**place),
+        "landmarks": layout.LANDMARKS.format(**place),
+    }
+
+
+def views(project: Project, dataset: str) -> Files:
+    settings = rendered(project, dataset)
+    return {
+        "landmarks": [
+            layout.LANDMARKS.format(dataset=dataset, subject=subject)
+            for subject in every_subject(project, dataset)
+        ],
+        "names": settings.landmarks,
+    }
+
+
+def every_subject(project: Project, dataset: str) -> list[str]:
+    """List the subjects of a data set that some view set shows, virtual patients included."""
+    settings = rendered(project, dataset)
+    shown = (subjects_of(settings, name, project.sheet) for name in settings.view_sets)
+    return sorted({subject for subjects in shown for subject in subjects})
+
+
+def render(project: Project, dataset: str, view_set: str, subject: str, shard: str) -> Files:
+    place = {"dataset": dataset, "subject": subject}
+    return {
+        "ct": layout.CT.format(**place),
+        "landmarks": layout.LANDMARKS.format(**place),
+        "views": layout.VIEWS.format(dataset=dataset),
+        "names": rendered(project, dataset).landmarks,
+    }
+
+
+def train(project: Project, dataset: str, method: str, seed: str) -> Files:
+    """The shards to learn from, the model that the training starts from, the landmarks' types."""
+    first = project.named(project.methods, method, "method").start_from
+    model = first and layout.MODEL.format(dataset=dataset, method=first, seed=seed)
+    return {
+        "train": _shards_with_role(project, dataset, "train"),
+        "validation": _shards_with_role(project, dataset, "validation"),
+        "first": [model] if model else [],
+        "names": _landmark_file(project, dataset),
+    }
+
+
+def predict(project: Project, dataset: str, method: str, seed: str, view_set: str) -> Files:
+    return {
+        "model": layout.MODEL.format(dataset=dataset, method=method, seed=seed),
+        "shards": shard_files(project, dataset, view_set),
+    }
+
+
+def evaluate(project: Project, dataset: str, method: str, seed: str, view_set: str) -> Files:
+    return _predicted(project, dataset, method, seed, view_set) | {
+        "names": _landmark_file(project, dataset)
+    }
+
+
+def mean_position(project: Project, dataset: str, view_set: str) -> Files:
+    return {
+        "train": _shards_with_role(project, dataset, "train"),
+        "shards": shard_files(project, dataset, view_set),
+        "views": layout.VIEWS.format(dataset=dataset),
+    }
+
+
+def pose(project: Project, dataset: str, method: str, seed: str, view_set: str) -> Files:
+    return _predicted(project, dataset, method, seed, view_set) | {
+        "cts": list(cts_of(project, dataset, view_set).values())
+    }
+
+
+def capture_range(project: Project, dataset: str, view_set: str) -> Files:
+    return {
+        "shards": shard_files(project, dataset, view_set),
+        "cts": list(cts_of(project, dataset, view_set).values()),
+    }
+
+
+def setup_error(project: Project, dataset: str, method: str, seed: str, view_set: str) -> Files:
+    return _predicted(project, dataset, method, seed, view_set) | {
+        "cts": list(cts_of(project, dataset, view_set).values()),
+        "names": rendered(project, dataset).landmarks,
+    }
+
+
+def contrast(project: Project) -> Files:
+    """The real patients of the megavoltage data set, and the published coefficients."""
+    settings = project.config.contrast
+    subjects = rendered(project, settings.mv).subjects
+    return {
+        "cts": [layout.CT.format(dataset=settings.mv, subject=s) for s in subjects],
+        "labels": [layout.LABELS.format(dataset=settings.mv, subject=s) for s in subjects],
+        "views": layout.VIEWS.format(dataset=settings.mv),
+        "tabulated": settings.tabulated,
+    }
+
+
+def correspondence_train(project: Project) -> Files:
+    return {"cts": list(cts_for("train", project, project.sheet).values())}
+
+
+def correspondence_match(project: Project, matcher: str) -> Files:
+    return {
+        "cts": list(cts_for("test", project, project.sheet).values()),
+        "model": [layout.CORRESPONDENCE_MODEL] if matcher == "network" else [],
+    }
+
+
+def correspondence_follow_up(project: Project) -> Files:
+    """The test CTs with their labels, in which a contrast agent is simulated."""
+    cts = cts_for("test", project, project.sheet)
+    settings = correspondence_of(project)
+    labels = [
+        layout.LABELS.format(dataset=dataset, subject=subject)
+        for dataset, subject in subjects_for("test", settings, project, project.sheet)
+    ]
+    return {"cts": list(cts.values()), "labels": labels, "model": layout.CORRESPONDENCE_MODEL}
+
+
+def _predicted(project: Project, dataset: str, method: str, seed: str, view_set: str) -> Files:
+    """What predictions are compared with: the shards they are of, and the plan of their views."""
+    place = {"dataset": dataset, "method": method, "seed": seed, "view_set": view_set}
+    return {
+        "predictions": layout.PREDICTIONS.format(**place),
+        "shards": shard_files(project, dataset, view_set),
+        "views": layout.VIEWS.format(dataset=dataset),
+    }
+
+
+def _landmark_file(project: Project, dataset: str) -> list[str]:
+    """The landmark file, of whose types instances are named; imported images have none."""
+    settings = project.datasets.get(dataset)
+    return [settings.landmarks] if settings else []
+
+
+def _shards_with_role(project: Project, dataset: str, role: str) -> list[str]:
+    if dataset in project.imports:
+        return shard_files(project, dataset)
+    view_sets = rendered(project, dataset).view_sets
+    return shard_files(
+        project, dataset, *(name for name, view_set in view_sets.items() if view_set.role == role)
+    )
