@@ -6,7 +6,7 @@ reason. A second kind of table tells from how far the refinement finds back (the
 
 import sys
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,8 +14,7 @@ import pandas as pd
 import pyarrow as pa
 import torch
 
-from raymark import layout
-from raymark.config.dataset import Dataset
+from raymark.config.dataset import Dataset, Physics
 from raymark.config.results import Pose
 from raymark.core.seeds import generator
 from raymark.core.stored_tables import store_table, stored_table
@@ -56,6 +55,7 @@ def estimate_poses(
     predictions_path: str | Path,
     shard_paths: Sequence[str | Path],
     views_path: str | Path,
+    cts: Mapping[str, str],
     dataset: Dataset,
     settings: Pose,
     out_path: str | Path,
@@ -63,7 +63,7 @@ def estimate_poses(
     """Write the table of poses (columns `SCHEMA`) of one file of predictions.
 
     `landmarks` counts those above `belief_threshold` that were used. Only `refined_views` of the
-    views with a robust pose, evenly spread, are refined. A pose is stored row by row.
+    views with a robust pose, evenly spread, are refined, on the subject's CT of `cts`. A pose is stored row by row.
     """
     shards, predictions = Shards(shard_paths), read_predictions(predictions_path)
     views = read_views(views_path)
@@ -72,7 +72,7 @@ def estimate_poses(
     seen = _seen(predictions, shards, settings)
     rows = [row for number in range(len(shards)) for row in _from_landmarks(shards, seen, number)]
     _tell(f"{len(shards)} poses from landmarks", start, len(shards))
-    rows += _refined(shards, dataset, settings, rows)
+    rows += _refined(shards, cts, dataset.physics, settings, rows)
     table = pd.DataFrame([_measured(row, shards, views) for row in rows])
     table = table.assign(
         **{key: predictions[key].iloc[0] for key in ("dataset", "method", "seed", "view_set")}
@@ -121,17 +121,20 @@ def _from_landmarks(shards: Shards, seen: Callable, number: int) -> Iterable[dic
                "pose": pose}  # fmt: skip
 
 
-def _refined(shards: Shards, dataset: Dataset, settings: Pose, rows) -> list[dict]:
+def _refined(shards: Shards, cts: Mapping, physics: Physics, settings: Pose, rows) -> list[dict]:
     """Return the rows of the last stage, in the order of the views."""
     started = [r for r in rows if r["stage"] == "robust" and r["pose"] is not None]
     chosen = evenly(started, settings.refined_views)
     starts = [(row["number"], row["pose"]) for row in chosen]
-    poses = registered(shards, dataset, starts)
+    poses = registered(shards, cts, physics, starts)
     return [row | {"stage": "refined", "pose": p} for row, p in zip(chosen, poses, strict=True)]
 
 
 def registered(
-    shards: Shards, dataset: Dataset, starts: Sequence[tuple[int, np.ndarray]]
+    shards: Shards,
+    cts: Mapping[str, str],
+    physics: Physics,
+    starts: Sequence[tuple[int, np.ndarray]],
 ) -> list[np.ndarray]:
     """Refine poses, given as (number of the view, first pose), against the views' images.
 
@@ -140,8 +143,7 @@ def registered(
     torch.set_num_threads(1)
     begun, poses = time.perf_counter(), {}
     for subject in dict.fromkeys(shards.subjects[number] for number, _ in starts):
-        ct = layout.CT.format(dataset=dataset.name, subject=subject)
-        registration = Registration(read_volume(ct), dataset.physics)
+        registration = Registration(read_volume(cts[subject]), physics)
         mine = [i for i, (number, _) in enumerate(starts) if shards.subjects[number] == subject]
 
         def refine(index: int, registration=registration) -> np.ndarray:
@@ -179,6 +181,7 @@ def _measured(row: dict, shards: Shards, views: pd.DataFrame) -> dict:
 
 def measure_capture_range(
     shard_paths: Sequence[str | Path],
+    cts: Mapping[str, str],
     dataset: Dataset,
     view_set: str,
     settings: Pose,
@@ -204,7 +207,7 @@ def measure_capture_range(
         )
         rows.append({"view": shards.views[number], "subject": shards.subjects[number],
                      "from_mm": low, "to_mm": high})  # fmt: skip
-    found = registered(shards, dataset, starts)
+    found = registered(shards, cts, dataset.physics, starts)
     for row, (number, start), pose in zip(rows, starts, found, strict=True):
         truth = shards.small["world_to_camera"][number]
         points = known_points(shards.small["landmarks_world"][number])

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.spatial import cKDTree
 
-from raymark import layout
 from raymark.config.dataset import Physics
 from raymark.config.project import Project
 from raymark.ct import Volume, read_label_map, read_volume
@@ -183,25 +182,30 @@ def beams_of(project: Project) -> dict[str, Physics]:
     return {name: project.datasets[getattr(names, name)].physics for name in ("kv", "mv")}
 
 
-def patient_views(project: Project) -> list[Paired]:
-    """Render the first view of a real patient in every evaluated view set, through both beams."""
+def patient_views(project: Project, files: Mapping) -> list[Paired]:
+    """Render the first view of a real patient in every evaluated view set, through both beams.
+
+    `files` has the table of `views`, and the `cts` and `labels` of the data set's subjects in order.
+    """
     settings = project.datasets[project.config.contrast.mv]
-    table = read_views(layout.VIEWS.format(dataset=settings.name))
+    table = read_views(files["views"])
     table = table[table["subject"].isin(settings.subjects)]
+    patients = dict(
+        zip(settings.subjects, zip(files["cts"], files["labels"], strict=True), strict=True)
+    )
     shown = []
     for name, view_set in settings.view_sets.items():
         rows = table[table["view_set"] == name]
         if view_set.role != "evaluate" or rows.empty:
             continue
         row = rows.iloc[0]
-        place = {"dataset": settings.name, "subject": row.subject}
-        volume = read_volume(layout.CT.format(**place))
-        labels_xyz = read_label_map(layout.LABELS.format(**place)).labels_xyz
+        ct, labels = patients[row.subject]
+        labels_xyz = read_label_map(labels).labels_xyz
         camera = camera_of(row, detector_of(settings.detector))
         shown.append(
             paired_view(
                 settings.view_sets[name].title or name,
-                volume,
+                read_volume(ct),
                 camera,
                 settings.projector,
                 beams_of(project),

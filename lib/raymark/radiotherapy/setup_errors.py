@@ -15,7 +15,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from raymark import layout
 from raymark.config.dataset import Dataset, Physics
 from raymark.config.results import SetupSettings
 from raymark.core.seeds import generator
@@ -58,6 +57,7 @@ def measure_setup(
     predictions_path: str | Path,
     shard_paths: Sequence[str | Path],
     views_path: str | Path,
+    cts: Mapping[str, str],
     dataset: Dataset,
     kinds: Mapping[str, str],
     reference: Physics,
@@ -66,7 +66,8 @@ def measure_setup(
 ) -> None:
     """Write the table of set-up errors (columns `SCHEMA`): three rows per view, one a registration.
 
-    `kinds` names the type of the landmarks that have one; `reference` is the beam of the planned
+    `cts` has the CT of every subject; `kinds` names the type of the landmarks that have one;
+    `reference` is the beam of the planned
     images. At most `registered_views` views, evenly spread, are registered, all by every means.
     """
     shards, predictions = Shards(shard_paths), read_predictions(predictions_path)
@@ -74,7 +75,7 @@ def measure_setup(
     views = views.assign(seen_in_training=seen_in_training(views, dataset)).set_index("view")
     chosen = evenly(range(len(shards)), settings.registered_views or len(shards))
     start, rows = time.perf_counter(), []
-    for shown in setup_views(chosen, shards, predictions, views, dataset, kinds, reference):
+    for shown in setup_views(chosen, shards, predictions, views, cts, dataset, kinds, reference):
         of_view = views.loc[shown.view, ["subject", "patient", "seen_in_training"]].to_dict()
         rows += [{"view": shown.view, **of_view, **row} for row in _registered(shown, settings)]
     seconds = time.perf_counter() - start
@@ -112,6 +113,7 @@ def setup_views(
     shards: Shards,
     predictions: pd.DataFrame,
     views: pd.DataFrame,
+    cts: Mapping[str, str],
     dataset: Dataset,
     kinds: Mapping[str, str],
     reference: Physics,
@@ -127,7 +129,7 @@ def setup_views(
     for number in numbers:
         name, subject = shards.views[number], shards.subjects[number]
         if subject not in scenes:
-            scenes = {subject: _scene(dataset, subject, reference)}
+            scenes = {subject: _scene(cts[subject], dataset, reference)}
         world_mm = shards.small["landmarks_world"][number].astype(float)
         true, K = (shards.small[key][number] for key in ("world_to_camera", "K"))
         image_yx = shards.read(np.array([number]))["image"][0].astype(np.float32)
@@ -174,11 +176,10 @@ def planned_landmarks(
     return Planned(kept, types, plan.project(world_mm), depth_mm / abs(plan.K[0, 0]))
 
 
-def _scene(dataset: Dataset, subject: str, reference: Physics) -> Scene:
+def _scene(ct: str, dataset: Dataset, reference: Physics) -> Scene:
     quiet = reference.model_copy(update={"photons_per_px": None})
-    volume = read_volume(layout.CT.format(dataset=dataset.name, subject=subject))
     nothing = np.zeros((0, 3))
-    return Scene(volume, nothing, [], [], dataset.model_copy(update={"physics": quiet}))
+    return Scene(read_volume(ct), nothing, [], [], dataset.model_copy(update={"physics": quiet}))
 
 
 def rendered(scene: Scene, camera: Camera) -> np.ndarray:

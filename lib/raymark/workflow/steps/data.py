@@ -4,25 +4,22 @@ from pathlib import Path
 
 from raymark import layout
 from raymark.config.project import read_project
-from raymark.config.subjects import read_subjects
 from raymark.core.errors import InputError, named
 from raymark.core.files import sha256_of
 from raymark.datasets.lookup import (
-    file_of,
     isocentre,
     landmark_names,
     landmark_points,
     rendered,
     subject_of,
 )
+from raymark.workflow import inputs
 
 
 def fetch(config: str, source: str) -> None:
-    from raymark.config.sources import read_sources
     from raymark.patients.fetch import fetch
 
-    sources = read_sources(read_project(config).config.sources)
-    declared = named(sources, source, "source")
+    declared = named(read_project(config).declared, source, "source")
     fetch(declared, layout.SOURCE.format(source=source, file=Path(declared.member).name))
 
 
@@ -30,10 +27,10 @@ def ingest(config: str, dataset: str, subject: str) -> None:
     from raymark.ct import ingest
 
     project = read_project(config)
-    row = subject_of(project, subject)
+    files = inputs.ingest(project, dataset, subject)
     ingest(
-        file_of(project, row.ct),
-        file_of(project, row.labels) if row.labels else None,
+        files["ct"],
+        next(iter(files["labels"]), None),
         rendered(project, dataset).ct,
         out_volume=layout.CT.format(dataset=dataset, subject=subject),
         out_labels=layout.LABELS.format(dataset=dataset, subject=subject),
@@ -55,19 +52,18 @@ def landmarks(config: str, dataset: str, subject: str) -> None:
     )
 
     project = read_project(config)
-    row, settings = subject_of(project, subject), rendered(project, dataset)
-    known = read_landmark_set(settings.landmarks).names
-    labels_path = layout.LABELS.format(dataset=dataset, subject=subject)
-    labels = read_label_map(labels_path)
-    source = file_of(project, row.landmarks)
-    if row.landmarks.startswith("recipe:"):
+    files = inputs.landmarks(project, dataset, subject)
+    known = read_landmark_set(files["names"]).names
+    labels = read_label_map(files["labels"])
+    source = files["points"]
+    if subject_of(project, subject).landmarks.startswith("recipe:"):
         recipes = read_landmark_set(source)
         grid = labels.labels_xyz, labels.affine
-        table = compute_landmarks(*grid, recipes, subject, labels_path)
+        table = compute_landmarks(*grid, recipes, subject, files["labels"])
     else:
         table = read_landmarks(source, subject)
     shape = labels.labels_xyz.shape
-    names = needed_names(table["landmark"], landmark_names(settings), known)
+    names = needed_names(table["landmark"], landmark_names(rendered(project, dataset)), known)
     table = check_landmarks(table, names, shape, labels.affine, flip_pairs(names), source)
     write_landmarks(table, layout.LANDMARKS.format(dataset=dataset, subject=subject))
 
@@ -78,14 +74,13 @@ def virtual_patient(config: str, dataset: str, subject: str) -> None:
     from raymark.patients.virtual_patients import make_virtual_patient, write_virtual_patient
 
     project = read_project(config)
-    parent = subject_of(project, subject).subject
-    if parent == subject:
+    if subject_of(project, subject).subject == subject:
         raise InputError(
             subject, "is not a virtual patient", f"Ask for {subject}-v001, for example"
         )
-    volume = read_volume(layout.CT.format(dataset=dataset, subject=parent))
-    labels = read_label_map(layout.LABELS.format(dataset=dataset, subject=parent))
-    table = read_landmark_table(layout.LANDMARKS.format(dataset=dataset, subject=parent))
+    files = inputs.virtual_patient(project, dataset, subject)
+    volume, labels = read_volume(files["ct"]), read_label_map(files["labels"])
+    table = read_landmark_table(files["landmarks"])
     patient = make_virtual_patient(
         volume.hu_xyz,
         labels.labels_xyz,
@@ -107,15 +102,14 @@ def virtual_patient(config: str, dataset: str, subject: str) -> None:
 
 
 def views(config: str, dataset: str) -> None:
-    from raymark.views.plan import plan_views, subjects_of, write_views
+    from raymark.views.plan import plan_views, write_views
     from raymark.views.sight import check_on_image
 
     project = read_project(config)
     settings = rendered(project, dataset)
-    sheet = read_subjects(project.config.subjects)
-    shown = {s for name in settings.view_sets for s in subjects_of(settings, name, sheet)}
-    isocentres = {subject: isocentre(settings, subject) for subject in sorted(shown)}
-    table = plan_views(settings, sheet, isocentres, project.config.seed)
+    shown = inputs.every_subject(project, dataset)
+    isocentres = {subject: isocentre(settings, subject) for subject in shown}
+    table = plan_views(settings, project.sheet, isocentres, project.config.seed)
     check_on_image(table, settings, {s: landmark_points(settings, s) for s in isocentres})
     write_views(layout.VIEWS.format(dataset=dataset), table)
 
@@ -128,21 +122,22 @@ def render(config: str, dataset: str, view_set: str, subject: str, shard: int) -
     from raymark.views.plan import read_views
     from raymark.views.sight import check_source_outside
 
-    settings = rendered(read_project(config), dataset)
+    project = read_project(config)
+    settings = rendered(project, dataset)
     names = landmark_names(settings)
     place = {"view_set": view_set, "subject": subject, "shard": shard}
-    table = read_views(layout.VIEWS.format(dataset=dataset), **place)
+    files = inputs.render(project, dataset, **place)
+    table = read_views(files["views"], **place)
     if table.empty:
         raise InputError(
             f"shard {shard} of {dataset}, {view_set}, {subject}",
             "has no views",
             "See the views table for what there is",
         )
-    ct = layout.CT.format(dataset=dataset, subject=subject)
-    volume = read_volume(ct)
+    volume = read_volume(files["ct"])
     check_source_outside(table, settings, volume)
     points = landmark_points(settings, subject)
-    content = [sha256_of(ct), points.tobytes().hex(), table.to_csv(index=False)]
+    content = [sha256_of(files["ct"]), points.tobytes().hex(), table.to_csv(index=False)]
     if scenario := scenario_of(settings, table):
         content.append(str(scenario))
     render_shard(

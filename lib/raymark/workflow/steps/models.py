@@ -5,12 +5,14 @@ from raymark.config.method import Method
 from raymark.config.project import Project, read_project
 from raymark.core.errors import InputError, named
 from raymark.datasets.lookup import (
+    cts_of,
     dataset_of,
     landmark_types,
     rendered,
     shards_of,
     shards_with_role,
 )
+from raymark.workflow import inputs
 
 
 def train(config: str, dataset: str, method: str, seed: int) -> None:
@@ -19,14 +21,14 @@ def train(config: str, dataset: str, method: str, seed: int) -> None:
 
     project = read_project(config)
     settings = _with_its_threads(project, method)
-    first = settings.start_from
+    first = inputs.train(project, dataset, method, seed)["first"]
     train(
         settings,
         Shards(shards_with_role(project, dataset, "train")),
         Shards(shards_with_role(project, dataset, "validation")),
         layout.MODEL_FOLDER.format(dataset=dataset, method=method, seed=seed),
         seed,
-        start_from=first and layout.MODEL.format(dataset=dataset, method=first, seed=seed),
+        start_from=next(iter(first), None),
         types=landmark_types(dataset_of(project, dataset)),
     )
 
@@ -37,11 +39,11 @@ def predict_views(config: str, dataset: str, method: str, seed: int, view_set: s
 
     project = read_project(config)
     _with_its_threads(project, method)
-    place = {"dataset": dataset, "method": method, "seed": seed}
+    place = {"dataset": dataset, "method": method, "seed": seed, "view_set": view_set}
     predict(
-        layout.MODEL.format(**place),
+        inputs.predict(project, **place)["model"],
         Shards(shards_of(project, dataset, view_set)),
-        layout.PREDICTIONS.format(**place, view_set=view_set),
+        layout.PREDICTIONS.format(**place),
         dataset,
         view_set,
     )
@@ -52,10 +54,11 @@ def evaluate(config: str, dataset: str, method: str, seed: int, view_set: str) -
 
     project = read_project(config)
     place = {"dataset": dataset, "method": method, "seed": seed, "view_set": view_set}
+    files = inputs.evaluate(project, **place)
     evaluate(
-        layout.PREDICTIONS.format(**place),
+        files["predictions"],
         shards_of(project, dataset, view_set),
-        layout.VIEWS.format(dataset=dataset),
+        files["views"],
         dataset_of(project, dataset),
         layout.ERRORS.format(**place),
         landmark_types(dataset_of(project, dataset)),
@@ -69,7 +72,7 @@ def mean_position(config: str, dataset: str, view_set: str) -> None:
     evaluate_mean_position(
         shards_with_role(project, dataset, "train"),
         shards_of(project, dataset, view_set),
-        layout.VIEWS.format(dataset=dataset),
+        inputs.mean_position(project, dataset, view_set)["views"],
         dataset_of(project, dataset),
         layout.MEAN_POSITION.format(dataset=dataset, view_set=view_set),
     )
@@ -80,10 +83,12 @@ def pose(config: str, dataset: str, method: str, seed: int, view_set: str) -> No
 
     project = read_project(config)
     place = {"dataset": dataset, "method": method, "seed": seed, "view_set": view_set}
+    files = inputs.pose(project, **place)
     estimate_poses(
-        layout.PREDICTIONS.format(**place),
+        files["predictions"],
         shards_of(project, dataset, view_set),
-        layout.VIEWS.format(dataset=dataset),
+        files["views"],
+        cts_of(project, dataset, view_set),
         rendered(project, dataset),
         project.config.pose,
         layout.POSES.format(**place),
@@ -96,6 +101,7 @@ def capture_range(config: str, dataset: str, view_set: str) -> None:
     project = read_project(config)
     measure_capture_range(
         shards_of(project, dataset, view_set),
+        cts_of(project, dataset, view_set),
         rendered(project, dataset),
         view_set,
         project.config.pose,
@@ -111,13 +117,14 @@ def setup_error(config: str, dataset: str, method: str, seed: int, view_set: str
     place = {"dataset": dataset, "method": method, "seed": seed, "view_set": view_set}
     asked = {_spoken(p): p["reference"] for p in project.setup_places()}
     reference = named(asked, _spoken(place), "set-up error of")
-    settings = rendered(project, dataset)
+    files = inputs.setup_error(project, **place)
     measure_setup(
-        layout.PREDICTIONS.format(**place),
+        files["predictions"],
         shards_of(project, dataset, view_set),
-        layout.VIEWS.format(dataset=dataset),
-        settings,
-        read_landmark_set(settings.landmarks).kind_of,
+        files["views"],
+        cts_of(project, dataset, view_set),
+        rendered(project, dataset),
+        read_landmark_set(files["names"]).kind_of,
         rendered(project, reference).physics,
         project.config.setup,
         layout.SETUP.format(**place),
@@ -138,8 +145,9 @@ def contrast(config: str) -> None:
     if settings is None:
         raise InputError(config, "has no `contrast`", "Name its data sets: config/README.md")
     projector = rendered(project, settings.mv).projector
-    views = patient_views(project)
-    tabulated = read_tabulated(settings.tabulated)
+    files = inputs.contrast(project)
+    views = patient_views(project, files)
+    tabulated = read_tabulated(files["tabulated"])
     table = contrast_table(beams_of(project), tabulated, projector, views)
     with atomic(layout.CONTRAST) as partial:
         table.to_csv(partial, index=False)
