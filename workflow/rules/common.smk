@@ -11,21 +11,20 @@ from raymark import layout
 from raymark.config.project import project_of
 from raymark.correspondence.config import correspondence_of
 from raymark.core.errors import InputError
+from raymark.workflow import inputs
 from raymark.workflow.snapshot import freeze
 from raymark.landmarks.table import read_landmark_set
 from raymark.config.papers import read_paper
 from raymark.datasets.available import absences, only_present, present_imports
 from raymark.workflow.run_log import failures, read_run
 from raymark.core.digests import code_digest, text_digest
-from raymark.config.sources import read_sources
 from raymark.workflow.preflight import check_start
-from raymark.config.subjects import parent_of, read_subjects, virtual_subjects
+from raymark.config.subjects import parent_of
 from raymark.views.plan import shards_of_view_set, subjects_of, view_count
 
 try:
     PROJECT = project_of(config, " + ".join(map(str, workflow.configfiles)))
-    SUBJECTS = read_subjects(PROJECT.config.subjects)
-    SOURCES = read_sources(PROJECT.config.sources)
+    SUBJECTS, SOURCES = PROJECT.sheet, PROJECT.declared
     for name, dataset in PROJECT.datasets.items():
         read_landmark_set(dataset.landmarks)
         for view_set in dataset.view_sets:
@@ -68,6 +67,11 @@ wildcard_constraints:
     shard=r"\d+",
 
 
+def reads(step):
+    """Return the function of a job's wildcards that tells what its step reads, by name."""
+    return lambda wildcards: getattr(inputs, step)(PROJECT, **dict(wildcards.items()))
+
+
 def dataset_config(*sections):
     """Return the named sections of a data set as a parameter, so that changes in them are seen.
 
@@ -97,28 +101,8 @@ def method_config(wildcards):
 
 def landmark_types(wildcards):
     """Return the landmark types of a data set as a parameter; imported images have none."""
-    if wildcards.dataset in PROJECT.imports:
-        return ""
-    return json.dumps(read_landmark_set(landmark_file(wildcards)).types)
-
-
-def landmark_file(wildcards):
-    return PROJECT.datasets[wildcards.dataset].landmarks
-
-
-def file_of(reference):
-    """Turn a cell of the subject sheet into the file it means."""
-    kind, _, name = reference.partition(":")
-    if kind == "source":
-        return layout.SOURCE.format(source=name, file=Path(SOURCES[name].member).name)
-    return name if kind == "recipe" else reference
-
-
-def files_below(path):
-    """List a file, or all in a folder, such as the images of an import."""
-    if not os.path.isdir(path):
-        return [path]
-    return sorted(str(file) for file in Path(path).rglob("*") if file.is_file())
+    settings = PROJECT.datasets.get(wildcards.dataset)
+    return json.dumps(read_landmark_set(settings.landmarks).types) if settings else ""
 
 
 def import_file(wildcards):
@@ -183,25 +167,6 @@ def of_experiments(pattern, experiments):
             for view_set in e.evaluate
         }
     )
-
-
-def of_parent(pattern):
-    return lambda wildcards: pattern.format(
-        dataset=wildcards.dataset, subject=parent_of(wildcards.subject)
-    )
-
-
-def training_shards(role):
-    return lambda wildcards: shards(
-        wildcards.dataset, *view_sets_for(wildcards.dataset, role)
-    )
-
-
-def first_model(wildcards):
-    """Return the model that a method's training starts from, if it starts from one."""
-    first = PROJECT.methods[wildcards.method].start_from
-    place = {"dataset": wildcards.dataset, "seed": wildcards.seed}
-    return [layout.MODEL.format(**place, method=first)] if first else []
 
 
 def method_threads(wildcards):

@@ -5,7 +5,7 @@ from raymark.correspondence.config import cts_for, sections_text
 
 rule correspondence_train:
     input:
-        lambda wildcards: cts_for("train", PROJECT, SUBJECTS).values(),
+        unpack(reads("correspondence_train")),
     output:
         model=layout.CORRESPONDENCE_MODEL,
         losses=layout.CORRESPONDENCE_LOSSES,
@@ -32,10 +32,7 @@ rule correspondence_train:
 
 rule correspondence_match:
     input:
-        cts=lambda wildcards: cts_for("test", PROJECT, SUBJECTS).values(),
-        model=lambda wildcards: [layout.CORRESPONDENCE_MODEL][
-            : wildcards.matcher == "network"
-        ],
+        unpack(reads("correspondence_match")),
     output:
         layout.CORRESPONDENCE_MATCHES,
     log:
@@ -61,8 +58,7 @@ rule correspondence_match:
 
 rule correspondence_follow_up:
     input:
-        cts=lambda wildcards: cts_for("test", PROJECT, SUBJECTS).values(),
-        model=layout.CORRESPONDENCE_MODEL,
+        unpack(reads("correspondence_follow_up")),
     output:
         layout.CORRESPONDENCE_FOLLOW_UP,
         layout.FIGURE.format(figure="correspondence-follow_up", format="svg"),

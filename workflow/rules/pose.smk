@@ -3,10 +3,7 @@
 
 rule pose:
     input:
-        predictions=layout.PREDICTIONS,
-        shards=lambda wildcards: shards(wildcards.dataset, wildcards.view_set),
-        views=layout.VIEWS,
-        cts=lambda wildcards: cts_of(wildcards.dataset, wildcards.view_set),
+        unpack(reads("pose")),
     output:
         layout.POSES,
     log:
@@ -37,8 +34,7 @@ rule pose:
 
 rule capture_range:
     input:
-        shards=lambda wildcards: shards(wildcards.dataset, wildcards.view_set),
-        cts=lambda wildcards: cts_of(wildcards.dataset, wildcards.view_set),
+        unpack(reads("capture_range")),
     output:
         layout.CAPTURE_RANGE,
     log:

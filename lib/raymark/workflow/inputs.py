@@ -5,6 +5,8 @@ what its rule does not wait for. Every function takes the project and the wildca
 Tables and figures say themselves what they need (`raymark.tables`, `raymark.figures`).
 """
 
+from pathlib import Path
+
 from raymark import layout
 from raymark.config.project import Project
 from raymark.config.subjects import parent_of
@@ -66,6 +68,22 @@ def render(project: Project, dataset: str, view_set: str, subject: str, shard: s
         "views": layout.VIEWS.format(dataset=dataset),
         "names": rendered(project, dataset).landmarks,
     }
+
+
+def import_2d(project: Project, dataset: str) -> Files:
+    """Every image and every file of annotations, splits and the like."""
+    images, *others = project.imports[dataset].files
+    return {
+        "images": files_below(images),
+        "annotations": [file for place in others for file in files_below(place)],
+    }
+
+
+def files_below(place: str) -> list[str]:
+    """List a file, or all in a folder."""
+    if not Path(place).is_dir():
+        return [place]
+    return sorted(str(file) for file in Path(place).rglob("*") if file.is_file())
 
 
 def train(project: Project, dataset: str, method: str, seed: str) -> Files:

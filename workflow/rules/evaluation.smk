@@ -3,9 +3,7 @@
 
 rule evaluate:
     input:
-        predictions=layout.PREDICTIONS,
-        shards=lambda wildcards: shards(wildcards.dataset, wildcards.view_set),
-        views=layout.VIEWS,
+        unpack(reads("evaluate")),
     output:
         layout.ERRORS,
     log:
@@ -27,11 +25,7 @@ rule evaluate:
 rule mean_position:
     """The baseline that looks at no image, in the same form as a method's errors."""
     input:
-        train=lambda wildcards: shards(
-            wildcards.dataset, *view_sets_for(wildcards.dataset, "train")
-        ),
-        shards=lambda wildcards: shards(wildcards.dataset, wildcards.view_set),
-        views=layout.VIEWS,
+        unpack(reads("mean_position")),
     output:
         layout.MEAN_POSITION,
     log:

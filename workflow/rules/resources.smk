@@ -86,7 +86,7 @@ def registered_views(wildcards):
 
 
 def imported_files(wildcards):
-    return len(files_below(PROJECT.imports[wildcards.dataset].images))
+    return len(inputs.files_below(PROJECT.imports[wildcards.dataset].images))
 
 
 def launcher(wildcards, threads, resources):

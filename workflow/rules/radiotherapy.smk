@@ -4,11 +4,7 @@
 rule setup_error:
     """Registration by landmarks, by mutual information, and none, on the same views."""
     input:
-        predictions=layout.PREDICTIONS,
-        shards=lambda wildcards: shards(wildcards.dataset, wildcards.view_set),
-        views=layout.VIEWS,
-        cts=lambda wildcards: cts_of(wildcards.dataset, wildcards.view_set),
-        landmarks=landmark_file,
+        unpack(reads("setup_error")),
     output:
         layout.SETUP,
     log:
@@ -33,7 +29,7 @@ rule setup_error:
 rule contrast:
     """A phantom and a patient through both beams, beside published coefficients."""
     input:
-        contrast_inputs,
+        unpack(reads("contrast")),
     output:
         layout.CONTRAST,
     log:

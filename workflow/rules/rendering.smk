@@ -3,10 +3,7 @@
 
 rule render:
     input:
-        ct=layout.CT,
-        landmarks=layout.LANDMARKS,
-        views=layout.VIEWS,
-        names=landmark_file,
+        unpack(reads("render")),
     output:
         layout.SHARD,
     log:

@@ -1,0 +1,24 @@
+# CTs in one canonical form.
+
+
+rule ingest:
+    input:
+        unpack(reads("ingest")),
+    output:
+        ct=layout.CT,
+        labels=layout.LABELS,
+        quality=layout.QUALITY,
+    log:
+        "logs/ingest/{dataset}/{subject}.log",
+    wildcard_constraints:
+        subject="|".join(SUBJECTS),
+    conda:
+        "../../envs/environment.yaml"
+    resources:
+        mem_mb=memory(1000, ct=60),
+        runtime=minutes(15, by_size(mb_per_minute=10)),
+    params:
+        config=dataset_config("ct"),
+        code=code_digest("raymark.ct"),
+    shell:
+        "python -m raymark ingest {wildcards.dataset} {wildcards.subject} > {log} 2>&1"

@@ -1,0 +1,26 @@
+# What a trained model finds on a view set.
+
+
+rule predict:
+    input:
+        unpack(reads("predict")),
+    output:
+        layout.PREDICTIONS,
+    log:
+        "logs/predict/{dataset}/{method}/{seed}/{view_set}.log",
+    conda:
+        "../../envs/environment.yaml"
+    threads: method_threads
+    resources:
+        gpu=1,
+        mem_mb=memory(4000, views_of_set, mb_per_million_views=10_000),
+        # Without a GPU a large network takes a second for an image.
+        runtime=minutes(20, by_count(images_of_set, per_minute=60)),
+    params:
+        code=lambda wildcards: code_digest(
+            "raymark.detection.on_views",
+            f"raymark.methods.{PROJECT.methods[wildcards.method].module}",
+        ),
+    shell:
+        "python -m raymark predict-views {wildcards.dataset} {wildcards.method}"
+        " {wildcards.seed} {wildcards.view_set} > {log} 2>&1"

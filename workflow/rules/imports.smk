@@ -1,0 +1,27 @@
+# Annotated X-rays become shards.
+
+
+rule import_2d:
+    """Annotated X-rays; what they hold decides their shards, found through these two files."""
+    input:
+        unpack(reads("import_2d")),
+    output:
+        views=layout.VIEWS,
+        images=layout.IMPORTED_IMAGES,
+    log:
+        "logs/import_2d/{dataset}.log",
+    wildcard_constraints:
+        dataset="|".join(PROJECT.imports) or "none",
+    conda:
+        "../../envs/environment.yaml"
+    resources:
+        mem_mb=memory(2000),
+        runtime=minutes(20, by_count(imported_files, per_minute=10)),
+    params:
+        file=import_file,
+        settings=lambda wildcards: PROJECT.imports[wildcards.dataset].model_dump_json(
+            exclude={"title"}
+        ),
+        code=code_digest("raymark.imports.write"),
+    shell:
+        "python -m raymark import-2d {params.file:q} > {log} 2>&1"
