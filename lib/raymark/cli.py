@@ -166,7 +166,7 @@ def _add_predict(commands) -> None:
         description="Find landmarks in DICOM, PNG, TIFF, JPEG, NIfTI or MetaImage files, bone "
         "bright. Writes each image's points as CSV and for 3D Slicer, and a picture of them. An "
         "image is brought to the pixel size of the training images; where its file does not tell "
-        "its own, it is taken to show as much as they do. See docs/your-own-xrays.md.",
+        "its own, it is taken to show as much as they do. See docs/detection.md.",
     )
     predict.add_argument("--model", dest="model_path", required=True, help="a model.safetensors")
     predict.add_argument(

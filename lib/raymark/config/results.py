@@ -6,7 +6,7 @@ from raymark.core.sections import Name, Section, Seed
 
 
 class SetupReference(Section):
-    """What an experiment's images are registered to (docs/setup-error.md)."""
+    """What an experiment's images are registered to (docs/radiotherapy.md)."""
 
     reference: Name = Field(
         description="data set whose beam (its `physics`, without noise) renders the planned images"
@@ -73,7 +73,7 @@ class SetupSettings(Section):
 
 
 class Contrast(Section):
-    """The contrast of bone in kilovoltage and megavoltage images (docs/setup-error.md)."""
+    """The contrast of bone in kilovoltage and megavoltage images (docs/radiotherapy.md)."""
 
     kv: Name = Field(description="data set whose beam is the kilovoltage one")
     mv: Name = Field(

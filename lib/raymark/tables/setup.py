@@ -162,7 +162,7 @@ def _notes(project: Project) -> list[str]:
     return [
         f"Registered, image to reference: {shown}. The reference is the patient's own CT at the "
         "planned position, seen without noise; the beam's angles and distances are known, the "
-        "patient is shifted, not turned (docs/setup-error.md).",
+        "patient is shifted, not turned (docs/radiotherapy.md).",
         "Set-up error: distance of the estimated from the true displacement in the image plane at "
         "the isocentre's depth, mean ± sd [interval]. x (image's right), y (down): estimated minus "
         "true, mean ± sd. One image does not show the displacement along its rays.",

@@ -242,7 +242,7 @@ def test_memory_does_not_grow_with_the_number_of_views(tmp_path):
 
 
 def test_the_documented_example_runs(shard, capsys):
-    page = Path(__file__).parents[3] / "docs" / "shards.md"
+    page = Path(__file__).parents[3] / "docs" / "datasets.md"
     example = page.read_text(encoding="utf-8").split("```python\n")[1].split("```")[0]
     exec(example.replace("00000.zarr.zip", str(shard)))
     assert capsys.readouterr().out.splitlines()[1].startswith("hip_left ")
