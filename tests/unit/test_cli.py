@@ -48,10 +48,10 @@ def test_the_users_first_configuration_is_whole(monkeypatch, capsys):
     ],
 )
 def test_what_the_machine_refuses_is_told_in_one_line(raised, told, monkeypatch, capsys):
-    def refuse(**_):
+    def refuse(*_):
         raise raised
 
-    monkeypatch.setattr("raymark.workflow.steps.export", refuse)
+    monkeypatch.setattr("raymark.detection.onnx_file.export_onnx", refuse)
     assert cli.main(["export", "a", "b"]) == 1
     error = capsys.readouterr().err
     assert error.startswith(f"raymark export: {told}")
@@ -60,6 +60,5 @@ def test_what_the_machine_refuses_is_told_in_one_line(raised, told, monkeypatch,
 
 @pytest.mark.parametrize("seed", ["-1", str(2**32), str(10**30), "9" * 5000, "x"])
 def test_a_seed_that_no_generator_takes_is_refused(seed, capsys):
-    with pytest.raises(SystemExit, match="2"):
-        cli.main(["train", "hip", "ann", "--", seed])
+    assert cli.main(["train", "hip", "ann", "--", seed]) == 2
     assert "seed" in capsys.readouterr().err

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from raymark import layout
+from raymark.config.project import read_project
 from raymark.core.errors import InputError
 from raymark.ct.grid import LabelMap
 from raymark.ct.store import write_labels
@@ -23,7 +24,7 @@ from raymark.landmarks.table import (
     read_landmarks,
     write_landmarks,
 )
-from raymark.workflow import steps
+from raymark.workflow.steps import data
 from tests.workflow.conftest import DATASET, make_project
 
 POINTS = {"left_asis": (-80.0, 20.5, 3.25), "right_asis": (80.0, 21.0, 3.0), "tip": (1.0, -40.0, 0)}
@@ -259,9 +260,9 @@ def test_a_data_set_that_uses_some_landmarks_needs_only_those(tmp_path, monkeypa
     points = project.folder / "points.csv"
     points.write_text("".join(points.read_text().splitlines(keepends=True)[:-1]))
     with pytest.raises(InputError, match="'lower_ball' is missing"):
-        steps.landmarks("config.yaml", "balls", "ball_patient")
+        data.landmarks(read_project("config.yaml"), "balls", "ball_patient")
     project.write("balls.yaml", DATASET | {"use_landmarks": ["left_ball", "right_ball"]})
-    steps.landmarks("config.yaml", "balls", "ball_patient")
+    data.landmarks(read_project("config.yaml"), "balls", "ball_patient")
     made = pd.read_csv(layout.LANDMARKS.format(dataset="balls", subject="ball_patient"))
     assert made["landmark"].tolist() == ["left_ball", "right_ball"]
 

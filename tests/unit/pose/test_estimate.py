@@ -6,7 +6,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from raymark import layout
 from raymark.config.dataset import Dataset
 from raymark.config.results import Pose
 from raymark.config.subjects import Subject
@@ -71,7 +70,7 @@ def folder(tmp_path_factory):
     """A folder with CT, views, one shard and predictions; view 2 has five landmarks above 0.7."""
     folder = tmp_path_factory.mktemp("poses")
     volume = ct()
-    write_volume(folder / layout.CT.format(dataset="pelvis", subject="balls"), volume)
+    write_volume(folder / "ct.nii.gz", volume)
     sheet = {"balls": Subject("balls", "p1", "ct", "landmarks", "", "train")}
     views = plan_views(DATASET, sheet, {"balls": np.zeros(3)}, 0)
     write_views(folder / "views.parquet", views)
@@ -99,7 +98,7 @@ def folder(tmp_path_factory):
 def estimated(folder, monkeypatch, out="poses.parquet") -> pd.DataFrame:
     monkeypatch.chdir(folder)
     paths = "predictions.parquet", ["shard.zarr.zip"], "views.parquet"
-    estimate_poses(*paths, DATASET, SETTINGS, out)
+    estimate_poses(*paths, {"balls": folder / "ct.nii.gz"}, DATASET, SETTINGS, out)
     return read_poses([out])
 
 
@@ -209,7 +208,13 @@ def test_nothing_detected_is_a_table_too(folder, monkeypatch):
     predictions = pd.read_parquet("predictions.parquet").assign(confidence=0.1)
     predictions.to_parquet("unsure.parquet")
     estimate_poses(
-        "unsure.parquet", ["shard.zarr.zip"], "views.parquet", DATASET, SETTINGS, "none.parquet"
+        "unsure.parquet",
+        ["shard.zarr.zip"],
+        "views.parquet",
+        {"balls": "ct.nii.gz"},
+        DATASET,
+        SETTINGS,
+        "none.parquet",
     )
     table = pose(project_of_examples(), read_poses(["none.parquet"]))
     assert table.frame["share"].tolist() == [0.0, 0.0]
@@ -220,7 +225,9 @@ def test_nothing_detected_is_a_table_too(folder, monkeypatch):
 
 def test_capture_range(folder, monkeypatch):
     monkeypatch.chdir(folder)
-    measure_capture_range(["shard.zarr.zip"], DATASET, "grid", SETTINGS, "capture.parquet")
+    measure_capture_range(
+        ["shard.zarr.zip"], {"balls": "ct.nii.gz"}, DATASET, "grid", SETTINGS, "capture.parquet"
+    )
     starts = read_poses(["capture.parquet"], CAPTURE_SCHEMA)
     assert len(starts) == len(BINS_MM)
     assert (starts["start_mtre_mm"].between(starts["from_mm"], starts["to_mm"])).all()

@@ -8,6 +8,7 @@ import pytest
 
 from raymark import layout
 from raymark.config.dataset import Dataset, Physics
+from raymark.config.project import read_project
 from raymark.config.results import SetupSettings
 from raymark.core.errors import InputError
 from raymark.ct import Volume
@@ -27,7 +28,7 @@ from raymark.radiotherapy.setup_table import SCHEMA, read_setup
 from raymark.rendering.scene import Scene, render_shard
 from raymark.tables.setup import setup as setup_table
 from raymark.views.plan import plan_views, write_views
-from raymark.workflow import steps
+from raymark.workflow.steps import experiments
 from tests.unit.evaluation.examples import project_of_examples
 
 # mutual information, on rendered images
@@ -118,8 +119,11 @@ def measured(project, predictions, **settings) -> pd.DataFrame:
     kv = Physics(spectrum="kv", tube_kvp=110)
     with contextlib.chdir(folder):
         predictions.to_parquet("predictions.parquet")
-        views = layout.VIEWS.format(dataset="body")
-        files = "predictions.parquet", [shard], views
+        views, ct = (
+            layout.VIEWS.format(dataset="body"),
+            layout.CT.format(dataset="body", subject="body"),
+        )
+        files = "predictions.parquet", [shard], views, {"body": ct}
         measure_setup(*files, dataset(), {}, kv, SetupSettings(**settings), "setup.parquet")
         return read_setup(["setup.parquet"])
 
@@ -229,7 +233,7 @@ def test_a_set_up_error_that_no_experiment_asks_for_is_refused_with_those_there_
     with pytest.raises(
         InputError, match=r"'pelvis cpm 0 grid': is not known\. .*chest_mv landmarknet"
     ):
-        steps.setup_error("config/config.yaml", "pelvis", "cpm", 0, "grid")
+        experiments.setup_error(read_project("config/config.yaml"), "pelvis", "cpm", 0, "grid")
 
 
 def test_a_file_that_is_none_is_refused(tmp_path):

@@ -1,32 +1,37 @@
 """Steps that make data: sources, CTs, landmarks, virtual patients, views, shards."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from raymark import layout
-from raymark.config.project import read_project
-from raymark.core.errors import InputError, named
-from raymark.core.files import sha256_of
-from raymark.datasets.lookup import (
-    isocentre,
-    landmark_names,
-    landmark_points,
-    rendered,
-    subject_of,
+from raymark.workflow.steps.arguments import (
+    DatasetName,
+    ImportFile,
+    Shard,
+    SourceId,
+    SubjectId,
+    ViewSetName,
 )
-from raymark.workflow import inputs
+
+if TYPE_CHECKING:
+    from raymark.config.project import Project
 
 
-def fetch(config: str, source: str) -> None:
+def fetch(project: "Project", source: SourceId) -> None:
+    """Bring a declared data file, verified by checksum."""
+    from raymark.core.errors import named
     from raymark.patients.fetch import fetch
 
-    declared = named(read_project(config).declared, source, "source")
+    declared = named(project.declared, source, "source")
     fetch(declared, layout.SOURCE.format(source=source, file=Path(declared.member).name))
 
 
-def ingest(config: str, dataset: str, subject: str) -> None:
+def ingest(project: "Project", dataset: DatasetName, subject: SubjectId) -> None:
+    """Turn a subject's CT and labels into the canonical volume."""
     from raymark.ct import ingest
+    from raymark.datasets.lookup import rendered
+    from raymark.workflow import inputs
 
-    project = read_project(config)
     files = inputs.ingest(project, dataset, subject)
     ingest(
         files["ct"],
@@ -39,8 +44,10 @@ def ingest(config: str, dataset: str, subject: str) -> None:
     )
 
 
-def landmarks(config: str, dataset: str, subject: str) -> None:
+def landmarks(project: "Project", dataset: DatasetName, subject: SubjectId) -> None:
+    """Import or compute a subject's 3D landmarks."""
     from raymark.ct import read_label_map
+    from raymark.datasets.lookup import landmark_names, rendered, subject_of
     from raymark.landmarks.table import (
         check_landmarks,
         compute_landmarks,
@@ -50,8 +57,8 @@ def landmarks(config: str, dataset: str, subject: str) -> None:
         read_landmarks,
         write_landmarks,
     )
+    from raymark.workflow import inputs
 
-    project = read_project(config)
     files = inputs.landmarks(project, dataset, subject)
     known = read_landmark_set(files["names"]).names
     labels = read_label_map(files["labels"])
@@ -68,12 +75,15 @@ def landmarks(config: str, dataset: str, subject: str) -> None:
     write_landmarks(table, layout.LANDMARKS.format(dataset=dataset, subject=subject))
 
 
-def virtual_patient(config: str, dataset: str, subject: str) -> None:
+def virtual_patient(project: "Project", dataset: DatasetName, subject: SubjectId) -> None:
+    """Deform a CT with its landmarks, e.g. pelvis-v001."""
+    from raymark.core.errors import InputError
     from raymark.ct import read_label_map, read_volume
+    from raymark.datasets.lookup import rendered, subject_of
     from raymark.landmarks.table import read_landmark_table
     from raymark.patients.virtual_patients import make_virtual_patient, write_virtual_patient
+    from raymark.workflow import inputs
 
-    project = read_project(config)
     if subject_of(project, subject).subject == subject:
         raise InputError(
             subject, "is not a virtual patient", f"Ask for {subject}-v001, for example"
@@ -101,11 +111,13 @@ def virtual_patient(config: str, dataset: str, subject: str) -> None:
     )
 
 
-def views(config: str, dataset: str) -> None:
+def views(project: "Project", dataset: DatasetName) -> None:
+    """Plan every view of a data set and check its splits."""
+    from raymark.datasets.lookup import isocentre, landmark_points, rendered
     from raymark.views.plan import plan_views, write_views
     from raymark.views.sight import check_on_image
+    from raymark.workflow import inputs
 
-    project = read_project(config)
     settings = rendered(project, dataset)
     shown = inputs.every_subject(project, dataset)
     isocentres = {subject: isocentre(settings, subject) for subject in shown}
@@ -114,15 +126,25 @@ def views(config: str, dataset: str) -> None:
     write_views(layout.VIEWS.format(dataset=dataset), table)
 
 
-def render(config: str, dataset: str, view_set: str, subject: str, shard: int) -> None:
+def render(
+    project: "Project",
+    dataset: DatasetName,
+    view_set: ViewSetName,
+    subject: SubjectId,
+    shard: Shard,
+) -> None:
+    """Render one shard of views."""
     from raymark.core.digests import text_digest
+    from raymark.core.errors import InputError
+    from raymark.core.files import sha256_of
     from raymark.ct import read_volume
+    from raymark.datasets.lookup import landmark_names, landmark_points, rendered
     from raymark.landmarks.table import flip_pairs
     from raymark.rendering.scene import render_shard, scenario_of
     from raymark.views.plan import read_views
     from raymark.views.sight import check_source_outside
+    from raymark.workflow import inputs
 
-    project = read_project(config)
     settings = rendered(project, dataset)
     names = landmark_names(settings)
     place = {"view_set": view_set, "subject": subject, "shard": shard}
@@ -154,11 +176,16 @@ def render(config: str, dataset: str, view_set: str, subject: str, shard: int) -
     )
 
 
-def import_2d(import_path: str) -> None:
+def import_2d(import_file: ImportFile) -> None:
+    """Turn annotated 2D X-rays into shards to train and evaluate on.
+
+    Reads the images and annotations that a file names (config/import/*.yaml) and writes them as shards,
+    a table of views and a list of images below results/.
+    """
     from raymark.config.imports import read_import
     from raymark.imports.write import import_2d, odd_scales
 
-    images = import_2d(read_import(import_path), import_path)
+    images = import_2d(read_import(import_file), import_file)
     for view_set, rows in images.groupby("view_set", sort=True):
         print(f"{view_set}: {len(rows)} images of {rows['patient'].nunique()} patients")
     for row in odd_scales(images).itertuples():

@@ -1,25 +1,22 @@
 """Steps that train, predict and measure."""
 
+from typing import TYPE_CHECKING
+
 from raymark import layout
-from raymark.config.method import Method
-from raymark.config.project import Project, read_project
-from raymark.core.errors import InputError, named
-from raymark.datasets.lookup import (
-    cts_of,
-    dataset_of,
-    landmark_types,
-    rendered,
-    shards_of,
-    shards_with_role,
-)
-from raymark.workflow import inputs
+from raymark.workflow.steps.arguments import DatasetName, Matcher, MethodName, Seed, ViewSetName
+
+if TYPE_CHECKING:
+    from raymark.config.method import Method
+    from raymark.config.project import Project
 
 
-def train(config: str, dataset: str, method: str, seed: int) -> None:
+def train(project: "Project", dataset: DatasetName, method: MethodName, seed: Seed) -> None:
+    """Train a method; resumes if it was interrupted."""
+    from raymark.datasets.lookup import dataset_of, landmark_types, shards_with_role
     from raymark.datasets.shards import Shards
     from raymark.training.train import train
+    from raymark.workflow import inputs
 
-    project = read_project(config)
     settings = _with_its_threads(project, method)
     first = inputs.train(project, dataset, method, seed)["first"]
     train(
@@ -33,11 +30,15 @@ def train(config: str, dataset: str, method: str, seed: int) -> None:
     )
 
 
-def predict_views(config: str, dataset: str, method: str, seed: int, view_set: str) -> None:
+def predict_views(
+    project: "Project", dataset: DatasetName, method: MethodName, seed: Seed, view_set: ViewSetName
+) -> None:
+    """Predict a view set's landmarks."""
+    from raymark.datasets.lookup import shards_of
     from raymark.datasets.shards import Shards
     from raymark.detection.on_views import predict
+    from raymark.workflow import inputs
 
-    project = read_project(config)
     _with_its_threads(project, method)
     place = {"dataset": dataset, "method": method, "seed": seed, "view_set": view_set}
     predict(
@@ -49,10 +50,14 @@ def predict_views(config: str, dataset: str, method: str, seed: int, view_set: s
     )
 
 
-def evaluate(config: str, dataset: str, method: str, seed: int, view_set: str) -> None:
+def evaluate(
+    project: "Project", dataset: DatasetName, method: MethodName, seed: Seed, view_set: ViewSetName
+) -> None:
+    """Compare predictions with truth."""
+    from raymark.datasets.lookup import dataset_of, landmark_types, shards_of
     from raymark.evaluation.errors import evaluate
+    from raymark.workflow import inputs
 
-    project = read_project(config)
     place = {"dataset": dataset, "method": method, "seed": seed, "view_set": view_set}
     files = inputs.evaluate(project, **place)
     evaluate(
@@ -65,10 +70,12 @@ def evaluate(config: str, dataset: str, method: str, seed: int, view_set: str) -
     )
 
 
-def mean_position(config: str, dataset: str, view_set: str) -> None:
+def mean_position(project: "Project", dataset: DatasetName, view_set: ViewSetName) -> None:
+    """Evaluate the baseline that looks at no image."""
+    from raymark.datasets.lookup import dataset_of, shards_of, shards_with_role
     from raymark.evaluation.errors import evaluate_mean_position
+    from raymark.workflow import inputs
 
-    project = read_project(config)
     evaluate_mean_position(
         shards_with_role(project, dataset, "train"),
         shards_of(project, dataset, view_set),
@@ -78,10 +85,14 @@ def mean_position(config: str, dataset: str, view_set: str) -> None:
     )
 
 
-def pose(config: str, dataset: str, method: str, seed: int, view_set: str) -> None:
+def pose(
+    project: "Project", dataset: DatasetName, method: MethodName, seed: Seed, view_set: ViewSetName
+) -> None:
+    """Estimate and refine poses."""
+    from raymark.datasets.lookup import cts_of, rendered, shards_of
     from raymark.pose.estimate import estimate_poses
+    from raymark.workflow import inputs
 
-    project = read_project(config)
     place = {"dataset": dataset, "method": method, "seed": seed, "view_set": view_set}
     files = inputs.pose(project, **place)
     estimate_poses(
@@ -95,10 +106,11 @@ def pose(config: str, dataset: str, method: str, seed: int, view_set: str) -> No
     )
 
 
-def capture_range(config: str, dataset: str, view_set: str) -> None:
+def capture_range(project: "Project", dataset: DatasetName, view_set: ViewSetName) -> None:
+    """Try from how far refinement finds back."""
+    from raymark.datasets.lookup import cts_of, rendered, shards_of
     from raymark.pose.estimate import measure_capture_range
 
-    project = read_project(config)
     measure_capture_range(
         shards_of(project, dataset, view_set),
         cts_of(project, dataset, view_set),
@@ -109,11 +121,16 @@ def capture_range(config: str, dataset: str, view_set: str) -> None:
     )
 
 
-def setup_error(config: str, dataset: str, method: str, seed: int, view_set: str) -> None:
+def setup_error(
+    project: "Project", dataset: DatasetName, method: MethodName, seed: Seed, view_set: ViewSetName
+) -> None:
+    """Measure set-up errors."""
+    from raymark.core.errors import named
+    from raymark.datasets.lookup import cts_of, rendered, shards_of
     from raymark.landmarks.table import read_landmark_set
     from raymark.radiotherapy.setup_errors import measure_setup
+    from raymark.workflow import inputs
 
-    project = read_project(config)
     place = {"dataset": dataset, "method": method, "seed": seed, "view_set": view_set}
     asked = {_spoken(p): p["reference"] for p in project.setup_places()}
     reference = named(asked, _spoken(place), "set-up error of")
@@ -135,15 +152,20 @@ def _spoken(place: dict) -> str:
     return "{dataset} {method} {seed} {view_set}".format(**place)
 
 
-def contrast(config: str) -> None:
+def contrast(project: "Project") -> None:
+    """Measure the contrast of bone, kilovoltage against megavoltage."""
+    from raymark.core.errors import InputError
     from raymark.core.files import atomic
+    from raymark.datasets.lookup import rendered
     from raymark.radiotherapy.contrast import contrast_table, read_tabulated
     from raymark.radiotherapy.contrast_views import beams_of, patient_views
+    from raymark.workflow import inputs
 
-    project = read_project(config)
     settings = project.config.contrast
     if settings is None:
-        raise InputError(config, "has no `contrast`", "Name its data sets: config/README.md")
+        raise InputError(
+            project.source, "has no `contrast`", "Name its data sets: config/README.md"
+        )
     projector = rendered(project, settings.mv).projector
     files = inputs.contrast(project)
     views = patient_views(project, files)
@@ -153,33 +175,39 @@ def contrast(config: str) -> None:
         table.to_csv(partial, index=False)
 
 
-def correspondence_train(config: str) -> None:
+def correspondence_train(project: "Project") -> None:
+    """Train the network that matches CT slices."""
     from raymark.correspondence.jobs import train_network
 
-    train_network(read_project(config))
+    train_network(project)
 
 
-def correspondence_match(config: str, matcher: str) -> None:
+def correspondence_match(project: "Project", matcher: Matcher) -> None:
+    """Match the test slices with their transformed copies."""
+    from raymark.core.errors import named
     from raymark.correspondence.jobs import MATCHERS, match_test_slices
 
     named(MATCHERS, matcher, "matcher")
-    match_test_slices(read_project(config), matcher)
+    match_test_slices(project, matcher)
 
 
-def correspondence_follow_up(config: str) -> None:
+def correspondence_follow_up(project: "Project") -> None:
+    """Match the test slices with a virtual second scan."""
     from raymark.correspondence.jobs import match_follow_ups
 
-    match_follow_ups(read_project(config))
+    match_follow_ups(project)
 
 
-def correspondence_report(config: str) -> None:
+def correspondence_report(project: "Project") -> None:
+    """Write the table and figures of the matches."""
     from raymark.correspondence.jobs import write_report
 
-    write_report(read_project(config))
+    write_report(project)
 
 
-def _with_its_threads(project: Project, name: str) -> Method:
+def _with_its_threads(project: "Project", name: str) -> "Method":
     """Return a method, with torch set to the method's number of threads."""
+
     import torch
 
     method = project.named(project.methods, name, "method")
