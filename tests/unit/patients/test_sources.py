@@ -7,8 +7,6 @@ import pytest
 import yaml
 
 from raymark.config.sources import Source, read_sources
-from raymark.core import digests
-from raymark.core.digests import code_digest
 from raymark.core.errors import InputError
 from raymark.core.files import atomic
 from raymark.patients.fetch import fetch
@@ -81,23 +79,6 @@ def test_atomic_leaves_nothing_behind_when_it_fails(tmp_path):
     with pytest.raises(RuntimeError):
         fail()
     assert list(tmp_path.iterdir()) == []
-
-
-def test_digests_follow_imports_transitively(tmp_path, monkeypatch):
-    views = code_digest("raymark.views.plan")
-    assert code_digest("raymark.views.plan") == views
-
-    geometry = digests._path("raymark.geometry.camera")
-    changed = tmp_path / "geometry.py"
-    changed.write_bytes(geometry.read_bytes() + b"# changed\n")
-    real = digests._path
-    monkeypatch.setattr(
-        digests, "_path", lambda m: changed if m == "raymark.geometry.camera" else real(m)
-    )
-    assert code_digest("raymark.views.plan") != views  # views imports geometry
-    before = code_digest("raymark.core.seeds")
-    monkeypatch.undo()
-    assert code_digest("raymark.core.seeds") == before  # seeds does not
 
 
 def test_the_conda_file_has_the_pins_of_the_locks():

@@ -1,0 +1,48 @@
+"""A digest changes with what code does, its own and what it imports, and with nothing else."""
+
+import pytest
+
+from raymark.core import digests
+from raymark.core.digests import code_digest
+
+
+@pytest.fixture
+def edited(tmp_path, monkeypatch):
+    """Return a function that gives a module another text, for the digests alone."""
+    real = digests._path
+
+    def edit(module: str, before: str, after: str) -> None:
+        text = real(module).read_text()
+        assert before in text
+        file = tmp_path / f"{len(list(tmp_path.iterdir()))}.py"
+        file.write_text(text.replace(before, after, 1))
+        monkeypatch.setattr(digests, "_path", lambda name: file if name == module else real(name))
+
+    return edit
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("import numpy as np", "import numpy as np  # for arrays"),
+        ("import numpy as np", "\n\n\nimport numpy as np"),
+        ('"""', '"""Said in other words. '),
+    ],
+)
+def test_comments_docstrings_and_layout_change_nothing(before, after, edited):
+    digest = code_digest("raymark.geometry.camera")
+    edited("raymark.geometry.camera", before, after)
+    assert code_digest("raymark.geometry.camera") == digest
+
+
+def test_a_changed_number_changes_what_imports_it_and_nothing_else(edited):
+    views, seeds = code_digest("raymark.views.plan"), code_digest("raymark.core.seeds")
+    edited("raymark.geometry.camera", "import numpy as np", "import numpy as np\n\nX = 1")
+    assert code_digest("raymark.views.plan") != views
+    assert code_digest("raymark.core.seeds") == seeds
+
+
+def test_digests_are_of_all_modules_named():
+    both = code_digest("raymark.core.seeds", "raymark.core.files")
+    assert len({both, code_digest("raymark.core.seeds"), code_digest("raymark.core.files")}) == 3
+    assert both == code_digest("raymark.core.files", "raymark.core.seeds")
