@@ -10,6 +10,8 @@ LIBRARY = Path(__file__).parents[2]
 # These hold no computation: configured values reach a step's parameters themselves.
 WITHOUT_RESULTS = re.compile(r"raymark\.(config\..+|core\.(errors|sections))")
 
+DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+
 
 def code_digest(*modules: str) -> str:
     """Return 16 hexadecimal digits that change with what these modules, or any of ours they import, do.
@@ -51,9 +53,8 @@ def _meaning(path: Path) -> str:
     """Return what of a module's text decides what it does: all but comments, docstrings and layout."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
     for node in ast.walk(tree):
-        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
-            if ast.get_docstring(node, clean=False) is not None:
-                node.body = node.body[1:]
+        if isinstance(node, DOCUMENTED) and ast.get_docstring(node, clean=False) is not None:
+            node.body = node.body[1:]
     return ast.dump(tree)
 
 
