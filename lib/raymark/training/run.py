@@ -18,15 +18,15 @@ from raymark.core.seeds import generator, seed_of
 from raymark.methods.base import Batch, build, squared_errors, standardised
 from raymark.training.augmentation import augmented, draw, mirrored
 from raymark.training.batches import Samples, batches, partners
-from raymark.training.history import Epoch, Progress
 from raymark.training.model_files import copied, read_checkpoint, take_over, write_tensors
+from raymark.training.state import Epoch, TrainingState
 
 EVALUATION_BATCH = 16
 CHECKPOINT_SECONDS = 600.0  # what of a long epoch is lost at most
 
 
 class Run:
-    """A network in training: its weights, its optimizer and its progress."""
+    """A network in training: its weights, its optimizer and how far it has come."""
 
     def __init__(self, fabric: Fabric, method: Method, landmark_count: int, seed: int):
         self.fabric, self.config, self.seed = fabric, method.training, seed
@@ -42,12 +42,12 @@ class Run:
         # The wrapped pair computes in mixed precision and averages gradients over devices; it
         # shares its parameters with the plain one, which is what files and losses see.
         self.wrapped, self.stepper = fabric.setup(self.network, self.optimizer)
-        self.progress = Progress(copied(self.network.state_dict()))
+        self.state = TrainingState(copied(self.network.state_dict()))
 
     def start_from(self, path: Path, landmarks: list[str]) -> None:
         """Take the weights of another model instead of random ones."""
         take_over(self.network, path, landmarks)
-        self.progress = Progress(copied(self.network.state_dict()))
+        self.state = TrainingState(copied(self.network.state_dict()))
 
     def epoch(
         self, training: Samples, validation: Samples, console: Console, keep: Callable[[], None]
@@ -57,8 +57,8 @@ class Run:
         `keep` is called between two steps, now and then, to save what there is. The run diverged if a loss or the RMSE is not finite, or if, at its end, no epoch's RMSE was
         below the stated share of the image's diagonal. The row says so, and why.
         """
-        number = len(self.progress.history) + 1
-        start = time.perf_counter() - self.progress.under_way.seconds
+        number = len(self.state.history) + 1
+        start = time.perf_counter() - self.state.under_way.seconds
         row = {"epoch": number, **self._train(training, number, console, keep)}
         row |= {"validation_loss": math.nan, "validation_rmse_px": math.nan}
         if math.isfinite(row["train_loss"]):
@@ -66,8 +66,8 @@ class Run:
         row["seconds"] = time.perf_counter() - start
         reason = _not_finite(row)
         row |= {"diverged": reason is not None, "diverged_because": reason}
-        self.progress.add(row, self.network)
-        if reason is None and self.progress.finished(self.config):
+        self.state.add(row, self.network)
+        if reason is None and self.state.finished(self.config):
             reason = self._never_near(validation)
             row |= {"diverged": reason is not None, "diverged_because": reason}
         return row
@@ -76,7 +76,7 @@ class Run:
         """Say that no epoch came near enough to the landmarks; None if one did."""
         diagonal_px = math.hypot(*validation.read(np.array([0]))["image"].shape[-2:])
         limit_px = self.config.diverged_above_share * diagonal_px
-        least_px = min(row["validation_rmse_px"] for row in self.progress.history)
+        least_px = min(row["validation_rmse_px"] for row in self.state.history)
         if least_px < limit_px:
             return None
         return (
@@ -88,7 +88,7 @@ class Run:
         self, samples: Samples, epoch: int, console: Console, keep: Callable[[], None]
     ) -> dict:
         """Run the steps of one epoch that are left; stop at the first loss that is not finite."""
-        parts, done = self._parts(len(samples), epoch), self.progress.under_way
+        parts, done = self._parts(len(samples), epoch), self.state.under_way
         before, steps = (epoch - 1) * len(parts), self.config.epochs * len(parts)
         left = parts[done.steps :]
         start, kept = time.perf_counter() - done.seconds, done.seconds
@@ -190,12 +190,12 @@ class Run:
             for name, value in values.items()
         }
         weights = {f"network/{name}": value for name, value in self.network.state_dict().items()}
-        best = {f"best/{name}": value for name, value in self.progress.best.items()}
+        best = {f"best/{name}": value for name, value in self.state.best.items()}
         record = {
             "provenance": provenance,
-            "best_epoch": self.progress.best_epoch,
-            "history": self.progress.history,
-            "under_way": asdict(self.progress.under_way),
+            "best_epoch": self.state.best_epoch,
+            "history": self.state.history,
+            "under_way": asdict(self.state.under_way),
             "precision": self.fabric.strategy.precision.state_dict(),
         }
         write_tensors(path, weights | best | moments, record)
@@ -213,7 +213,7 @@ class Run:
             state["state"].setdefault(int(index), {})[key] = value
         self.optimizer.load_state_dict(state)
         self.fabric.strategy.precision.load_state_dict(record["precision"])
-        self.progress = Progress(
+        self.state = TrainingState(
             _below(tensors, "best"),
             record["best_epoch"],
             record["history"],

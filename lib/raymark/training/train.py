@@ -27,9 +27,9 @@ from raymark.core.files import atomic, sha256_of
 from raymark.landmarks.types import Types, types_among
 from raymark.methods.base import LandmarkNetwork
 from raymark.training.batches import ByType, Samples
-from raymark.training.history import Progress
 from raymark.training.model_files import Model, write_model
 from raymark.training.run import Run
+from raymark.training.state import TrainingState
 
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # malloc.h
 
@@ -144,19 +144,19 @@ def _train(
     console = Console(stderr=True, quiet=not fabric.is_global_zero, soft_wrap=True)
     keep = partial(run.save, checkpoint, provenance)
     if run.resume(checkpoint, provenance):
-        epoch, step = len(run.progress.history) + 1, run.progress.under_way.steps + 1
+        epoch, step = len(run.state.history) + 1, run.state.under_way.steps + 1
         console.print(f"resumed at step {step} of epoch {epoch}", highlight=False)
     fabric.barrier()
     with _deterministic():
-        while not run.progress.finished(method.training):
+        while not run.state.finished(method.training):
             row = run.epoch(training, validation, console, keep)
             console.print(_told(row, method.training.epochs), highlight=False)
             if fabric.is_global_zero:
-                _write_losses(out_dir / "losses.csv", run.progress.history)
+                _write_losses(out_dir / "losses.csv", run.state.history)
             keep()
     if fabric.is_global_zero:
-        description = _described(method, training, run.progress, seed, provenance, types)
-        write_model(out_dir / "model.safetensors", description, run.progress.best)
+        description = _described(method, training, run.state, seed, provenance, types)
+        write_model(out_dir / "model.safetensors", description, run.state.best)
         # A killed workflow may have left a process of the same training behind.
         checkpoint.unlink(missing_ok=True)
     fabric.barrier()
@@ -171,7 +171,7 @@ def _provenance(method: Method, training: Samples, validation: Samples, seed: in
 def _described(
     method: Method,
     samples: Samples,
-    progress: Progress,
+    state: TrainingState,
     seed: int,
     provenance: str,
     types: Types,
@@ -190,10 +190,10 @@ def _described(
         by_type=method.by_type,
         types=list(types),
         seed=seed,
-        epochs=len(progress.history),
-        best_epoch=progress.best_epoch,
-        diverged=progress.diverged,
-        diverged_because=progress.diverged_because,
+        epochs=len(state.history),
+        best_epoch=state.best_epoch,
+        diverged=state.diverged,
+        diverged_because=state.diverged_because,
         provenance=provenance,
     )
 

@@ -14,9 +14,9 @@ from rich.console import Console
 from raymark import methods
 from raymark.config.method import Augmentation, Training
 from raymark.core.errors import InputError
-from raymark.training.history import Progress
 from raymark.training.model_files import load_model, read_tensors
 from raymark.training.run import Run, learning_rate, part_of
+from raymark.training.state import TrainingState
 from raymark.training.train import train
 from tests.unit.training.examples import LEARNING, Blobs, method
 
@@ -138,18 +138,18 @@ def row(epoch, loss, diverged=False):
 def test_training_stops_when_validation_no_longer_improves():
     config = Training(epochs=10, patience=2)
     network = torch.nn.Linear(1, 1)
-    progress = Progress({})
+    state = TrainingState({})
     for epoch, loss in enumerate([5.0, 3.0, 3.5], start=1):
-        progress.add(row(epoch, loss), network)
-        assert not progress.finished(config)
+        state.add(row(epoch, loss), network)
+        assert not state.finished(config)
     torch.nn.init.constant_(network.weight, 7.0)
-    progress.add(row(4, 3.0), network)
-    assert progress.finished(config)
-    assert not progress.finished(config.model_copy(update={"patience": None}))
-    assert progress.best_epoch == 2
-    assert progress.best["weight"].item() != 7.0
-    progress.add(row(5, math.nan, diverged=True), network)
-    assert progress.finished(Training(epochs=10))
+    state.add(row(4, 3.0), network)
+    assert state.finished(config)
+    assert not state.finished(config.model_copy(update={"patience": None}))
+    assert state.best_epoch == 2
+    assert state.best["weight"].item() != 7.0
+    state.add(row(5, math.nan, diverged=True), network)
+    assert state.finished(Training(epochs=10))
 
 
 def test_schedules():

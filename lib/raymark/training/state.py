@@ -28,7 +28,7 @@ class Epoch:
 
 
 @dataclass
-class Progress:
+class TrainingState:
     """How far a run has come: one row of losses per epoch, and the best weights so far."""
 
     best: dict[str, Tensor]
