@@ -18,7 +18,7 @@ from raymark.config.papers import read_paper
 from raymark.datasets.available import absences, only_present, present_imports
 from raymark.workflow.run_log import failures, read_run
 from raymark.core.digests import code_digest, text_digest
-from raymark.workflow.preflight import check_start
+from raymark.workflow.preflight import preflight
 from raymark.config.subjects import parent_of
 from raymark.views.plan import shards_of_view_set, subjects_of, view_count
 
@@ -30,7 +30,7 @@ try:
         for view_set in dataset.view_sets:
             subjects_of(dataset, view_set, SUBJECTS)
     if workflow.is_main_process:
-        check_start(PROJECT, SUBJECTS, SOURCES)
+        preflight(PROJECT, SUBJECTS, SOURCES)
 except InputError as error:
     sys.exit(f"raymark: {error}")
 

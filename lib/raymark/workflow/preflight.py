@@ -16,7 +16,7 @@ from raymark.methods import definition_of
 from raymark.workflow.linked_folders import claim_linked_folders
 
 
-def check_start(project: Project, sheet: Mapping[str, Subject], sources: Collection[str]) -> None:
+def preflight(project: Project, sheet: Mapping[str, Subject], sources: Collection[str]) -> None:
     """Refuse (InputError) what some job would otherwise find out later; claim linked result folders.
 
     `sheet` has every subject that a data set names; `sources` are the ids of the table of sources.

@@ -12,7 +12,7 @@ from raymark.config.project import project_of
 from raymark.config.subjects import read_subjects
 from raymark.core.errors import InputError
 from raymark.workflow import linked_folders
-from raymark.workflow.preflight import check_start
+from raymark.workflow.preflight import preflight
 from tests.workflow.conftest import CONFIG, DATASET, make_project
 
 
@@ -26,7 +26,7 @@ def start(tmp_path, monkeypatch):
         for name, change in changes.items():
             path = Path(f"{name}.yaml")
             path.write_text(yaml.safe_dump(yaml.safe_load(path.read_text()) | change))
-        check_start(project_of(CONFIG, "config.yaml"), read_subjects("subjects.tsv"), [])
+        preflight(project_of(CONFIG, "config.yaml"), read_subjects("subjects.tsv"), [])
 
     return starts
 
