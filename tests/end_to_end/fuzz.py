@@ -21,8 +21,8 @@ from tests.end_to_end.fuzz_readers import INPUTS, ROOT
 from tests.end_to_end.fuzz_tables import TABLES
 
 KEPT = Path("fuzz-findings")
-MODULES = ["config", "sources", "subjects", "landmarks", "slicer", "recipes", "ct.dicom", "ct.read",
-           "ct.detached", "images", "shards", "models", "papers"]  # fmt: skip
+MODULES = ["config.project", "config.sources", "config.subjects", "landmarks.table", "landmarks.slicer", "landmarks.recipes", "ct.dicom", "ct.read",
+           "ct.detached", "imports.xray_file", "datasets.shards", "training.model_files", "config.papers"]  # fmt: skip
 READERS = INPUTS | TABLES
 
 

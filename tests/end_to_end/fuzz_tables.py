@@ -216,24 +216,24 @@ def _table(
         pq.write_table(table, folder / "table.parquet", compression="zstd")
         return [folder / "table.parquet"]
 
-    return Reader("table.parquet", read, seeds, ("stored", *modules))
+    return Reader("table.parquet", read, seeds, ("core.stored_tables", *modules))
 
 
 TABLES = {
-    "import settings": text("cephalometric_2015.yaml", _import, "config/import/cephalometric_2015.yaml", "settings2d"),
-    "annotations, spreadsheet": Reader("points.csv", _spreadsheet, written("points.csv", POINTS), ("annotations2d",)),
-    "annotations, spine-ap": Reader("landmarks.csv", _spine_ap, _spine_ap_seeds, ("annotations2d",)),
-    "annotations, cephalometric": Reader("001.txt", _cephalometric, written("001.txt", "12,34\n" * 21), ("annotations2d",)),
-    "table of splits": Reader("split.csv", _splits, written("split.csv", "image,view_set\na.png,train\nb.png,test\n"), ("splits2d",)),
-    "attenuation coefficients": text("nist_tissues.csv", _attenuation, "config/reference/nist_tissues.csv", "contrast"),
+    "import settings": text("cephalometric_2015.yaml", _import, "config/import/cephalometric_2015.yaml", "config.imports"),
+    "annotations, spreadsheet": Reader("points.csv", _spreadsheet, written("points.csv", POINTS), ("annotations.layouts",)),
+    "annotations, spine-ap": Reader("landmarks.csv", _spine_ap, _spine_ap_seeds, ("annotations.layouts",)),
+    "annotations, cephalometric": Reader("001.txt", _cephalometric, written("001.txt", "12,34\n" * 21), ("annotations.layouts",)),
+    "table of splits": Reader("split.csv", _splits, written("split.csv", "image,view_set\na.png,train\nb.png,test\n"), ("imports.splits",)),
+    "attenuation coefficients": text("nist_tissues.csv", _attenuation, "config/reference/nist_tissues.csv", "radiotherapy.contrast"),
     "correspondence settings": text("correspondence.yaml", _correspondence, "config/correspondence.yaml", "correspondence.config"),
-    "correspondence model": Reader("model.safetensors", _correspondence_model, _correspondence_model_seeds, ("models", "correspondence.training")),
-    "landmark table": Reader("landmarks.csv", _landmark_table, written("landmarks.csv", "subject,landmark,x_mm,y_mm,z_mm,origin\np,tip,1,2,3,csv\n"), ("stored", "landmarks")),
-    "views": _table(_views, _views_schema, "views"),
-    "predictions": _table(_predictions, _predictions_schema, "evaluation"),
-    "errors": _table(_errors, _errors_schema, "evaluation"),
-    "poses": _table(_poses, _poses_schema, "poses"),
-    "set-up errors": _table(_setup, _setup_schema, "setup.results"),
+    "correspondence model": Reader("model.safetensors", _correspondence_model, _correspondence_model_seeds, ("training.model_files", "correspondence.training")),
+    "landmark table": Reader("landmarks.csv", _landmark_table, written("landmarks.csv", "subject,landmark,x_mm,y_mm,z_mm,origin\np,tip,1,2,3,csv\n"), ("core.stored_tables", "landmarks.table")),
+    "views": _table(_views, _views_schema, "views.plan"),
+    "predictions": _table(_predictions, _predictions_schema, "evaluation.errors"),
+    "errors": _table(_errors, _errors_schema, "evaluation.errors"),
+    "poses": _table(_poses, _poses_schema, "pose.estimate"),
+    "set-up errors": _table(_setup, _setup_schema, "radiotherapy.setup_table"),
     "matches of slices": _table(_matches, _matches_schema, "correspondence.jobs"),
-    "Snakemake's log": Reader("x.snakemake.log", _log, written("x.snakemake.log", LOG), ("progress",)),
+    "Snakemake's log": Reader("x.snakemake.log", _log, written("x.snakemake.log", LOG), ("workflow.run_log",)),
 }  # fmt: skip
