@@ -15,11 +15,14 @@ Landmark = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_]*$")]
 
 
 class PixelPitch(Section):
-    """Millimetres by the pitch of the pixels."""
+    """Millimetres by the pitch of the images' pixels."""
 
     kind: Literal["pixel"]
     pixel_mm: float | None = Field(
-        None, gt=0, description="pitch of the files' own pixels; null takes what each file says"
+        None,
+        gt=0,
+        description="pitch of the files' own pixels; null takes what each file says, which PNG, JPEG "
+        "and TIFF do not",
     )
 
 
@@ -27,7 +30,7 @@ class KnownDistance(Section):
     """Millimetres by a length that is known, or taken to be the same, in every image."""
 
     kind: Literal["distance"]
-    mm: float = Field(gt=0, description="the length")
+    mm: float = Field(gt=0, description="the length, mm")
     between: tuple[list[Landmark], list[Landmark]] = Field(
         description="two groups of landmarks; the length joins their middles"
     )
@@ -37,9 +40,12 @@ class Folds(Section):
     """Cross-validation: patients are dealt into folds by a fixed shuffle."""
 
     kind: Literal["folds"]
-    folds: int = Field(5, ge=3, description="number of folds")
+    folds: int = Field(5, ge=3, description="number of folds; at most that of the patients")
     fold: int = Field(
-        0, ge=0, description="this one is `test`, the next one `validation`, the others `train`"
+        0,
+        ge=0,
+        description="this one, counted from 0, is `test`, the next one `validation`, the others "
+        "`train`",
     )
 
     @property
@@ -52,8 +58,8 @@ class SplitTable(Section):
 
     kind: Literal["table"]
     file: str = Field(
-        description="CSV with the columns image and view_set: train, validation, or any other name "
-        "for a set to evaluate on; an empty cell leaves the image out"
+        description="CSV with the columns `image`, as in the annotations, and `view_set`: train, "
+        "validation, or any other name for a set to evaluate on; an empty cell leaves the image out"
     )
 
     @property
@@ -70,7 +76,7 @@ class Official2015(Section):
         15,
         gt=0,
         lt=150,
-        description="so many training images, by a fixed shuffle, are `validation`",
+        description="so many of the training images, by a fixed shuffle, are `validation`",
     )
 
     @property
@@ -79,7 +85,7 @@ class Official2015(Section):
 
 
 class Whole(Section):
-    """All images in one set, e.g. a test set that comes apart."""
+    """All images in one view set, e.g. a test set that comes apart."""
 
     kind: Literal["whole"]
     view_set: Name = Field("test", description="the set's name")
@@ -94,7 +100,7 @@ class Registration(Section):
 
     template: str | None = Field(
         None,
-        description="the training image, named as in the annotations; null takes the one whose "
+        description="a training image, named as in the annotations; null takes the one whose "
         "landmarks lie nearest to the mean of all training images'",
     )
     margin: float = Field(
@@ -106,43 +112,56 @@ class Registration(Section):
 
 
 class Import2d(Section):
-    """One data set of annotated 2D images."""
+    """Annotated X-rays of your own or of a public data set (docs/your-own-annotated-xrays.md)."""
 
-    name: Name = Field(description="the file's own name; the data set is called so")
-    title: str = Field(description="how tables and figures call it")
+    name: Name = Field(
+        description="the file's own name, without .yaml; experiments call the data set so"
+    )
+    title: str = Field(description="what tables and figures call it")
     images: str = Field(description="folder with the image files, at any depth below it")
-    annotations: Layout = Field(description="where the landmarks are, and in which layout")
+    annotations: Layout = Field(description="the files with the landmarks, and their layout")
     landmarks: list[Landmark] | None = Field(
         None,
-        description="names in the layout's order; null takes the layout's own, e.g. "
-        "t1_superior_right (sides are the patient's)",
+        description="names in the layout's order, their left and right the patient's; null takes the "
+        "layout's own",
     )
     flip_pairs: list[tuple[Landmark, Landmark]] | None = Field(
         None,
-        description="names that swap in a mirrored image; null pairs left with right by the names",
+        description="names that swap in a mirrored image; null: those that differ by the word left for "
+        "right",
     )
     patient_pattern: str | None = Field(
         None,
-        description="regular expression whose first group, found in the file's name, is the "
-        "patient; null: a column of the annotations says it, else every image is a patient",
+        description="regular expression of which the first group that is found in the file's name is "
+        "the patient, unless a column of the annotations says it; null: each image is a patient",
     )
-    height_px: int = Field(512, gt=7, description="images are scaled to this height")
-    width_px: int = Field(512, gt=7, description="then cropped or padded about their middle")
+    height_px: int = Field(
+        512, gt=7, description="images are scaled to this height, their shape kept"
+    )
+    width_px: int = Field(
+        512, gt=7, description="then cropped or padded about their middle to this width"
+    )
     registration: Registration | None = Field(
-        None, description="register all images to one of them; null: align them by their size"
+        None,
+        description="register all images to one of them; null: no more than scaled and cropped",
     )
     scale: PixelPitch | KnownDistance = Field(
-        PixelPitch(kind="pixel"), discriminator="kind", description="what makes px millimetres"
+        PixelPitch(kind="pixel"),
+        discriminator="kind",
+        description="what makes millimetres of pixels",
     )
     split: Folds | SplitTable | Official2015 | Whole = Field(
-        Folds(kind="folds"), discriminator="kind", description="which image is for what"
+        Folds(kind="folds"),
+        discriminator="kind",
+        description="which image is to train, to validate, to test",
     )
     primary_deg: float = Field(
-        0.0, description="from where the images are taken, nominally: 0 is AP, 90 lateral"
+        0.0,
+        description="from where the images are taken, as tables show it: 0 is AP, 90 lateral",
     )
-    secondary_deg: float = Field(0.0, description="caudal (negative) to cranial")
-    beliefs: Beliefs = Field(Beliefs(), description="belief maps stored beside the images")
-    images_per_shard: int = Field(100, gt=0, le=100, description="images in one file")
+    secondary_deg: float = Field(0.0, description="likewise: negative is caudal, positive cranial")
+    beliefs: Beliefs = Beliefs()
+    images_per_shard: int = Field(100, gt=0, le=100, description="images in one file, at most")
 
     @property
     def files(self) -> list[str]:

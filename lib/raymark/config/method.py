@@ -8,37 +8,50 @@ from raymark.core.sections import Name, PositiveRange, Section
 
 
 class Augmentation(Section):
-    """Random changes of a training image, drawn on the device."""
+    """Random changes of each training image, anew in every epoch; the defaults change nothing."""
 
-    rotation_deg: float = Field(0.0, ge=0, description="largest rotation about the middle")
-    shift_px: float = Field(0.0, ge=0, description="largest shift along each axis")
+    rotation_deg: float = Field(
+        0.0, ge=0, description="largest rotation about the middle, either way"
+    )
+    shift_px: float = Field(
+        0.0, ge=0, description="largest shift along each axis, either way, image px"
+    )
     scale: PositiveRange = Field((1.0, 1.0), description="range of the magnification")
-    contrast: PositiveRange = Field((1.0, 1.0), description="range of the gamma")
-    noise: float = Field(0.0, ge=0, description="standard deviation, in units of the image's own")
-    tool_probability: float = Field(0.0, ge=0, le=1, description="chance of an occluding tool")
+    contrast: PositiveRange = Field(
+        (1.0, 1.0), description="range of the gamma: grey values from 0 to 1 are raised to it"
+    )
+    noise: float = Field(
+        0.0,
+        ge=0,
+        description="standard deviation of added noise, as a share of that of the image",
+    )
+    tool_probability: float = Field(
+        0.0, ge=0, le=1, description="chance of a rod painted over the image, without physics"
+    )
     flip_probability: float = Field(
         0.0, ge=0, le=1, description="chance of a mirrored image, left and right landmarks swapped"
     )
 
 
 class Training(Section):
-    """The loop that all methods share."""
+    """The training, in the one loop that all methods share."""
 
     epochs: int = Field(30, gt=0, le=10**6, description="passes over the training views")
     views_seen: int | None = Field(
         None,
         gt=0,
-        description="views to train on in all, in the place of `epochs`: the whole number of epochs, "
-        "at least one, that comes nearest",
+        description="views to train on in all: the whole number of epochs, at least one, that comes "
+        "nearest; null: `epochs` counts",
     )
-    batch: int = Field(1, gt=0, description="views per step, over all devices")
-    learning_rate: float = Field(1e-5, gt=0, description="at the start of the schedule")
+    batch: int = Field(1, gt=0, description="views per step, over all devices together")
+    learning_rate: float = Field(1e-5, gt=0, description="that of the first step")
     optimizer: Literal["adam", "adamw"] = Field("adam", description="the optimiser")
     schedule: Literal["constant", "cosine"] = Field(
-        "constant", description="how the learning rate changes over the epochs"
+        "constant",
+        description="how the learning rate goes on: as it is, or down to 0 along half a cosine",
     )
     precision: Literal["32-true", "bf16-mixed", "16-mixed"] = Field(
-        "32-true", description="number format of the arithmetic"
+        "32-true", description="format of the numbers: 32 bits, or 16 wherever that is enough"
     )
     threads: int = Field(
         2,
@@ -46,8 +59,15 @@ class Training(Section):
         description="threads of the arithmetic on a CPU; rounding depends on it, so it is set here "
         "and does not follow the number of cores",
     )
-    gradient_clip: float | None = Field(None, gt=0, description="largest gradient norm")
-    patience: int | None = Field(None, gt=0, description="epochs without a better validation loss")
+    gradient_clip: float | None = Field(
+        None, gt=0, description="largest norm of the gradient; null: no limit"
+    )
+    patience: int | None = Field(
+        None,
+        gt=0,
+        description="the training stops after so many epochs without a lower validation loss; null: "
+        "never before its end",
+    )
     diverged_above_share: float = Field(
         0.25,
         gt=0,
@@ -58,34 +78,40 @@ class Training(Section):
 
 
 class ByType(Section):
-    """Landmarks of one type share a channel, in which several instances are found."""
+    """Landmarks of one type (docs/landmarks.md) share a channel, in which several instances are found."""
 
-    at_most: int = Field(8, gt=0, description="instances of a type in one image")
+    at_most: int = Field(8, gt=0, description="most instances of a type in one image")
     distance_px: float = Field(
         8.0, gt=0, description="an instance nearer than this to a surer one is dropped, image px"
     )
 
 
 class Method(Section):
-    """One network with its loss and its training."""
+    """One network with its loss and its training (docs/adding-a-method.md)."""
 
-    name: Name = Field(description="the file's own name")
-    title: str = Field(description="how tables and figures call it")
-    module: str = Field(description="module under raymark.methods, e.g. cpm")
-    network: dict[str, Any] = Field({}, description="checked by the module's own Config")
+    name: Name = Field(description="the file's own name, without .yaml")
+    title: str = Field(description="what tables and figures call it")
+    module: str = Field(
+        description="the network's code: a module of lib/raymark/methods, without .py"
+    )
+    network: dict[str, Any] = Field(
+        {}, description="the network's own settings, as its module has them"
+    )
     start_from: Name | None = Field(
         None,
-        description="method whose model, of the same data set and seed, the training starts from; "
-        "null starts from random weights",
+        description="name of the method whose model, of the same data set and seed, the training starts "
+        "from; null: random weights",
     )
     needs_3d: bool = Field(
         False,
-        description="the loss needs 3D landmarks and cameras: not for imported images",
+        description="whether the loss needs 3D landmarks and cameras, which imported images lack",
     )
     training: Training = Training()
-    detection_threshold: float = Field(0.4, description="confidence below this: not detected")
+    detection_threshold: float = Field(
+        0.4, description="a landmark of less confidence, as the module measures it, is not detected"
+    )
     by_type: ByType | None = Field(
         None,
-        description="predict the landmark file's types as instances without names; null: a channel "
-        "for each landmark",
+        description="find landmarks of the landmark file's `types` as instances without names; null: "
+        "each landmark by its name",
     )

@@ -28,18 +28,26 @@ from raymark.core.yaml_files import read_yaml
 
 
 class Config(Section):
-    """The main file."""
+    """What takes part and what is made of it."""
 
-    preset: Preset = Field("demo", description="which presets to lay over")
-    seed: Seed = Field(0, description="base of all random numbers of the data")
+    preset: Preset = Field(
+        "demo",
+        description="which `presets` of data set, method and correspondence files to lay over; a file "
+        "without them stays as it is",
+    )
+    seed: Seed = Field(
+        0, description="changes all that is drawn about the data: virtual patients, views, noise"
+    )
     subjects: str = Field("config/subjects.tsv", description="the subject sheet")
-    sources: str = Field("config/sources.tsv", description="the table of declared data files")
+    sources: str = Field("config/sources.tsv", description="the table of sources")
     datasets: list[str] = Field(description="data set files; may be empty where there are imports")
-    imports: list[str] = Field([], description="files of annotated 2D images (config/import)")
+    imports: list[str] = Field([], description="import files; what is not there is left out")
     methods: list[str] = Field(min_length=1, description="method files")
-    experiments: list[Experiment] = Field(min_length=1, description="what to train and show")
+    experiments: list[Experiment] = Field(
+        min_length=1, description="what to train and to show, unless `matrix` says it"
+    )
     correspondence: str | None = Field(
-        None, description="file of the pipeline that matches CT slices; null leaves it out"
+        None, description="the correspondence file; null: CT slices are not matched"
     )
     matrix: Matrix = Matrix()
     evaluation: Evaluation = Evaluation()

@@ -16,15 +16,21 @@ class SetupReference(Section):
 class Experiment(Section):
     """Train a method on a data set, evaluate it on some of the data set's view sets."""
 
-    dataset: Name = Field(description="name of a data set file")
-    method: Name = Field(description="name of a method file")
-    seeds: list[Seed] = Field([0], min_length=1, description="one training for each")
-    evaluate: list[Name] = Field(min_length=1, description="view sets to predict")
-    paper: Name | None = Field(None, description="file under config/papers to print beside ours")
+    dataset: Name = Field(description="`name` of a data set or an import")
+    method: Name = Field(description="`name` of a method")
+    seeds: list[Seed] = Field(
+        [0], min_length=1, description="of weights, order and augmentation: one training for each"
+    )
+    evaluate: list[Name] = Field(
+        min_length=1, description="view sets of the data set to predict and to evaluate"
+    )
+    paper: Name | None = Field(
+        None, description="name of the paper file to print beside ours; null: none"
+    )
     poses: list[Name] = Field(
         [],
-        description="those of the evaluated view sets whose poses are estimated; the capture range is "
-        "measured on the first (docs/pose.md)",
+        description="those of `evaluate` whose poses are estimated too; the capture range is measured on "
+        "the first (docs/pose.md)",
     )
     setup: SetupReference | None = Field(
         None, description="measure set-up errors on the evaluated view sets; null: none"
@@ -42,34 +48,44 @@ class Pose(Section):
     """The pose of a view from its landmarks, and its refinement against the image."""
 
     belief_threshold: float = Field(
-        0.7, description="landmarks with a confidence above it are used"
+        0.7, description="only landmarks with a confidence above it are used"
     )
-    least_landmarks: int = Field(6, ge=6, description="a view with fewer of them has no pose")
+    least_landmarks: int = Field(6, ge=6, description="a view with fewer of these has no pose")
     refined_views: int = Field(
-        24, ge=0, description="views of a view set whose pose is refined, evenly spread"
+        24, ge=0, description="views of a view set whose pose is refined, at most, evenly spread"
     )
-    captured_mm: float = Field(2.0, gt=0, description="mTRE below which a refinement has succeeded")
+    captured_mm: float = Field(
+        2.0,
+        gt=0,
+        description="a refinement has succeeded where the landmarks' mean distance from their true "
+        "places (mTRE) ends below it",
+    )
     capture_starts: int = Field(
         10, gt=0, description="displaced starts for each row of the table of the capture range"
     )
 
 
 class SetupSettings(Section):
-    """The set-up error from a treatment image: who is registered, and what counts."""
+    """The set-up error from a treatment image: what is registered, and what counts (docs/setup-error.md)."""
 
     registered_views: int | None = Field(
-        24, gt=0, description="views of a view set that are registered, evenly spread; null: all"
+        24,
+        gt=0,
+        description="views of a view set that are registered, at most, evenly spread; null: all",
     )
     inlier_mm: float = Field(
         8.0,
         gt=0,
-        description="landmarks agree on a displacement if no farther from it, mm at the isocentre; "
-        "below half the distance of two spinous processes",
+        description="landmarks agree on a displacement if theirs is no farther from it, mm at the "
+        "isocentre; less than half the distance of two spinous processes",
     )
     least_landmarks: int = Field(
-        2, gt=0, description="landmarks that must agree; a view with fewer is not registered"
+        2, gt=0, description="a view in which fewer landmarks agree is not registered"
     )
-    within_mm: list[float] = Field([2.0, 5.0], description="set-up errors whose share is told")
+    within_mm: list[float] = Field(
+        [2.0, 5.0],
+        description="for each, tables tell the share of views with at most this set-up error",
+    )
 
 
 class Contrast(Section):
@@ -82,28 +98,44 @@ class Contrast(Section):
     )
     tabulated: str = Field(
         "config/reference/nist_tissues.csv",
-        description="published mass attenuation coefficients: energy_kev, water, soft tissue, bone",
+        description="CSV of published mass attenuation coefficients, cm²/g, with the columns energy_kev, "
+        "water, soft tissue and bone",
     )
     bone_labels: list[tuple[int, int]] = Field(
         [],
-        description="first and last ids of the labels that are bones; without any, what is as dense, "
-        "contrast agent too, counts as bone",
+        description="first and last ids of the labels that are bones, for each run of them; empty: all "
+        "that is as dense counts as bone, contrast agent too",
     )
 
 
 class Evaluation(Section):
     """How errors are summarised."""
 
-    sdr_mm: list[float] = Field([2.0, 3.0, 4.0, 6.0, 10.0], description="thresholds of SDR")
-    pck_px: list[float] = Field([4.0, 6.0, 8.0, 10.0, 12.0], description="thresholds of PCK")
-    accuracy_px: float = Field(15.0, description="error below which a landmark counts as accurate")
-    bootstrap: int = Field(2000, gt=0, le=10**6, description="resamplings")
-    confidence: float = Field(0.95, gt=0, lt=1, description="level of the intervals")
+    sdr_mm: list[float] = Field(
+        [2.0, 3.0, 4.0, 6.0, 10.0],
+        description="thresholds of the success detection rate: share of visible landmarks with at most "
+        "this error at the detector",
+    )
+    pck_px: list[float] = Field(
+        [4.0, 6.0, 8.0, 10.0, 12.0],
+        description="thresholds of the percentage of correct keypoints: share of visible landmarks that "
+        "are detected with at most this error, image px",
+    )
+    accuracy_px: float = Field(
+        15.0,
+        description="a detected landmark of less error counts as accurate (Bier 2018), image px",
+    )
+    bootstrap: int = Field(
+        2000, gt=0, le=10**6, description="resamplings that an interval is made from"
+    )
+    confidence: float = Field(
+        0.95, gt=0, lt=1, description="level of the intervals; 1 minus it, that of the tests"
+    )
     permutations: int = Field(
         9999,
         gt=0,
         le=10**7,
-        description="drawn exchanges of a paired test, where there are too many to count",
+        description="exchanges that a paired test draws, where there are too many to count them all",
     )
 
 
@@ -112,17 +144,17 @@ class Matrix(Section):
 
     datasets: dict[Name, list[Name]] = Field(
         {},
-        description="data set: view sets to evaluate. Every configured method that can be is trained "
-        "on each; this takes the place of `experiments`",
+        description="view sets to evaluate, by `name` of a data set or an import: each configured "
+        "method that can be is trained on it. Takes the place of `experiments` where it is not empty",
     )
     views_seen: int | None = Field(
         None,
         gt=0,
-        description="the budget: every method of the configuration trains on so many views, none "
-        "stops early; null leaves each its own epochs",
+        description="the budget: every method trains on so many views, and none stops early; null: each "
+        "has its own epochs",
     )
     baseline: Name | None = Field(
         None,
-        description="method that the others are tested against, where it was trained; null is the "
-        "mean position",
+        description="`name` of the method that the others are tested against; where it was not trained, "
+        "or diverged, and with null, it is the mean position",
     )

@@ -16,17 +16,24 @@ Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
 class Source(Section):
-    """One row of the table of sources."""
+    """Declared data, one file a row: out of which package, with which checksum and licence.
 
-    id: Name
-    kind: Literal["installed", "archive"]
-    package: str
-    version: str
-    member: str
-    sha256: Sha256
-    archive_sha256: Sha256 | None = None
-    licence: str
-    description: str
+    The columns are separated by tabs; a cell that is not required may be empty.
+    """
+
+    id: Name = Field(description="what the subject sheet calls it, as source:<id>")
+    kind: Literal["installed", "archive"] = Field(
+        description="a file of the installed package, or of the package's source archive on PyPI"
+    )
+    package: str = Field(description="the Python package")
+    version: str = Field(description="the package's version")
+    member: str = Field(description="the file's path inside the package or archive")
+    sha256: Sha256 = Field(description="checksum of the file")
+    archive_sha256: Sha256 | None = Field(
+        None, description="checksum of the archive, for the kind archive"
+    )
+    licence: str = Field(description="what the file may be used under")
+    description: str = Field(description="what the file holds, for the reader of the table")
 
 
 def read_sources(path: str) -> dict[str, Source]:

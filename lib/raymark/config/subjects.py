@@ -12,24 +12,49 @@ import re
 from collections.abc import Collection, Container
 from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Annotated, Literal, get_args
+
+from pydantic import Field
 
 from raymark.core.errors import InputError
 
-SPLITS = ("train", "validation", "test")
+Split = Literal["train", "validation", "test"]
+SPLITS = get_args(Split)
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 _VIRTUAL = re.compile(r"(?P<parent>.+)-v\d{3,}")
 
 
 @dataclass(frozen=True)
 class Subject:
-    """One row of the sheet; `labels` is empty where there is no label map."""
+    """Who takes part, one CT a row.
 
-    subject: str
-    patient: str
-    ct: str
-    landmarks: str
-    labels: str
-    split: str
+    The columns are separated by tabs; all six are there, in any order.
+    """
+
+    subject: Annotated[
+        str, Field(description="the CT's own id: letters, digits, _ and -, a letter or digit first")
+    ]
+    patient: Annotated[
+        str, Field(description="whose anatomy it is, an id too; several CTs may be of one patient")
+    ]
+    ct: Annotated[
+        str,
+        Field(
+            description="path of a file or folder (docs/data-formats-ct.md), or source:<id> of the "
+            "table of sources"
+        ),
+    ]
+    landmarks: Annotated[
+        str,
+        Field(
+            description="path of a file of points (docs/landmarks.md), source:<id>, or recipe:<path> of "
+            "a landmark file, by which they are computed from the label map"
+        ),
+    ]
+    labels: Annotated[
+        str, Field(description="the label map: a path or source:<id>; empty where there is none")
+    ]
+    split: Annotated[Split, Field(description="what the patient is for, with all of its CTs")]
 
 
 COLUMNS = tuple(field.name for field in fields(Subject))

@@ -14,26 +14,26 @@ from raymark.core.sections import Name, PositiveRange, Range, Section, checked
 
 
 class Slices(Section):
-    """Which slices take part and how they become images of 1 mm pixels."""
+    """Which axial slices take part and how they become images of 1 mm pixels."""
 
     datasets: list[Name] | None = Field(
-        None, description="data sets whose real subjects are used; null takes all of the project"
+        None, description="names of the data sets whose real subjects are used; null takes all"
     )
-    window_hu: Range = Field((-200.0, 400.0), description="HU shown as 0 to 1; beyond is clipped")
-    body_hu: float = Field(-300.0, description="HU above which a voxel may be of the body")
+    window_hu: Range = Field((-200.0, 400.0), description="the range shown, from black to white")
+    body_hu: float = Field(-300.0, description="what is not above it is not of the body")
     least_body_mm2: float = Field(
-        5000.0, gt=0, description="connected parts of a slice below this area are not of the body"
+        5000.0, gt=0, description="connected parts of a slice of less area are not of the body"
     )
     test_share: float = Field(
         0.25,
         gt=0,
         lt=1,
-        description="where no subject has the split test: share of each CT's height, at its upper "
-        "end, to test on",
+        description="where no subject has the split test: share of each CT's height, at its upper end, "
+        "to test on; the rest is trained on",
     )
-    gap_mm: float = Field(20.0, ge=0, description="height left out below such a test slab")
+    gap_mm: float = Field(20.0, ge=0, description="height below such a test slab that is left out")
     test_slices: int | None = Field(
-        None, gt=0, description="slices to test on per subject, evenly spread; null takes all"
+        None, gt=0, description="slices of a subject to test on, at most, evenly spread; null: all"
     )
 
 
@@ -41,81 +41,135 @@ class Transformations(Section):
     """The ranges from which a slice's transformations are drawn, uniformly; 1 px is 1 mm."""
 
     intensity: float = Field(
-        0.2, ge=0, lt=1, description="largest change of brightness (of the maximum) and contrast"
+        0.2,
+        ge=0,
+        lt=1,
+        description="largest change of brightness, as a share of the way from black to white, and of "
+        "contrast, as a share of itself",
     )
-    rotation_deg: float = Field(20.0, ge=0, description="largest rotation about the middle")
-    scale: PositiveRange = Field((0.92, 1.08), description="magnification, drawn per axis")
-    shear: float = Field(0.05, ge=0, lt=1, description="largest shear")
+    rotation_deg: float = Field(
+        20.0, ge=0, description="largest rotation about the middle, either way"
+    )
+    scale: PositiveRange = Field((0.92, 1.08), description="range of the scaling, drawn per axis")
+    shear: float = Field(
+        0.05, ge=0, lt=1, description="largest shear, either way: px along x per px of y"
+    )
     displacement_mm: Range = Field(
-        (9.0, 15.0), description="median length of an elastic displacement"
+        (9.0, 15.0), description="range of an elastic transformation's median displacement"
     )
     gaussian_mm: PositiveRange = Field(
-        (40.0, 80.0), description="standard deviation of each Gaussian of an elastic displacement"
+        (40.0, 80.0),
+        description="range of the standard deviation of the Gaussians that it is a sum of",
     )
 
 
 class NetworkConfig(Section):
-    """The U-Net branch; its filters double per level."""
+    """The U-Net that both images of a pair go through; its filters double on each of five levels."""
 
-    filters: int = Field(16, gt=0, description="filters at full resolution")
+    filters: int = Field(16, gt=0, description="filters of the first level, at full resolution")
     normalisation: Literal["none", "group"] = Field(
-        "none", description="between convolution and activation"
+        "none", description="normalisation between a convolution and its activation"
     )
 
 
-class Training(Section):
-    """The loop and the losses."""
+class CorrespondenceTraining(Section):
+    """The training of the network that matches slices, and its losses."""
 
-    epochs: int = Field(50, gt=0, description="how often each slice is shown")
+    epochs: int = Field(
+        50, gt=0, description="passes over the slices, or `pairs_per_epoch` of them"
+    )
     pairs_per_epoch: int | None = Field(
-        None, gt=0, description="slices shown per epoch, drawn by chance; null shows all"
+        None, gt=0, description="slices of an epoch, drawn by chance; null: each once"
     )
-    batch: int = Field(4, gt=0, description="pairs per step")
-    learning_rate: float = Field(1e-3, gt=0, description="of Adam")
-    weight_decay: float = Field(1e-4, ge=0, description="of Adam")
-    image_px: int = Field(512, gt=15, description="side of the window cut from slices for training")
-    landmarks: int = Field(400, gt=0, description="K, landmarks sampled per image")
-    matching_px: float = Field(2.0, gt=0, description="distance below which landmarks match")
-    positive_margin: float = Field(0.1, ge=0, description="descriptors of a match may differ by it")
-    negative_margin: float = Field(1.0, gt=0, description="others should differ by it")
-    seed: int = Field(0, description="of weights, order and pairs")
-    threads: int = Field(2, gt=0, description="threads of the arithmetic on a CPU")
+    batch: int = Field(4, gt=0, description="pairs per step; a pair is a slice and its copy")
+    learning_rate: float = Field(1e-3, gt=0, description="that of Adam")
+    weight_decay: float = Field(1e-4, ge=0, description="that of Adam")
+    image_px: int = Field(
+        512, gt=15, description="side of the square cut from a slice; 1 px is 1 mm"
+    )
+    landmarks: int = Field(
+        400,
+        gt=0,
+        description="landmarks sampled per image, at most one per 8 × 8 px (K in the paper)",
+    )
+    matching_px: float = Field(
+        2.0, gt=0, description="landmarks of a pair match where they lie closer together than this"
+    )
+    positive_margin: float = Field(
+        0.1,
+        ge=0,
+        description="distance of a match's descriptors, of unit length, that costs nothing",
+    )
+    negative_margin: float = Field(
+        1.0, gt=0, description="distance from which other descriptors cost nothing"
+    )
+    seed: int = Field(0, description="decides weights, order and pairs")
+    threads: int = Field(
+        2,
+        gt=0,
+        description="threads of the arithmetic on a CPU, in matching too; rounding depends on it",
+    )
     workers: int = Field(
-        0, ge=0, description="processes that prepare pairs; 0: none but the loop's"
+        0, ge=0, description="further processes that prepare pairs; results do not depend on it"
     )
 
 
 class Matching(Section):
-    """Inference, and the baselines beside it."""
+    """How two slices are matched: by the network, and by SIFT beside it."""
 
     probability: float = Field(
-        0.5, ge=0, lt=1, description="landmarks below this probability are dropped"
+        0.5, ge=0, lt=1, description="the network's landmarks need a probability above it"
     )
     ratio: float = Field(
-        0.8, gt=0, le=1, description="ratio test: nearest over second nearest distance, at most"
+        0.8,
+        gt=0,
+        le=1,
+        description="SIFT's ratio test: the nearest descriptor's distance is below so much of the "
+        "second nearest's",
+    )
+
+
+class FollowUpDeformation(Deformation):
+    """How the body has changed its shape between the two scans: a sum of cosine waves."""
+
+    amplitude_mm: float = Field(
+        2.0, ge=0, description="standard deviation of the displacement along each axis"
+    )
+    wavelength_mm: float = Field(
+        100.0,
+        gt=0,
+        description="shortest wavelength that takes part; the longest is three times it",
     )
 
 
 class FollowUp(Section):
     """A second scan of a test CT, some time later: made from the first, so that the truth is known."""
 
-    deformation: Deformation = Deformation(amplitude_mm=2.0, wavelength_mm=100.0)
-    rotation_deg: float = Field(3.0, ge=0, description="largest rotation of how the patient lies")
-    shift_mm: float = Field(15.0, ge=0, description="largest shift along each axis")
+    deformation: FollowUpDeformation = FollowUpDeformation()
+    rotation_deg: float = Field(
+        3.0,
+        ge=0,
+        description="largest rotation of how the patient lies about each axis, either way",
+    )
+    shift_mm: float = Field(
+        15.0, ge=0, description="largest shift of the patient along each axis, either way"
+    )
     noise_hu: float = Field(15.0, ge=0, description="standard deviation of the added noise")
     contrast_hu: dict[int, float] = Field(
-        {}, description="HU by which a contrast agent raises the tissue of a label"
+        {}, description="by how much a contrast agent raises a label's tissue: HU by the label's id"
     )
-    slices: int = Field(4, gt=0, description="slices to match, evenly spread over the test slices")
+    slices: int = Field(
+        4, gt=0, description="slices of a CT to match, evenly spread over those to test on"
+    )
 
 
 class Correspondence(Section):
-    """The whole file."""
+    """The matching of CT slices (docs/measurements/correspondence.md)."""
 
     slices: Slices = Slices()
     transformations: Transformations = Transformations()
     network: NetworkConfig = NetworkConfig()
-    training: Training = Training()
+    training: CorrespondenceTraining = CorrespondenceTraining()
     matching: Matching = Matching()
     follow_up: FollowUp = FollowUp()
 

@@ -4,12 +4,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from raymark.correspondence.config import Training
+from raymark.correspondence.config import CorrespondenceTraining
 from raymark.correspondence.network import Network, at, covered_px, describe, distances, sample
 
 
 def total_loss(
-    network: Network, batch: dict[str, Tensor], config: Training
+    network: Network, batch: dict[str, Tensor], config: CorrespondenceTraining
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """Return equation 1 for a batch of pairs, and its parts by name.
 

@@ -35,16 +35,22 @@ def _unit(direction: Any) -> Any:
     return tuple((vector / np.linalg.norm(vector)).tolist())
 
 
-Direction = Annotated[tuple[float, float, float], BeforeValidator(_unit)]
-Label = Annotated[int, Field(gt=0, description="id in the label map")]
+Word = Literal["right", "left", "anterior", "posterior", "superior", "inferior"]
+Vector = tuple[float, float, float]
+Direction = Annotated[Vector, BeforeValidator(_unit, json_schema_input_type=Word | Vector)]
+Label = Annotated[int, Field(gt=0, description="id of the structure in the label map")]
 
 
 class Slab(Section):
     """A slice of space, measured by a structure: 0 is where it begins along the axis, 1 its end."""
 
-    axis: Literal["right", "anterior", "superior"] = Field(description="from 0 towards this side")
-    of: Label = Field(description="the structure that is the measure")
-    range: tuple[float, float] = Field(description="from, to; beyond 0 and 1 is allowed")
+    axis: Literal["right", "anterior", "superior"] = Field(
+        description="the patient's side towards which 0 becomes 1"
+    )
+    of: Label = Field(description="id, in the label map, of the structure that is the measure")
+    range: tuple[float, float] = Field(
+        description="where the slab begins and ends; beyond 0 and 1 is allowed"
+    )
 
     def contains(self, points_mm: np.ndarray, structures: Structures) -> np.ndarray:
         """Tell which points (n, 3) lie in the slab."""
@@ -57,7 +63,9 @@ class Slab(Section):
 class _Regional(Section):
     """A recipe that may look at only a part of its structure."""
 
-    within: list[Slab] = Field([], description="slabs that the voxels must lie in, all of them")
+    within: list[Slab] = Field(
+        [], description="only voxels that lie in all of these slabs count; empty: all voxels do"
+    )
 
     def _limited(self, voxels: Voxels, structures: Structures) -> Voxels:
         for slab in self.within:
@@ -96,7 +104,9 @@ class Extreme(_Regional):
 
     kind: Literal["extreme"]
     label: Label
-    direction: Direction
+    direction: Direction = Field(
+        description="where outwards is: a side of the patient, or [right, anterior, superior]"
+    )
     cap_mm: float = Field(3.0, gt=0, description="thickness of the outermost cap that is averaged")
 
     def locate(self, structures: Structures) -> np.ndarray:
@@ -114,8 +124,10 @@ class Notch(_Regional):
 
     kind: Literal["notch"]
     label: Label
-    open_to: Direction = Field(description="the side on which the notch is open")
-    along: Direction = Field(description="from one edge of the notch to the other")
+    open_to: Direction = Field(
+        description="where the notch is open: a side of the patient, or [right, anterior, superior]"
+    )
+    along: Direction = Field(description="from one edge of the notch to the other, likewise")
 
     def locate(self, structures: Structures) -> np.ndarray:
         voxels = self._limited(structures.voxels(self.label), structures)
@@ -143,10 +155,18 @@ class Junction(_Regional):
     """
 
     kind: Literal["junction"]
-    labels: tuple[Label, Label]
-    distance_mm: float = Field(gt=0, description="largest distance between voxel centres")
-    direction: Direction | None = None
-    cap_mm: float = Field(3.0, gt=0, description="thickness of the outermost cap that is averaged")
+    labels: tuple[Label, Label] = Field(description="ids of both in the label map")
+    distance_mm: float = Field(
+        gt=0, description="a voxel is close to the other structure up to this distance of centres"
+    )
+    direction: Direction | None = Field(
+        None,
+        description="where outwards is: a side of the patient, or [right, anterior, superior]; null: "
+        "the middle of the zone is taken",
+    )
+    cap_mm: float = Field(
+        3.0, gt=0, description="with a `direction`: thickness of the outermost cap that is averaged"
+    )
 
     def locate(self, structures: Structures) -> np.ndarray:
         one, other = (structures.voxels(label) for label in self.labels)
@@ -169,7 +189,8 @@ class _Vertebral(Section):
 
     label: Label
     spine: tuple[Label, Label] = Field(
-        description="an upper and a lower vertebra; the line joining their bodies is the spine's"
+        description="ids of an upper and a lower vertebra, e.g. its neighbours; the line that joins "
+        "their bodies is the spine's"
     )
 
     @field_validator("spine")
@@ -184,8 +205,8 @@ class VertebralCorner(_Vertebral):
     """A corner of a vertebra's body (not of its processes) as seen from the front."""
 
     kind: Literal["vertebral_corner"]
-    side: Literal["left", "right"]
-    end: Literal["superior", "inferior"]
+    side: Literal["left", "right"] = Field(description="the patient's")
+    end: Literal["superior", "inferior"] = Field(description="upper or lower end of the body")
 
     def locate(self, structures: Structures) -> np.ndarray:
         vertebra = structures.vertebra(self.label, self.spine)

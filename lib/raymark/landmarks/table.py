@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from pydantic import Field, field_validator, model_validator
+from pydantic.json_schema import SkipJsonSchema
 
 from raymark.core.errors import InputError
 from raymark.core.files import atomic
@@ -30,19 +31,26 @@ class Landmark(Section):
     """One landmark of an anatomy."""
 
     name: Name = Field(
-        description="words joined by _; the word left or right makes it one of a pair"
+        description="words joined by _; one that has the word left or right needs its other side too"
     )
-    title: str | None = Field(None, description="what people call it")
-    recipe: Recipe | None = Field(None, description="how to compute it from a label map")
+    title: str | None = Field(
+        None, description="what people call it, for the reader of the file; null: nothing else"
+    )
+    recipe: Recipe | None = Field(
+        None,
+        description="how to compute it from a label map; null: it comes from a file of points",
+    )
 
 
 class LandmarkSet(Section):
-    """The landmarks of an anatomy, in order."""
+    """The landmarks of an anatomy, in order (docs/landmarks.md)."""
 
-    name: str = Field(description="stem of the landmark file; not a key of the file")
-    landmarks: list[Landmark] = Field(min_length=1)
+    name: SkipJsonSchema[str]  # the stem of the landmark file: not one of its keys
+    landmarks: list[Landmark] = Field(
+        min_length=1, description="their order is that of images, shards and tables"
+    )
     types: dict[Name, list[Name]] = Field(
-        {}, description="landmarks that look alike, by the name of what they are"
+        {}, description="landmarks that look alike: their names, by that of what they are"
     )
 
     @field_validator("landmarks")

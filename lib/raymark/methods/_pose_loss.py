@@ -31,11 +31,17 @@ NEWTON_STEPS = 20
 
 
 class PoseSettings(Section):
-    """How the pose is estimated."""
+    """How the pose is estimated whose projected landmarks the loss compares (docs/pose-loss.md)."""
 
-    temperature: float = Field(1.0, gt=0, description="of the soft-argmax, in units of the logits")
-    solver: Literal["lbfgs", "adam"] = Field("lbfgs", description="minimiser of the reprojection")
-    iterations: int = Field(100, gt=0, description="evaluations of the cost, at most")
+    temperature: float = Field(
+        1.0,
+        gt=0,
+        description="of the soft-argmax that reads the points off, in units of the logits",
+    )
+    solver: Literal["lbfgs", "adam"] = Field(
+        "lbfgs", description="what minimises the landmarks' distances in the image"
+    )
+    iterations: int = Field(100, gt=0, description="how often it evaluates them, at most")
     initial_rotation_deg: float = Field(
         15.0, ge=0, lt=180, description="largest error of the initial pose about each axis"
     )

@@ -23,26 +23,32 @@ class Config(Section):
     """Hyper-parameters; the defaults are the paper's for cephalograms, or of the works it adapts."""
 
     depth: int = Field(4, ge=1, le=10, description="how often the U-Net halves the image")
-    channels: int = Field(64, gt=0, description="at full resolution; they double per level")
+    channels: int = Field(
+        64, gt=0, description="channels at full resolution; they double per level"
+    )
     attention_reduction: int = Field(
         16, gt=0, description="how many times narrower the channel attention's hidden layer is"
     )
     context_map: tuple[PositiveInt, PositiveInt] = Field(
-        (32, 32), description="rows and columns of the coarse map"
+        (32, 32), description="rows and columns of the global context's coarse map"
     )
     context_channels: int = Field(128, gt=0, description="filters of each dilated convolution")
     context_kernel: tuple[PositiveInt, PositiveInt] = Field(
         (3, 3), description="rows and columns of the dilated convolutions' kernels"
     )
     dilations: tuple[PositiveInt, ...] = Field(
-        (1, 2, 3, 4, 3, 2, 1), min_length=1, description="one dilated convolution for each"
+        (1, 2, 3, 4, 3, 2, 1),
+        min_length=1,
+        description="one dilated convolution for each: cells between its kernel's taps",
     )
-    sigma_px: float = Field(5.0, gt=0, description="deviation of the true heat maps, image px")
+    sigma_px: float = Field(
+        5.0, gt=0, description="standard deviation of the true heat maps, image px"
+    )
     stride: int = Field(1, ge=1, description="image px per pixel of the scaled image it works on")
     read_off: Literal["maximum", "centre"] = Field(
         "maximum",
-        description="what of a heat map is the point: its maximum, refined, or the centre of mass of "
-        "its squares, milder where a landmark is taken for its like on the next vertebra",
+        description="what of a heat map is the point: its maximum, refined, or the centre of mass of its "
+        "squares, which errs less far where a landmark is taken for its like on the next vertebra",
     )
 
 

@@ -22,16 +22,28 @@ from raymark.methods.base import Batch, LandmarkNetwork, cropped, padded
 class Config(Section):
     """Hyper-parameters; the defaults are those of Wei et al. 2016, which the paper adapts."""
 
-    stages: int = Field(6, ge=1)
-    sigma_px: float = Field(12.0, gt=0, description="deviation of the true belief maps, image px")
-    features: int = Field(128, gt=0, description="channels of the three convolutions between pools")
-    feature_kernel: int = Field(9, gt=0, description="side of these convolutions and of stage 1's")
-    shared: int = Field(32, gt=0, description="channels of x′ and of stage 1's last features")
+    stages: int = Field(6, ge=1, description="how often belief maps are predicted")
+    sigma_px: float = Field(
+        12.0, gt=0, description="standard deviation of the true belief maps, image px"
+    )
+    features: int = Field(
+        128, gt=0, description="channels of the three convolutions that are pooled"
+    )
+    feature_kernel: int = Field(
+        9,
+        gt=0,
+        description="side of these convolutions' kernels, and of the first in stage 1's head",
+    )
+    shared: int = Field(
+        32, gt=0, description="channels of the image features that a stage's head sees (x′)"
+    )
     hidden: int = Field(512, gt=0, description="channels of stage 1's head")
     refinement: int = Field(128, gt=0, description="channels of the later stages")
-    refinement_kernel: int = Field(11, gt=0, description="side of the later stages' convolutions")
+    refinement_kernel: int = Field(
+        11, gt=0, description="side of the later stages' kernels, 1 × 1 ones apart"
+    )
     normalisation: Literal["none", "group"] = Field(
-        "none", description="group normalisation after each hidden convolution"
+        "none", description="normalisation after each hidden convolution"
     )
 
 

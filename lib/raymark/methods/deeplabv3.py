@@ -25,7 +25,9 @@ OUTPUT_STRIDE = 16
 class Config(Section):
     """Hyper-parameters; those of the network are Chen et al.'s for ResNet-50 at output stride 16."""
 
-    sigma_px: float = Field(3.0, gt=0, description="deviation of the true heat maps, image px")
+    sigma_px: float = Field(
+        3.0, gt=0, description="standard deviation of the true heat maps, image px"
+    )
     stride: Literal[1, 2, 4, 8, 16] = Field(4, description="image px per cell of the heat maps")
     blocks: tuple[int, int, int] = Field(
         (3, 4, 6), description="bottlenecks of the stages before the dilated one"
@@ -38,7 +40,9 @@ class Config(Section):
     width: int = Field(
         64, gt=0, description="channels inside the first stage's bottlenecks; they double per stage"
     )
-    rates: tuple[int, ...] = Field((6, 12, 18), description="dilation rates of the pooling pyramid")
+    rates: tuple[int, ...] = Field(
+        (6, 12, 18), description="dilations of the pooling pyramid's branches"
+    )
     pooled: int = Field(256, gt=0, description="channels of each of the pyramid's branches")
 
 

@@ -21,9 +21,13 @@ from raymark.methods.base import Batch, LandmarkNetwork, cropped, padded
 class Config(Section):
     """Hyper-parameters; the defaults are those of Nibali et al.'s ResNet-50 with 28 px heat maps."""
 
-    sigma_cells: float = Field(1.0, gt=0, description="deviation of the target Gaussian, in cells")
-    regularisation: float = Field(1.0, ge=0, description="weight of the divergence")
-    blocks: tuple[int, int, int, int] = Field((3, 4, 6, 3), description="bottlenecks per stage")
+    sigma_cells: float = Field(
+        1.0, gt=0, description="standard deviation of the target Gaussian, cells"
+    )
+    regularisation: float = Field(
+        1.0, ge=0, description="weight of the divergence from the target Gaussian"
+    )
+    blocks: tuple[int, int, int, int] = Field((3, 4, 6, 3), description="bottlenecks of each stage")
     width: int = Field(
         64, gt=0, description="channels inside the first stage's bottlenecks; they double per stage"
     )

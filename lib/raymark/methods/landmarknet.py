@@ -26,18 +26,26 @@ LEVEL_STRIDES = (4, 8, 16, 32)
 class Config(Section):
     """Hyper-parameters; the defaults are the paper's, except where a description says so."""
 
-    sigma_px: float = Field(3.0, gt=0, description="deviation of the true heat maps, image px")
+    sigma_px: float = Field(
+        3.0, gt=0, description="standard deviation of the true heat maps, image px"
+    )
     level_sigma_cells: float = Field(
-        3.0, gt=0, description="deviation of the true maps of each level, in cells of that level"
+        3.0,
+        gt=0,
+        description="standard deviation of the true maps of each level, in cells of that level",
     )
     stride: Literal[1, 2, 4] = Field(1, description="image px per cell of the final heat maps")
-    blocks: tuple[int, int, int, int] = Field((3, 4, 6, 3), description="bottlenecks per stage")
+    blocks: tuple[int, int, int, int] = Field((3, 4, 6, 3), description="bottlenecks of each stage")
     width: int = Field(
         64, gt=0, description="channels inside the first stage's bottlenecks; they double per stage"
     )
-    pyramid: int = Field(256, gt=0, description="channels of the first pyramid")
-    detection: int = Field(128, gt=0, description="channels per level of the second pyramid")
-    gate: int = Field(32, gt=0, description="hidden units of the gate; the paper does not say")
+    pyramid: int = Field(256, gt=0, description="channels of the first feature pyramid")
+    detection: int = Field(128, gt=0, description="channels of each level of the second pyramid")
+    gate: int = Field(
+        32,
+        gt=0,
+        description="hidden units of the gate, which weighs each landmark's map; the paper does not say",
+    )
 
 
 class Maps(NamedTuple):

@@ -26,11 +26,13 @@ class Config(Section):
     stacks: int = Field(8, ge=1, description="hourglasses one after another")
     depth: int = Field(4, ge=1, le=10, description="how often an hourglass halves its maps")
     features: int = Field(256, ge=8, multiple_of=4, description="channels of the hourglasses")
-    levels: int = Field(4, ge=1, description="pyramid branches of a module, C in the paper")
+    levels: int = Field(4, ge=1, description="pyramid branches of a module (C in the paper)")
     narrowing: int = Field(
         9, ge=1, description="a pyramid branch has this many times fewer channels than its module"
     )
-    sigma_px: float = Field(4.0, gt=0, description="deviation of the true heat maps, image px")
+    sigma_px: float = Field(
+        4.0, gt=0, description="standard deviation of the true heat maps, image px"
+    )
 
 
 class Network(LandmarkNetwork):

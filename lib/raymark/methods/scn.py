@@ -27,12 +27,20 @@ class Config(Section):
     )
     channels: int = Field(128, gt=0, description="filters of every hidden convolution")
     dropout: float = Field(0.5, ge=0, lt=1, description="share of features left out in training")
-    configuration_stride: int = Field(16, gt=0, description="cells per cell of the coarse map")
-    configuration_kernel: int = Field(11, gt=0, description="side of the coarse map's kernels")
-    sigma_cells: float = Field(3.0, gt=0, description="where the heat maps' deviation starts")
-    heat_map_scale: float = Field(100.0, gt=0, description="the sum over a heat map's cells")
-    sigma_penalty: float = Field(5.0, ge=0, description="weight of the squared deviations")
-    weight_penalty: float = Field(5e-4, ge=0, description="weight of the squared kernels")
+    configuration_stride: int = Field(
+        16, gt=0, description="heat-map cells per cell of the coarse map, along both axes"
+    )
+    configuration_kernel: int = Field(11, gt=0, description="side of the kernels on the coarse map")
+    sigma_cells: float = Field(
+        3.0, gt=0, description="standard deviation of the true heat maps that learning starts from"
+    )
+    heat_map_scale: float = Field(100.0, gt=0, description="sum over the cells of a true heat map")
+    sigma_penalty: float = Field(
+        5.0, ge=0, description="weight in the loss of the squares of these deviations"
+    )
+    weight_penalty: float = Field(
+        5e-4, ge=0, description="weight in the loss of the squares of the kernels"
+    )
     stride: int = Field(1, ge=1, description="image px per pixel of the scaled image it works on")
 
 

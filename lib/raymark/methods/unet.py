@@ -26,7 +26,7 @@ class Config(Section):
     channels: int = Field(
         32, gt=0, description="channels at full resolution; they double per level"
     )
-    most_channels: int = Field(512, gt=0, description="where the doubling ends")
+    most_channels: int = Field(512, gt=0, description="no level has more channels")
     radius_px: float = Field(8.0, gt=0, description="radius of the landmark discs, image px")
     stride: Literal[1, 2, 4, 8] = Field(
         1, description="image px per output pixel; above 1 the decoder's last levels are left out"

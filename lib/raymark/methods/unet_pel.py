@@ -15,10 +15,14 @@ from raymark.methods.base import Batch
 
 
 class Config(unet.Config):
-    """The U-Net's hyper-parameters and those of the loss; the paper states no values."""
+    """The U-Net's hyper-parameters and those of the loss; the paper states the depth alone."""
 
-    segmentation_weight: float = Field(1.0, ge=0, description="weight of the cross-entropy")
-    pose_weight: float = Field(0.001, ge=0, description="weight of the pose-estimation loss, 1/px")
+    segmentation_weight: float = Field(
+        1.0, ge=0, description="weight of the cross-entropy; 0 leaves it out"
+    )
+    pose_weight: float = Field(
+        0.001, ge=0, description="weight of the pose-estimation loss, 1/px; 0 leaves it out"
+    )
     pose: PoseSettings = PoseSettings()
 
     @model_validator(mode="after")
