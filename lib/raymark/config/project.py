@@ -41,7 +41,9 @@ class Config(Section):
     subjects: str = Field("config/subjects.tsv", description="the subject sheet")
     sources: str = Field("config/sources.tsv", description="the table of sources")
     datasets: list[str] = Field(description="data set files; may be empty where there are imports")
-    imports: list[str] = Field([], description="import files; what is not there is left out")
+    imports: list[str] = Field(
+        [], description="import files; one whose data is not there is left out, and tables say so"
+    )
     methods: list[str] = Field(min_length=1, description="method files")
     experiments: list[Experiment] = Field(
         min_length=1, description="what to train and to show, unless `matrix` says it"

@@ -21,7 +21,7 @@ class Source(Section):
     The columns are separated by tabs; a cell that is not required may be empty.
     """
 
-    id: Name = Field(description="what the subject sheet calls it, as source:<id>")
+    id: Name = Field(description="what the subject sheet calls it: `source:<id>`")
     kind: Literal["installed", "archive"] = Field(
         description="a file of the installed package, or of the package's source archive on PyPI"
     )

@@ -32,7 +32,8 @@ class Subject:
     """
 
     subject: Annotated[
-        str, Field(description="the CT's own id: letters, digits, _ and -, a letter or digit first")
+        str,
+        Field(description="the CT's own id: letters, digits, `_` and `-`, a letter or digit first"),
     ]
     patient: Annotated[
         str, Field(description="whose anatomy it is, an id too; several CTs may be of one patient")
@@ -40,19 +41,19 @@ class Subject:
     ct: Annotated[
         str,
         Field(
-            description="path of a file or folder (docs/data-formats-ct.md), or source:<id> of the "
-            "table of sources"
+            description="path of a file or folder (docs/data-formats-ct.md), or `source:<id>` of "
+            "the table of sources"
         ),
     ]
     landmarks: Annotated[
         str,
         Field(
-            description="path of a file of points (docs/landmarks.md), source:<id>, or recipe:<path> of "
-            "a landmark file, by which they are computed from the label map"
+            description="path of a file of points (docs/landmarks.md), `source:<id>`, or `recipe:<path>` "
+            "of a landmark file, by which they are computed from the label map"
         ),
     ]
     labels: Annotated[
-        str, Field(description="the label map: a path or source:<id>; empty where there is none")
+        str, Field(description="the label map: a path or `source:<id>`; empty where there is none")
     ]
     split: Annotated[Split, Field(description="what the patient is for, with all of its CTs")]
 

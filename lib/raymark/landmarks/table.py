@@ -31,7 +31,7 @@ class Landmark(Section):
     """One landmark of an anatomy."""
 
     name: Name = Field(
-        description="words joined by _; one that has the word left or right needs its other side too"
+        description="words joined by `_`; one that has the word left or right needs its other side too"
     )
     title: str | None = Field(
         None, description="what people call it, for the reader of the file; null: nothing else"

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from pydantic import TypeAdapter
 
+from raymark.config.imports import Landmark
 from raymark.config.sources import Source
 from raymark.config.subjects import Subject
 from raymark.core.files import atomic
@@ -35,8 +36,9 @@ BOUNDS = {
 }
 TEXTS = {
     None: "string",
-    TypeAdapter(Name).json_schema()["pattern"]: "name",
     WHOLE_NUMBER: "integer",
+    TypeAdapter(Name).json_schema()["pattern"]: "name",
+    TypeAdapter(Landmark).json_schema()["pattern"]: "landmark",
 }
 REFERENCE = "config/README.md"
 SHEETS = [
@@ -48,20 +50,22 @@ INTRODUCTION = """# Configuration
 
 `config.yaml` is the demo. It names the subject sheet, the data set files and the method files; give
 Snakemake any other main file with `--configfile`, and its values are laid over these: mappings merge,
-everything else is replaced. `own.yaml`, to copy for your own CTs, says something for each of them.
-Unknown keys are refused before any job starts.
+everything else is replaced, and what it leaves out stays. `own.yaml`, to copy for your own CTs, says
+something for each of them. Unknown keys are refused before any job starts.
 """
 
 CONVENTIONS = """
 Each heading below is a place in a file: `cohort.deformation` is the key `deformation` in the section
 `cohort`, `experiments[]` is every entry of the list `experiments`, and `view_sets.NAME` is what stands
-below each name that you choose. A section that is left out, or in part, has the defaults of its keys. A
-*name* has small letters, digits and `_`. Paths count from the folder in which Snakemake runs.
+below each name that you choose. A key that is left out has its default, alone or with its whole section.
+A *name* has small letters, digits and `_`; a *landmark*'s may have capital letters too. Paths count from
+the folder in which Snakemake runs.
 
 **In an editor.** The first line of each file, `# yaml-language-server: $schema=…`, names its JSON schema.
 Editors with the YAML language server (VS Code with Red Hat's extension *YAML*, Neovim, Emacs, Helix and
 others) then complete keys, show what they mean and mark what is wrong. The path counts from the file
-itself: in a copy elsewhere, `my/config.yaml` say, it is `../workflow/schemas/config.schema.json`.
+itself: `my/config.yaml` has the same as `config/own.yaml`, and a data set file that you copy to `my/` needs
+`../` once instead of twice.
 
 This page and the schemas are made from the models in `lib/raymark/`, by `make schemas`.
 """
@@ -73,7 +77,7 @@ def reference_text() -> str:
     for file in [*KINDS.values(), *SHEETS]:
         schema = schema_of(file)
         texts += _sections(Place(file.title), schema, schema.get("$defs", {}))
-    return "\n".join(texts)
+    return "\n".join(dict.fromkeys(texts))  # kinds of a section may have the same one below them
 
 
 def write_reference(root: str | Path) -> None:
@@ -94,7 +98,7 @@ class Place:
     kind: str = ""
 
     def below(self, key: str) -> "Place":
-        return replace(self, keys=f"{self.keys}.{key}".removeprefix("."))
+        return Place(self.file, f"{self.keys}.{key}".removeprefix("."))
 
     @property
     def heading(self) -> str:
@@ -109,14 +113,13 @@ class Place:
 
 
 def _contents() -> str:
+    paths = [PATH.format(kind=kind) for kind in KINDS]
+    links = [f"[{Path(path).name}](../{path})" for path in paths] + ["" for _ in SHEETS]
     lines = ["| file | shipped | what it says | JSON schema |", "|---|---|---|---|"]
-    schemas = [PATH.format(kind=kind) for kind in KINDS]
-    links = [f"[{Path(path).name}](../{path})" for path in schemas] + [""] * len(SHEETS)
-    for file, link in zip([*KINDS.values(), *SHEETS], links, strict=True):
-        place, meaning = Place(file.title), _meaning(schema_of(file))
-        lines.append(
-            f"| [{place.heading}](#{place.anchor}) | `{file.shipped}` | {meaning} | {link} |"
-        )
+    for file, schema_link in zip([*KINDS.values(), *SHEETS], links, strict=True):
+        place = Place(file.title)
+        link, meaning = f"[{place.heading}](#{place.anchor})", _meaning(schema_of(file))
+        lines.append(f"| {link} | `{file.shipped}` | {meaning} | {schema_link} |")
     return "\n".join(lines)
 
 
@@ -124,39 +127,38 @@ def _sections(place: Place, section: dict, definitions: dict) -> Iterator[str]:
     """Yield the text of a section and of all below it, each at its place."""
     types = _Types(definitions)
     column = "column" if place.file in {sheet.title for sheet in SHEETS} else "key"
-    lines = [
-        f"{'###' if place.keys else '##'} {place.heading}",
-        "",
-        _linked(section["description"]),
-    ]
-    lines += ["", f"| {column} | type | default | meaning |", "|---|---|---|---|"]
+    lines = [f"{'###' if place.keys else '##'} {place.heading}", ""]
+    lines += [_linked(section.get("description", "")), ""]
+    lines += [f"| {column} | type | default | meaning |", "|---|---|---|---|"]
     for key, field in section["properties"].items():
         required = key in section.get("required", [])
         default = "**required**" if required else f"`{_default(field, definitions)}`"
-        cases = _cases(section, key) or {"": field}
-        words = [types.words(node, place.below(key), case) for case, node in cases.items()]
-        cells = f"`{key}`", " or ".join(words), default, _meaning(resolved(field, definitions))
+        words = _cases(types, place, section, key) or types.words(field, place.below(key))
+        cells = f"`{key}`", words, default, _meaning(resolved(field, definitions))
         lines.append(f"| {' | '.join(cells)} |")
     yield "\n".join([*lines, ""])
     for below, node in types.sections:
         yield from _sections(below, node, definitions)
 
 
-def _cases(section: dict, key: str) -> dict[str, dict]:
-    """Return what a key is where that follows from another key, by what that one says."""
-    cases = {}
+def _cases(types: "_Types", place: Place, section: dict, key: str) -> str:
+    """Say what a key takes where that follows from what another one says; "" where it does not."""
+    words = []
     for case in section.get("allOf", []):
         [(other, value)] = case["if"]["properties"].items()
+        said = f"{other}: {value['const']}"
         if key in case["then"]["properties"]:
-            cases[f"{other}: {value['const']}"] = case["then"]["properties"][key]
-    return cases
+            there = replace(place.below(key), file=f"{place.file} with `{said}`")
+            words.append(types.words(case["then"]["properties"][key], there, label=said))
+    return " or ".join(words)
 
 
 def _default(field: dict, definitions: dict) -> str:
-    """Return a key's default as JSON; of a section only what says which it is: each key has its own."""
+    """Return a key's default as JSON; of a section at most its kind, as each key has its own."""
     value = field.get("default")
     if "oneOf" in field:
-        value = {key: value[key] for key in [field["discriminator"]["propertyName"]]}
+        kind = field["discriminator"]["propertyName"]
+        value = {kind: value[kind]}
     elif "properties" in resolved(field, definitions):
         value = {}
     return json.dumps(value, ensure_ascii=False)
@@ -164,13 +166,15 @@ def _default(field: dict, definitions: dict) -> str:
 
 def _meaning(node: dict) -> str:
     """Return the first paragraph of a description, for a cell of a table."""
+    if "const" in node:
+        return "tells this kind from the others"
     first = node.get("description", "").split("\n\n")[0]
     return _linked(" ".join(first.split())).replace("|", "\\|")
 
 
 def _linked(text: str) -> str:
     """Return the text with links to the pages of docs/ that it names."""
-    return re.sub(r"docs/([\w-]+\.md)", r"[\1](../\g<0>)", text)
+    return re.sub(r"docs/([\w/-]+\.md)", r"[\1](../\g<0>)", text)
 
 
 class _Types:
@@ -180,19 +184,20 @@ class _Types:
         self.definitions = definitions
         self.sections: list[tuple[Place, dict]] = []
 
-    def words(self, node: dict, place: Place, kind: str = "") -> str:
-        """Return the words for a value; `kind` tells a section from others that may stand there."""
+    def words(self, node: dict, place: Place, label: str = "") -> str:
+        """Return the words for a value at a place; a section is a link of that `label`, or its keys."""
         node = resolved(node, self.definitions)
         if "properties" in node:
-            place = replace(place, kind=kind or place.kind)
             self.sections.append((place, node))
-            return f"[`{kind or place.keys}`](#{place.anchor})"
+            return f"[`{label or place.keys}`](#{place.anchor})"
         if "oneOf" in node:
             key = node["discriminator"]["propertyName"]
             options = [resolved(option, self.definitions) for option in node["oneOf"]]
             kinds = [f"{key}: {option['properties'][key]['const']}" for option in options]
-            pairs = zip(options, kinds, strict=True)
-            return " or ".join(self.words(option, place, kind) for option, kind in pairs)
+            return " or ".join(
+                self.words(option, replace(place, kind=kind), label=kind)
+                for option, kind in zip(options, kinds, strict=True)
+            )
         if "anyOf" in node:
             return " or ".join(self.words(option, place) for option in node["anyOf"])
         if "prefixItems" in node:
@@ -206,15 +211,11 @@ class _Types:
         return _scalar(node)
 
     def _mapping(self, node: dict, place: Place) -> str:
-        if "patternProperties" in node:
-            [(keys, values)] = node["patternProperties"].items()
-        else:
-            keys, values = (
-                node.get("propertyNames", {}).get("pattern"),
-                node["additionalProperties"],
-            )
-        if values is True:
+        if node["additionalProperties"] is True:
             return "mapping"
+        keys = node.get("propertyNames", {}).get("pattern")
+        patterns = node.get("patternProperties", {keys: node["additionalProperties"]})
+        [(keys, values)] = patterns.items()
         return f"mapping of {_text(keys)} to {self.words(values, place)}"
 
 

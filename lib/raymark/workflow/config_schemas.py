@@ -50,8 +50,8 @@ PRESETS = {
     "type": "object",
     "additionalProperties": True,
     "default": {},
-    "description": f"keys of this file below {', '.join(get_args(Preset))}, laid over the others when the "
-    "main file's `preset` has that name",
+    "description": f"below the names {', '.join(get_args(Preset))}: keys of this file, laid over its own "
+    "where the main file's `preset` is that name",
 }
 
 

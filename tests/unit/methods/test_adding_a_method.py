@@ -1,5 +1,6 @@
 """docs/adding-a-method.md keeps its word: its two files, as printed, are a method that learns."""
 
+import json
 import re
 import sys
 from pathlib import Path
@@ -13,6 +14,8 @@ from raymark.core import digests
 from raymark.detection.on_views import located
 from raymark.training.model_files import load_model
 from raymark.training.train import train
+from raymark.workflow.config_reference import reference_text
+from raymark.workflow.config_schemas import schema_text
 from tests.unit.training.examples import Blobs
 
 PAGE = Path(__file__).parents[3] / "docs/adding-a-method.md"
@@ -50,3 +53,11 @@ def test_the_pages_method_learns(project):
     assert errors[0] < 0.25 * errors[1]
     assert np.isfinite(confidence).all()
     assert (project / "results/losses.csv").exists()
+
+
+def test_the_reference_and_the_schema_have_its_keys(project):
+    heading = "### `network` of a method file with `module: mine`"
+    section = reference_text().split(heading)[1].split("###")[0]
+    assert "| `channels` | integer (> 0) | `32` |" in section
+    network = json.loads(schema_text("method"))["$defs"]["mine"]
+    assert list(network["properties"]) == ["channels", "sigma_px"]
