@@ -66,7 +66,7 @@ class Pose(Section):
 
 
 class SetupSettings(Section):
-    """The set-up error from a treatment image: what is registered, and what counts (docs/setup-error.md)."""
+    """The set-up error from a treatment image: what is registered, and what counts (docs/radiotherapy.md)."""
 
     registered_views: int | None = Field(
         24,

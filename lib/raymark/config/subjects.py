@@ -41,7 +41,7 @@ class Subject:
     ct: Annotated[
         str,
         Field(
-            description="path of a file or folder (docs/data-formats-ct.md), or `source:<id>` of "
+            description="path of a file or folder (docs/ct.md), or `source:<id>` of "
             "the table of sources"
         ),
     ]

@@ -5,15 +5,14 @@ import pandas as pd
 import pytest
 from scipy.ndimage import map_coordinates
 
-from raymark.config.dataset import Deformation
-from raymark.correspondence.config import FollowUp
+from raymark.correspondence.config import FollowUp, FollowUpDeformation
 from raymark.correspondence.follow_up import Aligned
 from raymark.correspondence.second_scan import measure_follow_up, scan_again
 from raymark.correspondence.slices import Stack
 from tests.unit.correspondence.test_follow_up import scans
 
 SETTINGS = FollowUp(
-    deformation=Deformation(amplitude_mm=2.0, wavelength_mm=80.0),
+    deformation=FollowUpDeformation(amplitude_mm=2.0, wavelength_mm=80.0),
     noise_hu=0.0,
     contrast_hu={7: 100},
 )
