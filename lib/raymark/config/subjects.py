@@ -12,14 +12,13 @@ import re
 from collections.abc import Collection, Container
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Annotated, Literal, get_args
+from typing import Annotated
 
 from pydantic import Field
 
 from raymark.core.errors import InputError
 
-Split = Literal["train", "validation", "test"]
-SPLITS = get_args(Split)
+SPLITS = ("train", "validation", "test")
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 _VIRTUAL = re.compile(r"(?P<parent>.+)-v\d{3,}")
 
@@ -55,7 +54,13 @@ class Subject:
     labels: Annotated[
         str, Field(description="the label map: a path or `source:<id>`; empty where there is none")
     ]
-    split: Annotated[Split, Field(description="what the patient is for, with all of its CTs")]
+    split: Annotated[
+        str,
+        Field(
+            description="what the patient is for, with all of its CTs",
+            json_schema_extra={"enum": [*SPLITS]},
+        ),
+    ]
 
 
 COLUMNS = tuple(field.name for field in fields(Subject))

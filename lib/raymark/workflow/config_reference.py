@@ -158,7 +158,7 @@ def _default(field: dict, definitions: dict) -> str:
     value = field.get("default")
     if "oneOf" in field:
         kind = field["discriminator"]["propertyName"]
-        value = {kind: value[kind]}
+        value = {kind: field["default"][kind]}
     elif "properties" in resolved(field, definitions):
         value = {}
     return json.dumps(value, ensure_ascii=False)
