@@ -21,8 +21,8 @@ class PixelPitch(Section):
     pixel_mm: float | None = Field(
         None,
         gt=0,
-        description="pitch of the files' own pixels; null takes what each file says, which PNG, JPEG "
-        "and TIFF do not",
+        description="pitch of the files' own pixels; null takes what each file says, which PNG, JPEG, "
+        "BMP and TIFF do not",
     )
 
 
