@@ -75,7 +75,7 @@ def shards_of(project: Project, dataset: str, *view_sets: str) -> list[str]:
 
 def shard_files(project: Project, dataset: str, *view_sets: str) -> list[str]:
     """List the shards of some view sets; of an import, the files by which its shards are found."""
-    if dataset in project.imports:
+    if dataset not in project.datasets:
         return [f.format(dataset=dataset) for f in (layout.VIEWS, layout.IMPORTED_IMAGES)]
     return shards_of(project, dataset, *view_sets)
 

@@ -190,9 +190,7 @@ def _landmark_file(project: Project, dataset: str) -> list[str]:
 
 
 def _shards_with_role(project: Project, dataset: str, role: str) -> list[str]:
-    if dataset in project.imports:
-        return shard_files(project, dataset)
-    view_sets = rendered(project, dataset).view_sets
-    return shard_files(
-        project, dataset, *(name for name, view_set in view_sets.items() if view_set.role == role)
-    )
+    settings = project.datasets.get(dataset)
+    view_sets = settings.view_sets if settings else {}
+    names = [name for name, view_set in view_sets.items() if view_set.role == role]
+    return shard_files(project, dataset, *names)
