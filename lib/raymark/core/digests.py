@@ -16,7 +16,7 @@ DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 def code_digest(*modules: str) -> str:
     """Return 16 hexadecimal digits that change with what these modules, or any of ours they import, do.
 
-    Comments, docstrings and layout do nothing.
+    Comments, layout, docstrings and the descriptions of keys do nothing.
     """
     found: set[str] = set()
     for module in modules:
@@ -50,11 +50,13 @@ def _path(module: str) -> Path | None:
 
 @cache
 def _meaning(path: Path) -> str:
-    """Return what of a module's text decides what it does: all but comments, docstrings and layout."""
+    """Return what of a module's text decides what it does: all but comments, layout and descriptions."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
     for node in ast.walk(tree):
         if isinstance(node, DOCUMENTED) and ast.get_docstring(node, clean=False) is not None:
             node.body = node.body[1:]
+        if isinstance(node, ast.Call):  # what is said about a key of the configuration
+            node.keywords = [k for k in node.keywords if k.arg != "description"]
     return ast.dump(tree)
 
 

@@ -35,6 +35,14 @@ def test_comments_docstrings_and_layout_change_nothing(before, after, edited):
     assert code_digest("raymark.geometry.camera") == digest
 
 
+def test_the_description_of_a_key_changes_nothing_but_its_default_does(edited):
+    digest = code_digest("raymark.methods.cpm")
+    edited("raymark.methods.cpm", 'description="', 'description="as told, ')
+    assert code_digest("raymark.methods.cpm") == digest
+    edited("raymark.methods.cpm", "Field(6,", "Field(5,")
+    assert code_digest("raymark.methods.cpm") != digest
+
+
 def test_a_changed_number_changes_what_imports_it_and_nothing_else(edited):
     views, seeds = code_digest("raymark.views.plan"), code_digest("raymark.core.seeds")
     edited("raymark.geometry.camera", "import numpy as np", "import numpy as np\n\nX = 1")
