@@ -1,6 +1,6 @@
 """Draw docs/geometry.svg: the patient, the C-arm and the image in three panels.
 
-Run `python docs/make_geometry_figure.py`. `raymark.geometry` itself places the C-arms and the marks
+Run `python docs/make_geometry_figure.py`. `raymark.geometry.camera` itself places the C-arms and the marks
 in the image, so that the picture cannot disagree with the code.
 """
 
@@ -10,9 +10,9 @@ import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.patches import Arc, Circle, Ellipse, FancyBboxPatch, Rectangle
-from raymark.files import atomic
 
-from raymark.geometry import Camera, Detector, carm_camera
+from raymark.core.files import atomic
+from raymark.geometry.camera import Camera, Detector, carm_camera
 
 BLUE, ORANGE, GREY, BODY = "#0072B2", "#D55E00", "#707070", "#ececec"
 SOURCE_TO_ISOCENTRE_MM, SOURCE_TO_DETECTOR_MM = 700.0, 1100.0

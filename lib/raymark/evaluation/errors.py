@@ -227,7 +227,7 @@ def measured(errors: pd.DataFrame) -> pd.DataFrame:
 def _check_columns(predictions: pd.DataFrame, source: str | Path) -> None:
     missing = sorted(set(PREDICTION_COLUMNS) - set(predictions.columns))
     if missing:
-        raise InputError(source, f"lacks the columns {', '.join(missing)}", "See docs/formats.md")
+        raise InputError(source, f"lacks the columns {', '.join(missing)}", "See docs/detection.md")
     repeated = predictions.duplicated(["view", "landmark", "instance"])
     if repeated.any():
         row = predictions[repeated].iloc[0]
