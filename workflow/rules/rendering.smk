@@ -21,12 +21,9 @@ rule render:
             "landmarks", "use_landmarks", "detector", "physics", "beliefs", "projector"
         ),
         scenario=scenario_of,
-        code=code_digest(
+        code=lambda wildcards: code_digest(
             "raymark.rendering.scene",
-            *(
-                f"raymark.projectors.{p}"
-                for p in sorted({d.projector for d in PROJECT.datasets.values()})
-            ),
+            f"raymark.projectors.{PROJECT.datasets[wildcards.dataset].projector}",
         ),
     shell:
         "python -m raymark render {wildcards.dataset} {wildcards.view_set}"

@@ -4,6 +4,7 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
+from raymark import projectors
 from raymark.core.sections import Name, PositiveRange, Range, Section
 
 # Far above what anyone needs: a slip of the keyboard shall not fill the memory.
@@ -252,7 +253,7 @@ class Dataset(Section):
     detector: DetectorConfig = DetectorConfig()
     physics: Physics = Physics()
     beliefs: Beliefs = Beliefs()
-    projector: Literal["shearwarp", "joseph", "nanodrr", "diffdrr", "trilinear"] = Field(
+    projector: Literal[tuple(projectors.names())] = Field(
         "shearwarp", description="what renders (docs/geometry.md)"
     )
     views_per_shard: int = Field(

@@ -1,43 +1,21 @@
-"""Projectors: volumes of density and a camera in, line integrals out.
+"""Projectors: one module each, found by name, imported when asked for.
 
-Every projector is a class with the same two calls::
-
-    projector = Projector(density_mxyz, voxel_to_world)
-    line_integrals_myx = projector.project(camera)
-
-`density_mxyz` is float32 (material, x, y, z), any unit u; `voxel_to_world` (4, 4) maps voxel indices
-(centres at integers) to world mm and may be oblique or anisotropic. The result is float32
-(material, row, column) in u·mm. Outside the grid the density is zero. `side_by_side` tells whether
-several threads may call `project` at once; the others have threads, or a device, of their own.
+A module's `Projector` is a class as `raymark.projectors.base` describes it. Nothing is registered
+anywhere: the module's name is the projector's. See docs/adding-a-projector.md.
 """
 
+import sys
 from importlib import import_module
-from typing import Protocol
 
-import numpy as np
-
-from raymark.geometry.camera import Camera
-
-PROJECTORS = {
-    "shearwarp": "raymark.projectors.shearwarp:ShearWarp",
-    "joseph": "raymark.projectors.joseph:Joseph",
-    "nanodrr": "raymark.projectors.nanodrr:NanoDRR",
-    "diffdrr": "raymark.projectors.diffdrr:DiffDRR",
-    "trilinear": "raymark.projectors.trilinear:Trilinear",
-}
+from raymark.core.registry import names_in
+from raymark.projectors.base import Projector
 
 
-class Projector(Protocol):
-    """What every projector offers."""
-
-    side_by_side: bool
-
-    def __init__(self, density_mxyz: np.ndarray, voxel_to_world: np.ndarray): ...
-
-    def project(self, camera: Camera) -> np.ndarray: ...
+def names() -> list[str]:
+    """Return the names of all projectors."""
+    return names_in(sys.modules[__name__])
 
 
 def projector_class(name: str) -> type[Projector]:
     """Return the projector called `name`; its module is imported only now."""
-    module, attribute = PROJECTORS[name].split(":")
-    return getattr(import_module(module), attribute)
+    return import_module(f"{__name__}.{name}").Projector

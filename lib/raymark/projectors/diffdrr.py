@@ -24,9 +24,10 @@ HALF_TURN = np.diag([-1.0, -1.0, 1.0, 1.0])
 
 
 class DiffDRR:
-    """Project `density_mxyz` with diffdrr's Siddon; see `raymark.projectors` for the contract."""
+    """Project `density_mxyz` with diffdrr's Siddon; see `raymark.projectors.base` for the contract."""
 
     side_by_side = False
+    interpolates = False
 
     def __init__(self, density_mxyz: np.ndarray, voxel_to_world: np.ndarray, device: str = "cpu"):
         self.device = device
@@ -88,3 +89,6 @@ class DiffDRR:
 
     def _tensor(self, matrix: np.ndarray) -> torch.Tensor:
         return torch.as_tensor(matrix, dtype=torch.float32, device=self.device)
+
+
+Projector = DiffDRR

@@ -26,6 +26,7 @@ class Joseph:
     """
 
     side_by_side = True
+    interpolates = True
 
     def __init__(self, density_mxyz: np.ndarray, voxel_to_world: np.ndarray):
         density = np.asarray(density_mxyz, dtype=np.float32)
@@ -108,3 +109,6 @@ def _clip(first, last, start, slope, size):
         return (first, last) if low <= start <= high else (1.0, 0.0)
     ends = (low - start) / slope, (high - start) / slope
     return max(first, np.ceil(min(ends))), min(last, np.floor(max(ends)))
+
+
+Projector = Joseph

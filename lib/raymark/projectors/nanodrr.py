@@ -17,13 +17,14 @@ CPU_SAMPLES_AT_ONCE = 2**21
 
 
 class NanoDRR:
-    """Project `density_mxyz` with nanodrr >= 0.1.7; see `raymark.projectors` for the contract.
+    """Project `density_mxyz` with nanodrr >= 0.1.7; see `raymark.projectors.base` for the contract.
 
     Every ray carries as many samples as fit into the volume's diagonal at a step of `step_mm`, by
     default the smallest voxel spacing. The device is CUDA where there is one.
     """
 
     side_by_side = False
+    interpolates = True
 
     def __init__(
         self,
@@ -82,3 +83,6 @@ class NanoDRR:
 
     def _batch(self, matrix: np.ndarray) -> torch.Tensor:
         return torch.as_tensor(matrix, dtype=torch.float32, device=self.device)[None]
+
+
+Projector = NanoDRR

@@ -51,6 +51,7 @@ class ShearWarp:
     """
 
     side_by_side = True
+    interpolates = True
 
     def __init__(self, density_mxyz: np.ndarray, voxel_to_world: np.ndarray):
         self.density_mxyz = np.asarray(density_mxyz, dtype=np.float32)
@@ -239,3 +240,6 @@ def _seen(polygon, low, high):
     least = np.where(outside, np.inf, ends).min(axis=(0, 1))
     largest = np.where(outside, -np.inf, ends).max(axis=(0, 1))
     return np.stack([least, largest])
+
+
+Projector = ShearWarp

@@ -17,13 +17,14 @@ SAMPLES_AT_ONCE = {"cpu": 2**19, "cuda": 2**25}
 
 
 class Trilinear:
-    """Project `density_mxyz` on any torch device; see `raymark.projectors` for the contract.
+    """Project `density_mxyz` on any torch device; see `raymark.projectors.base` for the contract.
 
     `step_mm` is the distance between samples on a ray; by default half the smallest voxel spacing.
     A float64 density makes `project_tensor` sample in double precision.
     """
 
     side_by_side = False
+    interpolates = True
 
     def __init__(
         self,
@@ -126,3 +127,6 @@ def _voxel_to_grid(shape_xyz: np.ndarray) -> np.ndarray:
     matrix[:3, :3] = np.diag(2 / shape_xyz)[::-1]
     matrix[:3, 3] = (1 / shape_xyz - 1)[::-1]
     return matrix
+
+
+Projector = Trilinear
