@@ -8,7 +8,6 @@ import torch
 from measurement import output_argument, rendered_per_core_s, report
 from torch.utils.flop_counter import FlopCounterMode
 
-from raymark.annotations.layouts import own_names
 from raymark.config.dataset import Dataset
 from raymark.config.method import Method
 from raymark.config.presets import merged
@@ -94,7 +93,7 @@ def rows() -> list[dict]:
             names = rendered.use_landmarks or read_landmark_set(rendered.landmarks).names
         else:
             size = project.imports[experiment.dataset]
-            names = own_names(size.annotations)
+            names = size.known_landmarks
         flops = flops_per_image(method, (size.height_px, size.width_px), len(names))
         hours = images * method.training.epochs / images_per_gpu_s(flops) / 3600
         view_s = size.height_px * size.width_px / MEASURED_PX / rendered_per_core_s()

@@ -35,11 +35,10 @@ Complete log(s): x.log
 
 
 def _annotations(path: Path, **layout):
-    from pydantic import TypeAdapter
+    from raymark.config.imports import Import2d
 
-    from raymark.annotations.layouts import Layout, read_annotations
-
-    return read_annotations(TypeAdapter(Layout).validate_python(layout), None)
+    values = {"name": "made", "title": "Made", "images": ".", "annotations": layout}
+    return Import2d.model_validate(values).annotations.read(None)
 
 
 def _spreadsheet(path: Path):
@@ -63,15 +62,14 @@ def _cephalometric(path: Path):
 
 
 def _splits(path: Path):
-    import numpy as np
 
-    from raymark.annotations.layouts import Annotation
+    from raymark.annotations.base import Annotation
     from raymark.config.imports import Import2d
     from raymark.imports.splits import split_of
 
     values = {"name": "made", "title": "Made", "images": ".", "annotations": {"layout": "csv", "file": "x"},
               "split": {"kind": "table", "file": str(path)}}  # fmt: skip
-    images = [Annotation(name, "x.csv", np.zeros((1, 2))) for name in ("a.png", "b.png")]
+    images = [Annotation(name, "x.csv", {}) for name in ("a.png", "b.png")]
     return split_of(Import2d.model_validate(values), images, ["p1", "p2"])
 
 
@@ -221,9 +219,9 @@ def _table(
 
 TABLES = {
     "import settings": text("cephalometric_2015.yaml", _import, "config/import/cephalometric_2015.yaml", "config.imports"),
-    "annotations, spreadsheet": Reader("points.csv", _spreadsheet, written("points.csv", POINTS), ("annotations.layouts",)),
-    "annotations, spine-ap": Reader("landmarks.csv", _spine_ap, _spine_ap_seeds, ("annotations.layouts",)),
-    "annotations, cephalometric": Reader("001.txt", _cephalometric, written("001.txt", "12,34\n" * 21), ("annotations.layouts",)),
+    "annotations, spreadsheet": Reader("points.csv", _spreadsheet, written("points.csv", POINTS), ("annotations.base", "annotations.csv")),
+    "annotations, spine-ap": Reader("landmarks.csv", _spine_ap, _spine_ap_seeds, ("annotations.base", "annotations.spine_ap")),
+    "annotations, cephalometric": Reader("001.txt", _cephalometric, written("001.txt", "12,34\n" * 21), ("annotations.base", "annotations.cephalometric_2015")),
     "table of splits": Reader("split.csv", _splits, written("split.csv", "image,view_set\na.png,train\nb.png,test\n"), ("imports.splits",)),
     "attenuation coefficients": text("nist_tissues.csv", _attenuation, "config/reference/nist_tissues.csv", "radiotherapy.contrast"),
     "correspondence settings": text("correspondence.yaml", _correspondence, "config/correspondence.yaml", "correspondence.config"),

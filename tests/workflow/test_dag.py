@@ -43,7 +43,7 @@ def test_a_users_first_configuration_plans_nothing_else_of_the_demo():
 
 
 def test_the_documented_configuration_of_an_import_plans_no_ct(tmp_path):
-    page = (ROOT / "docs/your-own-annotated-xrays.md").read_text()
+    page = (ROOT / "docs/imports.md").read_text()
     (tmp_path / "c.yaml").write_text(page.split("```yaml\n")[1].split("```")[0])
     text = planned(str(tmp_path / "c.yaml"))
     assert not [word for word in ("ingest", "virtual_patient", "correspondence") if word in text]

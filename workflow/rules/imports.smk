@@ -22,6 +22,9 @@ rule import_2d:
         settings=lambda wildcards: PROJECT.imports[wildcards.dataset].model_dump_json(
             exclude={"title"}
         ),
-        code=code_digest("raymark.imports.write"),
+        code=lambda wildcards: code_digest(
+            "raymark.imports.write",
+            type(PROJECT.imports[wildcards.dataset].annotations).__module__,
+        ),
     shell:
         "python -m raymark import-2d {params.file:q} > {log} 2>&1"

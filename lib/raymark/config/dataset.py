@@ -253,7 +253,7 @@ class Dataset(Section):
     detector: DetectorConfig = DetectorConfig()
     physics: Physics = Physics()
     beliefs: Beliefs = Beliefs()
-    projector: Literal[tuple(projectors.names())] = Field(
+    projector: Literal[tuple(projectors.names())] = Field(  # type: ignore[valid-type]
         "shearwarp", description="what renders (docs/geometry.md)"
     )
     views_per_shard: int = Field(

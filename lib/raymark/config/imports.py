@@ -1,12 +1,14 @@
 """The settings of an import of annotated 2D images (config/import/*.yaml)."""
 
 import re
+from functools import reduce
+from operator import or_
 from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
-from raymark.annotations.layouts import Layout
+from raymark.annotations import layouts
 from raymark.config.dataset import Beliefs
 from raymark.core.sections import Name, Section, checked
 from raymark.core.yaml_files import read_yaml
@@ -36,7 +38,21 @@ class KnownDistance(Section):
     )
 
 
-class Folds(Section):
+class Split(Section):
+    """What every way to split images tells."""
+
+    @property
+    def view_sets(self) -> list[str] | None:
+        """The sets that it makes; None where only its files tell."""
+        return None
+
+    @property
+    def files(self) -> list[str]:
+        """The files that it reads."""
+        return []
+
+
+class Folds(Split):
     """Cross-validation: patients are dealt into folds by a fixed shuffle."""
 
     kind: Literal["folds"]
@@ -49,11 +65,11 @@ class Folds(Section):
     )
 
     @property
-    def view_sets(self) -> list[str] | None:
+    def view_sets(self) -> list[str]:
         return ["train", "validation", "test"]
 
 
-class SplitTable(Section):
+class SplitTable(Split):
     """A table that says for every image where it belongs."""
 
     kind: Literal["table"]
@@ -63,12 +79,11 @@ class SplitTable(Section):
     )
 
     @property
-    def view_sets(self) -> list[str] | None:
-        """Unknown until the table is read."""
-        return None
+    def files(self) -> list[str]:
+        return [self.file]
 
 
-class Official2015(Section):
+class Official2015(Split):
     """The challenge's own split: images 1 to 150 train, 151 to 300 test1, 301 to 400 test2."""
 
     kind: Literal["official-2015"]
@@ -80,18 +95,18 @@ class Official2015(Section):
     )
 
     @property
-    def view_sets(self) -> list[str] | None:
+    def view_sets(self) -> list[str]:
         return ["train", "validation", "test1", "test2"]
 
 
-class Whole(Section):
+class Whole(Split):
     """All images in one view set, e.g. a test set that comes apart."""
 
     kind: Literal["whole"]
     view_set: Name = Field("test", description="the set's name")
 
     @property
-    def view_sets(self) -> list[str] | None:
+    def view_sets(self) -> list[str]:
         return [self.view_set]
 
 
@@ -112,14 +127,16 @@ class Registration(Section):
 
 
 class Import2d(Section):
-    """Annotated X-rays of your own or of a public data set (docs/your-own-annotated-xrays.md)."""
+    """Annotated X-rays of your own or of a public data set (docs/imports.md)."""
 
     name: Name = Field(
         description="the file's own name, without .yaml; experiments call the data set so"
     )
     title: str = Field(description="what tables and figures call it")
     images: str = Field(description="folder with the image files, at any depth below it")
-    annotations: Layout = Field(description="the files with the landmarks, and their layout")
+    annotations: reduce(or_, layouts()) = Field(  # type: ignore[valid-type]
+        discriminator="layout", description="the files with the landmarks, and their layout"
+    )
     landmarks: list[Landmark] | None = Field(
         None,
         description="names in the layout's order, their left and right the patient's; null takes the "
@@ -166,8 +183,12 @@ class Import2d(Section):
     @property
     def files(self) -> list[str]:
         """The folder of the images, and every file or folder beside it that the import reads."""
-        split = [self.split.file] if isinstance(self.split, SplitTable) else []
-        return [self.images, *self.annotations.files, *split]
+        return [self.images, *self.annotations.files, *self.split.files]
+
+    @property
+    def known_landmarks(self) -> list[str]:
+        """The landmarks' names as far as they are known before the data is read."""
+        return self.landmarks or list(self.annotations.own_names)
 
     @field_validator("patient_pattern")
     @classmethod

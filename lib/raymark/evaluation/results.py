@@ -9,7 +9,6 @@ import numpy as np
 import pandas as pd
 
 from raymark import layout
-from raymark.annotations.layouts import own_names
 from raymark.config.papers import FOLDER, Paper, read_paper
 from raymark.config.project import Project
 from raymark.config.results import Experiment
@@ -156,7 +155,7 @@ def read_results(project: Project, papers_folder: str | Path = FOLDER) -> Result
     named = {e.paper for e in project.config.experiments if e.paper}
     papers = {name: read_paper(name, papers_folder) for name in sorted(named)}
     there = [*project.datasets, *present_imports(project)]
-    landmarks = {name: own_names(s.annotations) or [] for name, s in project.imports.items()}
+    landmarks = {name: s.known_landmarks for name, s in project.imports.items()}
     landmarks |= {name: landmark_names(dataset_of(project, name)) for name in there}
     return Results(
         project,

@@ -79,7 +79,6 @@ def figure_names(project: Project) -> list[str]:
 
 
 def _is_spine(project: Project, dataset: str) -> bool:
-    from raymark.annotations.layouts import own_names
     from raymark.landmarks.table import read_landmark_set
     from raymark.metrics.cobb import shows_spine
 
@@ -87,6 +86,4 @@ def _is_spine(project: Project, dataset: str) -> bool:
         settings = project.datasets[dataset]
         return shows_spine(settings.use_landmarks or read_landmark_set(settings.landmarks).names)
     settings = project.imports.get(dataset)
-    return bool(settings) and shows_spine(
-        settings.landmarks or own_names(settings.annotations) or []
-    )
+    return bool(settings) and shows_spine(settings.known_landmarks)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from raymark.annotations.layouts import Annotation
+from raymark.annotations.base import Annotation
 from raymark.geometry.affine2d import Affine
 
 BY_SIZE, TEMPLATE, REGISTERED, FAILED = "by size", "template", "registered", "failed"

@@ -1,10 +1,10 @@
 """Which imported image is for training, for validation, for testing: by patient, leaks refused."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from raymark.annotations.layouts import Annotation, csv_rows
+from raymark.annotations.base import Annotation, csv_table
 from raymark.config.imports import Folds, Import2d, Official2015, SplitTable, Whole
 from raymark.core.errors import InputError
 from raymark.core.seeds import seed_of
@@ -20,7 +20,7 @@ def split_named(view_set: str) -> str:
 
 def patient_of(settings: Import2d, annotation: Annotation, path: Path) -> str:
     """Return whose image it is; InputError where the pattern does not find the patient."""
-    if annotation.patient is not None:
+    if annotation.patient:
         return annotation.patient
     if settings.patient_pattern is None:
         return stem_of(path)
@@ -39,15 +39,7 @@ def split_of(
     settings: Import2d, annotations: Sequence[Annotation], patients: Sequence[str]
 ) -> list[str | None]:
     """Return each image's view set, None where it is left out; a patient in two splits is refused."""
-    match settings.split:
-        case Folds() as split:
-            view_sets = _folds(split, patients)
-        case SplitTable() as split:
-            view_sets = _table(split, annotations)
-        case Official2015() as split:
-            view_sets = _official(split, annotations)
-        case Whole(view_set=name):
-            view_sets = [name] * len(annotations)
+    view_sets = VIEW_SETS[settings.split.kind](settings.split, annotations, patients)
     first: dict[str, int] = {}
     for index, (patient, view_set) in enumerate(zip(patients, view_sets, strict=True)):
         if view_set is None:
@@ -63,7 +55,7 @@ def split_of(
     return view_sets
 
 
-def _folds(split: Folds, patients: Sequence[str]) -> list[str]:
+def _folds(split: Folds, _, patients: Sequence[str]) -> list[str]:
     if split.fold >= split.folds:
         remedy = f"Use 0 to {split.folds - 1}"
         raise InputError("split.fold", f"there is no fold {split.fold} of {split.folds}", remedy)
@@ -76,7 +68,7 @@ def _folds(split: Folds, patients: Sequence[str]) -> list[str]:
     return [names.get(fold_of[patient], "train") for patient in patients]
 
 
-def _official(split: Official2015, annotations: Sequence[Annotation]) -> list[str]:
+def _official(split: Official2015, annotations: Sequence[Annotation], _) -> list[str]:
     view_sets = []
     for annotation in annotations:
         digits = re.search(r"\d+", Path(annotation.image).stem)
@@ -93,21 +85,15 @@ def _official(split: Official2015, annotations: Sequence[Annotation]) -> list[st
     return view_sets
 
 
-def _table(split: SplitTable, annotations: Sequence[Annotation]) -> list[str | None]:
-    lines = csv_rows(split.file)
-    _, header = next(lines, (1, []))
-    header = [cell.strip() for cell in header]
+def _table(split: SplitTable, annotations: Sequence[Annotation], _) -> list[str | None]:
+    remedy = "Give every column a value; an empty view_set leaves the image out"
+    header, rows = csv_table(split.file, remedy)
     if not {"image", "view_set"} <= set(header):
         problem = f"has the columns {', '.join(header)}"
         raise InputError(f"{split.file}, line 1", problem, "It needs image and view_set")
     known = {annotation.image for annotation in annotations}
     view_set_of: dict[str, str | None] = {}
-    for line, row in lines:
-        place = f"{split.file}, line {line}"
-        if len(row) != len(header):
-            remedy = "Give every column a value; an empty view_set leaves the image out"
-            raise InputError(place, f"has {len(row)} columns instead of {len(header)}", remedy)
-        cells = dict(zip(header, (cell.strip() for cell in row), strict=True))
+    for place, cells in rows:
         image, view_set = cells["image"], cells["view_set"]
         if image not in known:
             remedy = "Write the image as the annotations do"
@@ -124,3 +110,15 @@ def _table(split: SplitTable, annotations: Sequence[Annotation]) -> list[str | N
             remedy = "Add a line for it; an empty view_set leaves it out"
             raise InputError(split.file, f"has no line for {annotation.image!r}", remedy)
     return [view_set_of[annotation.image] for annotation in annotations]
+
+
+def _whole(split: Whole, annotations: Sequence[Annotation], _) -> list[str]:
+    return [split.view_set] * len(annotations)
+
+
+VIEW_SETS: dict[str, Callable[..., list]] = {
+    "folds": _folds,
+    "table": _table,
+    "official-2015": _official,
+    "whole": _whole,
+}

@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 
 from raymark import layout
-from raymark.annotations.layouts import Annotation, ImageFolder, read_annotations
+from raymark.annotations.base import Annotation
 from raymark.config.imports import Import2d, KnownDistance
 from raymark.core.digests import text_digest
 from raymark.core.errors import InputError
@@ -29,6 +29,7 @@ from raymark.geometry.affine2d import resampled
 from raymark.geometry.belief_maps import belief_maps
 from raymark.geometry.camera import Detector, inside
 from raymark.imports.alignment import to_template
+from raymark.imports.image_folder import ImageFolder
 from raymark.imports.planned_image import Planned, in_one_corner, scaled_and_cropped
 from raymark.imports.splits import patient_of, split_named, split_of
 from raymark.imports.xray_file import Xray, read_xray
@@ -96,7 +97,7 @@ def import_2d(settings: Import2d, source: str | Path) -> pd.DataFrame:
 
 def plan(settings: Import2d, source: str | Path) -> tuple[list[str], list[Planned]]:
     """Read and check every annotation and image; return the landmarks' names and the images."""
-    names, annotations = read_annotations(settings.annotations, settings.landmarks)
+    names, annotations = settings.annotations.read(settings.landmarks)
     _check_names(settings, names, source)
     folder = ImageFolder(settings.images)
     paths = [folder.find(a.image, a.place) for a in annotations]
@@ -135,7 +136,8 @@ def _check_names(settings: Import2d, names: list[str], source: str | Path) -> No
 def _checked_points(annotation: Annotation, xray: Xray, names: list[str], path: Path) -> np.ndarray:
     """Return the points (landmark, xy) in px of the image; InputError where one is far outside."""
     size_px = np.array(xray.image_yx.shape[::-1], dtype=float)
-    points_px = annotation.points * size_px - 0.5 if annotation.relative else annotation.points
+    points = np.array([annotation.points[name] for name in names])
+    points_px = points * size_px - 0.5 if annotation.relative else points
     slack_px = OUTSIDE_SHARE * size_px
     outside = ((points_px < -slack_px) | (points_px > size_px - 1 + slack_px)).any(axis=1)
     if outside.any():

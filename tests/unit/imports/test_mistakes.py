@@ -7,9 +7,9 @@ import pytest
 import yaml
 
 from raymark import cli
-from raymark.annotations.layouts import ImageFolder
 from raymark.config.imports import read_import
 from raymark.core.errors import InputError
+from raymark.imports.image_folder import ImageFolder
 from raymark.imports.write import import_2d
 from tests.unit.imports.examples import (
     read_rows,
