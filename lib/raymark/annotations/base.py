@@ -78,12 +78,12 @@ class AnnotationLayout(Section):
 
 
 def _check_landmarks(annotation: Annotation, names: list[str]) -> None:
-    for problem, wrong in (
+    for what, wrong in (
         ("has no", [name for name in names if name not in annotation.points]),
         ("has an unknown", [name for name in annotation.points if name not in names]),
     ):
         if wrong:
-            problem = f"the image {annotation.image!r} {problem} {wrong[0]!r}"
+            problem = f"the image {annotation.image!r} {what} {wrong[0]!r}"
             remedy = f"Every image has each of these once: {', '.join(names)}"
             raise InputError(annotation.place, problem, remedy)
 

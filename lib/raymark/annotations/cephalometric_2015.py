@@ -20,7 +20,7 @@ class Cephalometric2015(AnnotationLayout):
         min_length=1, description="folders of one reader each (400_senior, 400_junior), averaged"
     )
 
-    own_names = tuple(LANDMARKS)
+    own_names = LANDMARKS
 
     @property
     def files(self) -> list[str]:

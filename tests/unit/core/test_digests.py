@@ -50,6 +50,13 @@ def test_a_changed_number_changes_what_imports_it_and_nothing_else(edited):
     assert code_digest("raymark.core.seeds") == seeds
 
 
+def test_what_only_checks_a_configuration_changes_nothing(edited):
+    cts, shards = code_digest("raymark.ct"), code_digest("raymark.rendering.scene")
+    edited("raymark.projectors", "import sys", "import sys\n\nX = 1")
+    assert code_digest("raymark.ct") == cts  # by way of the data set's section alone
+    assert code_digest("raymark.rendering.scene") != shards
+
+
 def test_digests_are_of_all_modules_named():
     both = code_digest("raymark.core.seeds", "raymark.core.files")
     assert len({both, code_digest("raymark.core.seeds"), code_digest("raymark.core.files")}) == 3

@@ -8,7 +8,7 @@ from scipy.spatial.transform import Rotation
 
 from raymark.core.seeds import generator
 from raymark.geometry.camera import Camera, Detector, carm_camera
-from tests.oracles import grid
+from tests.oracles import Ellipsoid, SoftEllipsoid, grid
 
 CENTRE_MM = np.array([20.0, -35.0, 310.0])
 OBLIQUE = Rotation.from_euler("xyz", [25, -40, 15], degrees=True).as_matrix()
@@ -41,6 +41,11 @@ COARSE_VIEWS = [
     (33, -27, 14, True, (5.3, -2.6)),
     (-140, 41, -80, False, (5.3, -2.6)),
 ]
+AXES_MM = Rotation.from_euler("xyz", [50, 20, -70], degrees=True).as_matrix() @ np.diag(
+    [36.0, 24, 30]
+)
+SOLID = Ellipsoid(CENTRE_MM + np.array([2.0, -3.0, 4.0]), AXES_MM, density=0.021)
+SOFT = SoftEllipsoid(SOLID.centre_mm, AXES_MM, density=0.021)
 
 
 def camera_of(view, detector_yx=(110, 130), pixel_mm=0.8, **distances) -> Camera:

@@ -5,20 +5,21 @@ from functools import cache
 
 import numpy as np
 import pytest
-from scipy.spatial.transform import Rotation
 
 from raymark.core.errors import InputError
 from raymark.core.threads import in_order
 from raymark.geometry.camera import Camera
 from raymark.projectors import names, projector_class
 from raymark.projectors.trilinear import Trilinear
-from tests.oracles import Ellipsoid, SoftEllipsoid, grid
+from tests.oracles import Ellipsoid, grid
 from tests.unit.projectors.examples import (
     CENTRE_MM,
     COARSE_GRIDS,
     COARSE_VIEWS,
     COARSE_XYZ,
     GRIDS,
+    SOFT,
+    SOLID,
     VIEWS,
     camera_of,
     coarse_camera,
@@ -29,11 +30,6 @@ from tests.unit.projectors.examples import (
 )
 
 EVERY = pytest.mark.parametrize("projector", names())
-AXES_MM = Rotation.from_euler("xyz", [50, 20, -70], degrees=True).as_matrix() @ np.diag(
-    [36.0, 24, 30]
-)
-SOLID = Ellipsoid(CENTRE_MM + np.array([2.0, -3.0, 4.0]), AXES_MM, density=0.021)
-SOFT = SoftEllipsoid(SOLID.centre_mm, AXES_MM, density=0.021)
 # Mean and largest difference from an analytic ellipsoid, solid and soft, as shares of the maximum.
 # What remains is its voxelisation; where rays graze the surface of a solid one, most of the signal.
 INTERPOLATED = (0.005, 0.15), (0.0015, 0.025)

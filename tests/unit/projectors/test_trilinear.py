@@ -10,22 +10,19 @@ from scipy.spatial.transform import Rotation
 from raymark.geometry.camera import Camera
 from raymark.projectors import trilinear
 from raymark.projectors.trilinear import Trilinear
-from tests.oracles import SoftEllipsoid, grid
+from tests.oracles import grid
 from tests.unit.projectors.examples import (
     CENTRE_MM,
     COARSE_GRIDS,
     COARSE_VIEWS,
     OBLIQUE,
+    SOFT,
     coarse_camera,
     smooth_volume,
 )
 
 FINE_XYZ = (80, 80, 80)
 FINE = grid("PSR", FINE_XYZ, (1.2, 1.2, 1.2), CENTRE_MM, OBLIQUE)
-AXES_MM = Rotation.from_euler("xyz", [50, 20, -70], degrees=True).as_matrix() @ np.diag(
-    [36.0, 24, 30]
-)
-SOFT = SoftEllipsoid(CENTRE_MM + np.array([2.0, -3.0, 4.0]), AXES_MM, density=0.021)
 
 
 @cache

@@ -27,7 +27,7 @@ KINDS = sorted({*KIND_OF_FOLDER.values(), "correspondence"})
 PRINTED = {
     "docs/adding-a-method.md": "config/methods/mine.yaml",
     "docs/landmarks.md": "config/recipes/anatomy.yaml",
-    "docs/your-own-annotated-xrays.md": "my/config.yaml",
+    "docs/imports.md": "my/config.yaml",
 }
 
 
