@@ -21,7 +21,7 @@ from raymark.correspondence.evaluation import (
 from raymark.correspondence.pairs import KINDS
 from raymark.correspondence.slices import GREYS, Stack
 from raymark.figures.style import DOUBLE_IN, GREEN, GREY, ORANGE, PURPLE, SKY, figure, line_of
-from raymark.tables.table import Column, Table
+from raymark.tables.base import Column, Table
 
 METHODS = {
     "network": "Siamese network",

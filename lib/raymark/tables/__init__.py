@@ -2,8 +2,8 @@
 
 from raymark.config.project import Project
 from raymark.core.errors import InputError
-from raymark.tables.formats import write_table
-from raymark.tables.table import Column, Table
+from raymark.tables._formats import write_table
+from raymark.tables.base import Column, Table
 
 __all__ = ["TABLES", "Column", "Table", "make_table", "table_names", "write_table"]
 

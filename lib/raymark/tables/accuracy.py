@@ -8,6 +8,7 @@ from raymark.evaluation.results import Part, Results
 from raymark.metrics import detection, errors
 from raymark.metrics.bootstrap import Clusters
 from raymark.metrics.ratio import Ratio
+from raymark.tables.base import Column, Table
 from raymark.tables.rows import (
     GROUPS,
     HOW_MANY,
@@ -23,7 +24,6 @@ from raymark.tables.rows import (
     published,
     standing_notes,
 )
-from raymark.tables.table import Column, Table
 
 
 def methods(results: Results) -> Table:

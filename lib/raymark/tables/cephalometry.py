@@ -16,6 +16,7 @@ from raymark.metrics.cephalometry import (
     success_classification_rate,
 )
 from raymark.metrics.ratio import Ratio
+from raymark.tables.base import Column, Table
 from raymark.tables.rows import (
     HOW_MANY,
     WHAT,
@@ -27,7 +28,6 @@ from raymark.tables.rows import (
     published_rows,
     standing_notes,
 )
-from raymark.tables.table import Column, Table
 
 SDR_MM = (2, 2.5, 3, 4)  # of the ISBI 2015 challenge
 TOGETHER = " + "  # between the names of the test sets that a row pools

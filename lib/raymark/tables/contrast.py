@@ -5,7 +5,7 @@ import pandas as pd
 from raymark import layout
 from raymark.config.project import Project
 from raymark.core.stored_tables import stored_table
-from raymark.tables.table import Column, Table
+from raymark.tables.base import Column, Table
 
 BEAMS = ("kv", "mv")
 

@@ -12,7 +12,7 @@ from raymark.core.stored_tables import stored_table
 from raymark.datasets.available import NOT_PRESENT, missing, missing_files
 from raymark.datasets.lookup import dataset_of, landmark_names
 from raymark.evaluation.results import SEEN, UNSEEN
-from raymark.tables.table import Column, Table
+from raymark.tables.base import Column, Table
 from raymark.views.plan import detector_of, read_views
 
 VOXELS = ["voxels_x", "voxels_y", "voxels_z"]

@@ -5,7 +5,7 @@ import torch
 
 from raymark.geometry.belief_maps import belief_maps, cell_to_px
 from raymark.geometry.decoding import DECODERS
-from raymark.tables.table import Column, Table
+from raymark.tables.base import Column, Table
 
 STRIDES = (1, 2, 4, 8)
 SIGMA_PX = 8.0

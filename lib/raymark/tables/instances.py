@@ -8,6 +8,7 @@ from raymark.evaluation.errors import MEAN_POSITION
 from raymark.evaluation.results import Part, Results
 from raymark.metrics import detection, errors
 from raymark.metrics.instances import counted, image_pck, of_images
+from raymark.tables.base import Column, Table
 from raymark.tables.rows import (
     BASELINE_NOTE,
     GROUPS,
@@ -19,7 +20,6 @@ from raymark.tables.rows import (
     papers_with,
     standing_notes,
 )
-from raymark.tables.table import Column, Table
 
 WITHIN_PX = 8.0
 

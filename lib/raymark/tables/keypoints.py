@@ -10,6 +10,7 @@ from raymark.evaluation.results import SEEN, Part, Results
 from raymark.metrics import detection, errors
 from raymark.metrics.cobb import ANGLES, cobb_by_view, smape_percent, true_columns
 from raymark.metrics.ratio import Ratio
+from raymark.tables.base import Column, Table
 from raymark.tables.cephalometry import shows_cephalograms
 from raymark.tables.instances import paper_scale, px_note
 from raymark.tables.rows import (
@@ -27,7 +28,6 @@ from raymark.tables.rows import (
     published_rows,
     standing_notes,
 )
-from raymark.tables.table import Column, Table
 
 SDR_MM = (2, 3, 4, 6)  # of the appearance-context paper's Table III
 MEAN_SHAPE_NOTE = "The mean position here is the mean shape of the training images."

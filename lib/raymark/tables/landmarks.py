@@ -7,6 +7,7 @@ from raymark.evaluation.errors import MEAN_POSITION
 from raymark.evaluation.results import Part, Results
 from raymark.landmarks.names import readable
 from raymark.metrics import errors
+from raymark.tables.base import Column, Table
 from raymark.tables.rows import (
     MM_NOTE,
     PX_NOTE,
@@ -18,7 +19,6 @@ from raymark.tables.rows import (
     pointless_notes,
     standing_notes,
 )
-from raymark.tables.table import Column, Table
 
 MEAN = "mean of landmarks"
 WHAT = [

@@ -20,6 +20,7 @@ from raymark.evaluation.results import UNSEEN, Part, Results
 from raymark.metrics.errors import mean_radial_error
 from raymark.metrics.permutation import holm, paired_test
 from raymark.metrics.ratio import Ratio
+from raymark.tables.base import DIVERGED, NOTHING, Column, Table
 from raymark.tables.matrix_notes import (
     BETTER,
     MM_NOTE,
@@ -40,7 +41,6 @@ from raymark.tables.rows import (
     pointless_notes,
     standing_notes,
 )
-from raymark.tables.table import DIVERGED, NOTHING, Column, Table
 
 BASELINE = "baseline"
 _POINT = ["view", "patient", "subject", "landmark"]

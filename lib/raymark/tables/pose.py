@@ -12,7 +12,7 @@ from raymark.datasets.available import NOT_PRESENT, Absence, absences, only_pres
 from raymark.evaluation.results import SEEN, UNSEEN
 from raymark.metrics.bootstrap import wilson_interval
 from raymark.metrics.pose import RELIABLE, capture_range_mm
-from raymark.tables.table import Column, Table
+from raymark.tables.base import Column, Table
 
 STAGES = {
     "closed_form": "closed form",

@@ -12,7 +12,7 @@ from raymark.evaluation.errors import MEAN_POSITION
 from raymark.evaluation.results import Part, Results
 from raymark.metrics.bootstrap import Clusters, clusters_of, interval
 from raymark.metrics.ratio import Ratio
-from raymark.tables.table import Column
+from raymark.tables.base import Column
 
 GROUPS = ("dataset", "view_set", "evaluated_on")
 WHAT = [

@@ -22,8 +22,8 @@ from raymark.radiotherapy.setup_table import (
     REGISTRATIONS,
     read_setup,
 )
+from raymark.tables.base import Column, Table
 from raymark.tables.rows import clusters, interval_note
-from raymark.tables.table import Column, Table
 
 TITLES = {INTENSITY: "Mutual information (MV, kV DRR)", NOTHING: "None: the displacement itself"}
 GROUPS = ("dataset", "view_set", "evaluated_on", "method")

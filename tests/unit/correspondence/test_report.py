@@ -16,7 +16,7 @@ from raymark.correspondence.report import (
     match_overlays,
     place_colours,
 )
-from raymark.tables.formats import markdown
+from raymark.tables._formats import markdown
 from tests.unit.correspondence.examples import TINY, textured
 
 

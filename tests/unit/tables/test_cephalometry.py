@@ -16,7 +16,7 @@ from raymark.evaluation.errors import ERROR_COLUMNS, MEAN_POSITION
 from raymark.evaluation.results import Results
 from raymark.metrics.cephalometry import LANDMARKS, MEASURES
 from raymark.tables import PUBLISHES, cephalometry, keypoints, table_names
-from raymark.tables.formats import markdown
+from raymark.tables._formats import markdown
 from tests.unit.imports.examples import ROOT
 from tests.unit.metrics.test_cephalometry import head
 

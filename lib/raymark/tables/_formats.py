@@ -5,7 +5,7 @@ from html import escape
 from pathlib import Path
 
 from raymark.core.files import atomic
-from raymark.tables.table import Table
+from raymark.tables.base import Table
 
 LONGEST_FLOAT = 40  # rows; a LaTeX float cannot break over pages
 
