@@ -47,6 +47,7 @@ _ALL = (
     _count("patients", "Patients", "patients shown"),
     _count("subjects", "Subjects", "CTs and deformed copies of them"),
     _count("views", "Views", "views that the row is of"),
+    _count("poses", "Poses asked for", "views of all seeds"),
     _count("views_showing", "Views showing it", "views on which the landmark, or one of its type, lies"),
     _count("visible_landmarks", "Visible landmarks", "on the images, in all views and seeds"),
     _count("found_landmarks", "Found landmarks", "visible and detected, in all views and seeds"),
@@ -110,7 +111,7 @@ _ALL = (
 COLUMNS = {column.key: column for column in _ALL}
 
 
-def column(key: str, t: float | None = None, **changed) -> Column:
+def column(key: str, t: float | None = None, /, **changed) -> Column:
     """Return the column called `key`, for a threshold `t` where it has one.
 
     `changed` is what a table shows otherwise, such as an interval or more digits.

@@ -133,10 +133,23 @@ class TableRecord:
     publishes: str | None = None
     chapter: Callable[[Project], str] | None = None
 
+    def paper(self, project: Project) -> str | None:
+        """Name the first paper, in the order of the experiments, of those whose values it prints."""
+        if self.publishes is None:
+            return None
+        beside = project.publishing(self.publishes).config.experiments
+        return next((experiment.paper for experiment in beside), None)
+
 
 def chapter_of_paper(name: str | None) -> str:
     """Return what the report calls the chapter of a paper; "Tables" where it is none's."""
     return f"Paper – {read_paper(name).short}" if name else "Tables"
+
+
+def chapter_of_setup(project: Project) -> str:
+    """Return the chapter of what belongs to set-up errors: that of their first experiment's paper."""
+    papers = [e.paper for e in project.config.experiments if e.setup and e.paper]
+    return chapter_of_paper(papers[0] if papers else None)
 
 
 def _lowest(value_rc: np.ndarray) -> np.ndarray:
