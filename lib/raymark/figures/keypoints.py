@@ -12,7 +12,7 @@ from matplotlib.lines import Line2D
 from raymark.evaluation.results import UNSEEN, Part, Results
 from raymark.figures.style import COLOURS, DOUBLE_IN, GREY, MARKERS, figure, line_of
 from raymark.metrics.detection import correct_keypoints
-from raymark.tables._paper_px import WITHIN_PX, of_landmark, paper_scale
+from raymark.tables._paper_px import WITHIN_PX, in_paper_px, of_landmark
 
 WHISKERS = (5, 95)
 STRIP_SHARE = 0.3  # of the axis' length: the strip of published values
@@ -69,8 +69,7 @@ def _parts(results: Results) -> list[Part]:
 
 
 def _errors(results: Results, part: Part, landmark: str) -> pd.DataFrame:
-    errors = of_landmark(results, part, landmark)
-    return errors.assign(error_px=errors["error_px"] * paper_scale(results, part))
+    return in_paper_px(results, part, of_landmark(results, part, landmark))
 
 
 def _spoken(name: str) -> str:

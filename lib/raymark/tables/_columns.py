@@ -32,7 +32,7 @@ def _share(key: str, title: str, digits: int, best: str | None, meaning: str) ->
     return Column(key, title, "%", digits, 100, best=best, diverged="diverged", meaning=meaning)
 
 
-_VISIBLE = "visible landmarks, detected or not"
+_COUNTED = "the landmarks that the row counts, detected or not"
 _FOUND = "found landmarks: visible and detected"
 _ALL = (
     # which row
@@ -57,27 +57,27 @@ _ALL = (
     Column("pixel_mm", "Pixel", "mm", 3, meaning="pitch of the detector's or the image's pixels"),
     # how far off, one landmark and many
     _length("error_px", "Error", "px", 1, "min", "distance of a landmark's point from the truth"),
-    _length("error_detector_mm", "Error at detector", "mm", 1, "min", "the same in that plane"),
-    _length("error_isocentre_mm", "Error at isocentre", "mm", 1, "min", "the same in that plane"),
-    _length("mre_px", "MRE", "px", 1, "min", f"mean error of {_VISIBLE}"),
-    _length("mre_detector_mm", "MRE at detector", "mm", 1, "min", f"mean error of {_VISIBLE}"),
-    _length("mre_isocentre_mm", "MRE at isocentre", "mm", 1, "min", f"mean error of {_VISIBLE}"),
-    _length("mre_paper_px", "MRE", PAPER_PX, 2, "min", f"mean error of {_VISIBLE}"),
+    _length("error_detector_mm", "Error at detector", "mm", 1, "min", "the same, in mm of that plane"),
+    _length("error_isocentre_mm", "Error at isocentre", "mm", 1, "min", "the same, in mm of that plane"),
+    _length("mre_px", "MRE", "px", 1, "min", f"mean error of {_COUNTED}"),
+    _length("mre_detector_mm", "MRE at detector", "mm", 1, "min", f"mean error of {_COUNTED}"),
+    _length("mre_isocentre_mm", "MRE at isocentre", "mm", 1, "min", f"mean error of {_COUNTED}"),
+    _length("mre_paper_px", "MRE", PAPER_PX, 2, "min", f"mean error of {_COUNTED}"),
     _length("sd_px", "sd", "px", 1, None, "population standard deviation of the errors of the MRE"),
-    _length("sd_detector_mm", "sd at detector", "mm", 1, None, "the same in that plane"),
-    _length("median_px", "Median", "px", 1, "min", f"median error of {_VISIBLE}"),
+    _length("sd_detector_mm", "sd at detector", "mm", 1, None, "the same, in mm of that plane"),
+    _length("median_px", "Median", "px", 1, "min", f"median error of {_COUNTED}"),
     _length("mre_found_px", "MRE of found", "px", 1, "min", f"mean error of {_FOUND}"),
     _length("mre_found_detector_mm", "MRE of found at detector", "mm", 1, "min",
             f"mean error of {_FOUND}"),
     _length("mre_found_paper_px", "MRE of found", PAPER_PX, 2, None, f"mean error of {_FOUND}"),
-    _length("rmse_px", "RMSE", "px", 2, "min", f"root of the mean squared error of {_VISIBLE}"),
+    _length("rmse_px", "RMSE", "px", 2, "min", f"root of the mean squared error of {_COUNTED}"),
     _length("difference_isocentre_mm", "Minus baseline at isocentre", "mm", 2, None,
             "mean difference of the errors of the paired landmarks"),
     # which share is right
     _share("sdr_{t}_detector_mm", "SDR {t} mm at detector", 1, "max",
-           f"share of {_VISIBLE}, with an error ≤ t"),
+           f"share of {_COUNTED}, with an error ≤ t"),
     _share("sdr_{t}_isocentre_mm", "SDR {t} mm at isocentre", 2, "max",
-           f"share of {_VISIBLE}, with an error ≤ t"),
+           f"share of {_COUNTED}, with an error ≤ t"),
     _share("pck_{t}_px", "PCK {t} px", 1, "max",
            "share of visible landmarks found with an error ≤ t"),
     _share("pck_{t}_paper_px", "PCK {t} px of the paper", 1, "max",

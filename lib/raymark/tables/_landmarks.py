@@ -9,7 +9,6 @@ from raymark.tables._rows import PLACE, place_of
 
 MEAN = "mean of landmarks"
 WHICH = [*PLACE, column("landmark_title")]
-GROUPS = ("dataset_title", "view_set", "evaluated_on")
 
 
 def described(results: Results, part: Part, rows: pd.DataFrame) -> pd.DataFrame:

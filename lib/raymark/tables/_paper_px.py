@@ -8,11 +8,9 @@ from raymark.evaluation.results import Part, Results
 WITHIN_PX = 8.0  # px of the paper
 
 
-def paper_scale(results: Results, part: Part) -> float:
-    """Return px of the papers' images per px of a part's: both images taken as equally wide."""
-    width_px = _paper_width_px(results)
-    ours = dataset_of(results.project, part.dataset).detector.width_px
-    return width_px / ours if width_px else 1.0
+def in_paper_px(results: Results, part: Part, errors: pd.DataFrame) -> pd.DataFrame:
+    """Return some of a part's errors with `error_px` in px of the papers' images."""
+    return errors.assign(error_px=errors["error_px"] * _scale(results, part))
 
 
 def px_note(results: Results, parts: list[Part]) -> str:
@@ -20,15 +18,22 @@ def px_note(results: Results, parts: list[Part]) -> str:
     width_px, notes = _paper_width_px(results), []
     for part in {part.dataset: part for part in parts if not part.missing}.values():
         images = dataset_of(results.project, part.dataset)
-        detector, scale = images.detector, paper_scale(results, part)
+        detector, scale = images.detector, _scale(results, part)
         size = f"{detector.width_px} px of {detector.pixel_mm:g} mm"
         notes.append(f"{images.title}: {size}, each {scale:.3g} px here")
     whose = f"of images {width_px} px wide, as in the paper" if width_px else "the data set's own"
     return f"px are {whose}. {'; '.join(notes)}."
 
 
+def _scale(results: Results, part: Part) -> float:
+    """Return px of the papers' images per px of a part's: both images taken as equally wide."""
+    width_px = _paper_width_px(results)
+    ours = dataset_of(results.project, part.dataset).detector.width_px
+    return width_px / ours if width_px else 1.0
+
+
 def _paper_width_px(results: Results) -> int | None:
-    widths = (paper.image_width_px for _, paper in sorted(results.papers.items()))
+    widths = (paper.image_width_px for paper in results.papers.values())
     return next((width for width in widths if width), None)
 
 

@@ -1,6 +1,6 @@
 """What the tables of results share: their record, rows, columns and notes."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 import pandas as pd
@@ -97,8 +97,7 @@ class Row:
     """
 
     def __init__(self, results: Results, part: Part):
-        self.results, self.part = results, part
-        rows = part.errors
+        self.results, self.part, self.errors = results, part, part.errors
         self.values = place_of(results.project, part.dataset, part.view_set, part.evaluated_on) | {
             "method": part.method,
             "method_title": results.method_title(part.method),
@@ -112,9 +111,9 @@ class Row:
         self.values |= {
             "pixel_mm": dataset_of(results.project, part.dataset).detector.pixel_mm,
             "seeds_text": _seeds_text(part),
-            "patients": rows["patient"].nunique(),
-            "subjects": rows["subject"].nunique(),
-            "views": rows["view"].nunique(),
+            "patients": self.errors["patient"].nunique(),
+            "subjects": self.errors["subject"].nunique(),
+            "views": self.errors["view"].nunique(),
         }
 
     def add(self, key: str, metric: Ratio, groups: Clusters, drawn_as: str = "") -> None:
@@ -125,6 +124,31 @@ class Row:
         part, evaluation = self.part, self.results.project.config.evaluation
         names = part.dataset, part.view_set, part.evaluated_on, part.method, drawn_as or key
         return with_interval(evaluation, key, metric, groups, *names)
+
+
+def rows_of(results: Results, lines: list[Part], measure: Callable[[Row], None]) -> Iterator[dict]:
+    """Yield a row for each part; `measure` adds the numbers of those that have data."""
+    for part in lines:
+        row = Row(results, part)
+        if not part.missing:
+            measure(row)
+        yield row.values
+
+
+def table_of(
+    results: Results,
+    lines: list[Part],
+    title: str,
+    columns: list[Column],
+    rows: Iterable[dict] | pd.DataFrame,
+    notes: list[str],
+    groups: tuple[str, ...] = GROUPS,
+    baseline: str = BASELINE_NOTE,
+    across: bool = False,
+) -> Table:
+    """Return a table of results; below its own notes are those on its columns and its `lines`."""
+    notes = [*notes, *_closing_notes(results, lines, columns, baseline)]
+    return Table(title, pd.DataFrame(rows), columns, results.label, notes, groups, across)
 
 
 def clusters(rows: pd.DataFrame) -> Clusters:
@@ -142,8 +166,8 @@ def interval_note(evaluation: Evaluation) -> str:
     )
 
 
-def closing_notes(
-    results: Results, lines: list[Part], columns: list[Column], baseline: str = BASELINE_NOTE
+def _closing_notes(
+    results: Results, lines: list[Part], columns: list[Column], baseline: str
 ) -> list[str]:
     """Explain the planes and pixels of columns, intervals and the mean position where a row has them;
     then say what papers say of their values, and what has no data."""
@@ -155,7 +179,7 @@ def closing_notes(
         baseline: any(part.method == MEAN_POSITION for part in lines),
     }
     notes = [note for note, is_so in said.items() if is_so]
-    notes += [note for _, paper in sorted(results.papers.items()) for note in paper.notes]
+    notes += [note for paper in results.papers.values() for note in paper.notes]
     absent = [(part.dataset, part.view_set, part.missing) for part in lines if part.missing]
     return notes + missing_notes(results.project, absent)
 
@@ -197,17 +221,13 @@ def _seeds_text(part: Part) -> str:
 
 def published(results: Results, part: Part, keys: list[str]) -> dict:
     """Return the published values beside a part, as columns published_<key> and source."""
-    values = dict.fromkeys(keys, np.nan)
     paper, row = results.published(part)
     dataset = results.project.datasets.get(part.dataset)
-    # A paper does not speak of images that depart from the standard.
-    if row and not (dataset and dataset.view_sets[part.view_set].scenario()):
-        values |= {key: row.values[key] for key in keys if key in row.values}
-        source, diverged = paper.cited(row), row.diverged
-    else:
-        source, diverged = "", False
-    values = {f"published_{key}": value for key, value in values.items()}
-    return values | {"published_diverged": diverged, "source": source}
+    if dataset and dataset.view_sets[part.view_set].scenario():  # of which no paper speaks
+        row = None
+    values = {f"published_{key}": row.values.get(key, np.nan) if row else np.nan for key in keys}
+    values["published_diverged"] = bool(row and row.diverged)
+    return values | {"source": paper.cited(row) if row else ""}
 
 
 def published_rows(results: Results, table: str) -> list[dict]:
@@ -227,7 +247,7 @@ def published_rows(results: Results, table: str) -> list[dict]:
             "source": f"{paper.short}, {row.source}",
         }
         | row.values
-        for _, paper in sorted(results.papers.items())
+        for paper in results.papers.values()
         for row in paper.rows
         if row.table == table
     ]

@@ -8,6 +8,7 @@ from raymark.config.project import Project
 from raymark.config.subjects import read_subjects
 from raymark.datasets.available import only_present
 from raymark.metrics.pose import RELIABLE, capture_range_mm
+from raymark.pose.pose_table import CAPTURE_SCHEMA, read_poses
 from raymark.tables._columns import column
 from raymark.tables._summaries import captured, quartiles
 from raymark.tables.base import Column, Table, TableRecord
@@ -81,8 +82,6 @@ def _files(project: Project) -> list[str]:
 
 
 def _make(project: Project) -> Table:
-    from raymark.pose.estimate import CAPTURE_SCHEMA, read_poses  # imports torch
-
     return table(project, read_poses(_files(project), CAPTURE_SCHEMA))
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from raymark.evaluation.results import Part, Results
+from raymark.evaluation.results import Results
 from raymark.metrics.cephalometry import (
     MEASURES,
     classes_by_view,
@@ -11,7 +11,7 @@ from raymark.metrics.cephalometry import (
     success_classification_rate,
 )
 from raymark.metrics.ratio import Ratio
-from raymark.tables._appearance_context import cephalograms, table_of_cephalograms
+from raymark.tables._appearance_context import table_of_cephalograms
 from raymark.tables._columns import column
 from raymark.tables._rows import WHAT, Row, clusters, how_many, of_results
 from raymark.tables.base import Column, Table
@@ -37,20 +37,14 @@ def table(results: Results) -> Table:
         "figure. The cells of Lindner, Ibragimov and Wang are no multiples of one image in 150: they "
         "are to be compared with it.",
     ]
-    rows = [_row(results, part) for part in cephalograms(results)]
-    title = "Clinical classes of cephalograms"
-    return table_of_cephalograms("cephalometric_classes", title, rows, columns, notes, results)
+    name, title = "cephalometric_classes", "Clinical classes of cephalograms"
+    return table_of_cephalograms(name, title, results, columns, _measure, notes)
 
 
-def _row(results: Results, part: Part) -> dict:
-    row = Row(results, part)
-    if part.missing:
-        return row.values
-    shown = part.errors.groupby("view")[["patient", "subject"]].first()
-    seeds = [
-        classes_by_view(rows, results.mm_per_px[part.dataset])
-        for _, rows in part.errors.groupby("seed")
-    ]
+def _measure(row: Row) -> None:
+    shown = row.errors.groupby("view")[["patient", "subject"]].first()
+    mm_per_px = row.results.mm_per_px[row.part.dataset]
+    seeds = [classes_by_view(rows, mm_per_px) for _, rows in row.errors.groupby("seed")]
     views = pd.concat([shown.loc[names].reset_index() for names, _, _ in seeds], ignore_index=True)
     found, true = (np.concatenate([of_seed[which] for of_seed in seeds]) for which in (1, 2))
     of_classes = []
@@ -62,7 +56,6 @@ def _row(results: Results, part: Part) -> dict:
     groups = clusters(views.loc[views.index.repeat(len(MEASURES))])
     row.add("scr", Ratio(right, np.ones(len(right))), groups)
     row.values |= {"mean_class_scr": float(np.mean(of_classes)), "ci_over": groups.kind}
-    return row.values
 
 
 TABLE = of_results(

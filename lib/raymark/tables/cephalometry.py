@@ -1,9 +1,9 @@
 """The appearance-context paper's Table I: radial errors and successful detection on cephalograms."""
 
-from raymark.evaluation.results import Part, Results
+from raymark.evaluation.results import Results
 from raymark.metrics import errors
 from raymark.metrics.cephalometry import LANDMARKS
-from raymark.tables._appearance_context import cephalograms, table_of_cephalograms
+from raymark.tables._appearance_context import table_of_cephalograms
 from raymark.tables._columns import column
 from raymark.tables._rows import WHAT, Row, clusters, how_many, of_results
 from raymark.tables.base import Column, Table
@@ -26,15 +26,12 @@ def table(results: Results) -> Table:
         "of the X-ray as it was taken: predictions are taken back through its registration. Cut off: "
         "landmarks that the registered image does not show; they count all the same.",
     ]
-    rows, title = [_row(results, part) for part in cephalograms(results)], "Cephalometric landmarks"
-    return table_of_cephalograms("cephalometry", title, rows, columns, notes, results)
+    title = "Cephalometric landmarks"
+    return table_of_cephalograms("cephalometry", title, results, columns, _measure, notes)
 
 
-def _row(results: Results, part: Part) -> dict:
-    row, rows = Row(results, part), part.errors
-    if part.missing:
-        return row.values
-    rows = rows[rows["landmark"].isin(LANDMARKS)]
+def _measure(row: Row) -> None:
+    rows = row.errors[row.errors["landmark"].isin(LANDMARKS)]
     groups, mm = clusters(rows), rows["error_isocentre_mm"].to_numpy()
     row.add("mre_isocentre_mm", errors.mean_radial_error(mm), groups, drawn_as="mre_mm")
     for t in SDR_MM:
@@ -46,7 +43,6 @@ def _row(results: Results, part: Part) -> dict:
         "all_landmarks": len(rows),
         "ci_over": groups.kind,
     }
-    return row.values
 
 
 TABLE = of_results(

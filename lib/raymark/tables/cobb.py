@@ -13,14 +13,14 @@ from raymark.metrics.ratio import Ratio
 from raymark.tables._appearance_context import OF_PAPER, OTHER_IMAGES, spines
 from raymark.tables._columns import column
 from raymark.tables._rows import (
-    GROUPS,
     WHAT,
     Row,
-    closing_notes,
     clusters,
     how_many,
     of_results,
     published_rows,
+    rows_of,
+    table_of,
 )
 from raymark.tables.base import Column, Table
 
@@ -49,11 +49,9 @@ def table(results: Results) -> Table:
         *_subjects_note(results, lines),
         f"Published as Proposed: on {OF_PAPER}. The other authors' figures are quoted from that paper, "
         f"which does not say on which images they were measured. {OTHER_IMAGES}",
-        *closing_notes(results, lines, columns, MEAN_SHAPE_NOTE),
     ]
-    rows = [_row(results, part) for part in lines]
-    frame = pd.DataFrame([*rows, *published_rows(results, "cobb")])
-    return Table("Cobb angles", frame, columns, results.label, notes, GROUPS)
+    rows = [*rows_of(results, lines, _measure), *published_rows(results, "cobb")]
+    return table_of(results, lines, "Cobb angles", columns, rows, notes, baseline=MEAN_SHAPE_NOTE)
 
 
 def _subjects_note(results: Results, lines: list[Part]) -> Iterator[str]:
@@ -69,22 +67,17 @@ def _subjects_note(results: Results, lines: list[Part]) -> Iterator[str]:
         )
 
 
-def _row(results: Results, part: Part) -> dict:
-    row = Row(results, part)
-    if part.missing:
-        return row.values
-    height_px = dataset_of(results.project, part.dataset).detector.height_px
-    names = results.landmarks[part.dataset]
-    angles = pd.concat(
-        [cobb_by_view(rows, names, height_px) for _, rows in part.errors.groupby("seed")]
-    )
+def _measure(row: Row) -> None:
+    results, dataset = row.results, row.part.dataset
+    height_px = dataset_of(results.project, dataset).detector.height_px
+    names, seeds = results.landmarks[dataset], row.errors.groupby("seed")
+    angles = pd.concat([cobb_by_view(rows, names, height_px) for _, rows in seeds])
     found, true = angles[list(ANGLES)].to_numpy(), angles[true_columns()].to_numpy()
     percent, groups = smape_percent(found, true), clusters(angles)
     row.add("smape", Ratio(percent.numerator_n / 100, percent.denominator_n), groups)
     for angle, off_deg in zip(ANGLES, np.abs(found - true).T, strict=True):
         row.add(f"{angle}_error", errors.mean_radial_error(off_deg), groups)
     row.values |= {"largest_deg": float(np.nanmax(true)), "ci_over": groups.kind}
-    return row.values
 
 
 TABLE = of_results(

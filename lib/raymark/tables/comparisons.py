@@ -5,15 +5,7 @@ import pandas as pd
 from raymark.evaluation.results import Results
 from raymark.tables._columns import column
 from raymark.tables._matrix import SAME_NOTE, comparison_rows, tests_notes
-from raymark.tables._rows import (
-    GROUPS,
-    WHAT,
-    Row,
-    closing_notes,
-    how_many,
-    of_results,
-    pointless_notes,
-)
+from raymark.tables._rows import WHAT, Row, how_many, of_results, pointless_notes, table_of
 from raymark.tables.base import Column, Table
 
 
@@ -39,10 +31,9 @@ def table(results: Results) -> Table:
         SAME_NOTE,
         *pointless_notes(results, lines),
         "Views seen: in one training, counted as often as shown; with a first model, its own too.",
-        *closing_notes(results, lines, columns),
     ]
     title = "Every method against its data set's baseline"
-    return Table(title, frame, columns, results.label, notes, GROUPS)
+    return table_of(results, lines, title, columns, frame, notes)
 
 
 TABLE = of_results(

@@ -1,23 +1,25 @@
 """Bier 2018, section 3.1: errors of detected landmarks, detection rate, accuracy per view."""
 
+from functools import partial
+
 import pandas as pd
 
 from raymark.datasets.lookup import dataset_of
 from raymark.evaluation.errors import MEAN_POSITION
-from raymark.evaluation.results import Part, Results
+from raymark.evaluation.results import Results
 from raymark.metrics import detection, errors
 from raymark.metrics.bootstrap import Clusters
 from raymark.metrics.ratio import Ratio
 from raymark.tables._columns import column, published_column
 from raymark.tables._rows import (
-    GROUPS,
     WHAT,
     Row,
-    closing_notes,
     clusters,
     how_many,
     of_results,
     published,
+    rows_of,
+    table_of,
 )
 from raymark.tables.base import Table
 
@@ -27,10 +29,11 @@ UNITS = ("px", "detector_mm")
 def table(results: Results) -> Table:
     """The paper's figures beside ours."""
     lines, near = results.lines(), results.project.config.evaluation.accuracy_px
-    pitches = [paper.pixel_mm for _, paper in sorted(results.papers.items()) if paper.pixel_mm]
+    pitches = [paper.pixel_mm for paper in results.papers.values() if paper.pixel_mm]
     near_mm = near * pitches[0] if pitches else None
     keys = [f"{what}_found_{unit}" for unit in UNITS for what in ("mre", "sd")]
-    rows = [_row(results, part, near_mm) | published(results, part, keys) for part in lines]
+    ours = rows_of(results, lines, partial(_measure, near_mm=near_mm))
+    rows = [row | published(results, part, keys) for row, part in zip(ours, lines, strict=True)]
     found = [
         column(f"mre_found_{unit}", spread=f"sd_found_{unit}", interval=True) for unit in UNITS
     ]
@@ -61,9 +64,8 @@ def table(results: Results) -> Table:
         "the image is a wrong detection), averaged over views. "
         + "; ".join(_in_mm(results, name, near) for name in shown)
         + (f"; of the paper's detector, {near_mm:.1f} mm." if near_mm else "."),
-        *closing_notes(results, lines, columns),
     ]
-    return Table("Detected landmarks", pd.DataFrame(rows), columns, results.label, notes, GROUPS)
+    return table_of(results, lines, "Detected landmarks", columns, rows, notes)
 
 
 def _in_mm(results: Results, dataset: str, px: float) -> str:
@@ -71,12 +73,10 @@ def _in_mm(results: Results, dataset: str, px: float) -> str:
     return f"{px:g} px of {settings.title} are {px * settings.detector.pixel_mm:.1f} mm"
 
 
-def _row(results: Results, part: Part, near_mm: float | None) -> dict:
-    row, rows = Row(results, part), part.errors
-    if part.missing:
-        return row.values
+def _measure(row: Row, near_mm: float | None) -> None:
+    rows, near = row.errors, row.results.project.config.evaluation.accuracy_px
     found = rows[rows["visible"] & rows["detected"]]
-    groups, near = clusters(found), results.project.config.evaluation.accuracy_px
+    groups = clusters(found)
     for unit in UNITS:
         values = found[f"error_{unit}"].to_numpy()
         mean = errors.mean_radial_error(values)
@@ -89,7 +89,6 @@ def _row(results: Results, part: Part, near_mm: float | None) -> dict:
         accuracy = _over_views(rows, near_mm, "error_detector_mm")
         row.add("accuracy_detector_mm", *accuracy, drawn_as="accuracy_mm")
     row.values |= {"found_landmarks": len(found), "ci_over": groups.kind}
-    return row.values
 
 
 def _over_views(rows: pd.DataFrame, near: float, error: str) -> tuple[Ratio, Clusters]:

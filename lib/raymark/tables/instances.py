@@ -1,7 +1,5 @@
 """LandmarkNet's Table 2: landmark types, some with several instances in an image."""
 
-import pandas as pd
-
 from raymark.config.papers import Paper
 from raymark.config.papers import Row as PublishedRow
 from raymark.evaluation.errors import MEAN_POSITION
@@ -9,16 +7,16 @@ from raymark.evaluation.results import Part, Results
 from raymark.metrics import detection, errors
 from raymark.metrics.instances import counted, image_pck, of_images
 from raymark.tables._columns import column, published_column
-from raymark.tables._paper_px import WITHIN_PX, of_landmark, paper_scale, px_note
+from raymark.tables._paper_px import WITHIN_PX, in_paper_px, of_landmark, px_note
 from raymark.tables._rows import (
     BASELINE_NOTE,
     GROUPS,
     WHAT,
     Row,
-    closing_notes,
     clusters,
     how_many,
     of_results,
+    table_of,
 )
 from raymark.tables.base import Column, Table
 
@@ -27,7 +25,7 @@ def table(results: Results) -> Table:
     """Each landmark type that the paper measures: found by landmark and by image, and how many."""
     lines = [
         (part, paper, row)
-        for _, paper in sorted(results.papers.items())
+        for paper in results.papers.values()
         for row in paper.rows
         if row.landmark
         for part in _parts(results, row)
@@ -58,13 +56,10 @@ def table(results: Results) -> Table:
         "is left is missed. Found per image counts the false ones too; number right: share of images "
         "with as many found as true.",
         px_note(results, parts),
-        *closing_notes(
-            results, parts, columns, BASELINE_NOTE + " It knows which process is which."
-        ),
     ]
-    frame = pd.DataFrame([_row(results, *line) for line in lines])
-    groups = (*GROUPS, "landmark")
-    return Table("Landmark types", frame, columns, results.label, notes, groups)
+    rows = [_row(results, *line) for line in lines]
+    groups, baseline = (*GROUPS, "landmark"), f"{BASELINE_NOTE} It knows which process is which."
+    return table_of(results, parts, "Landmark types", columns, rows, notes, groups, baseline)
 
 
 def _parts(results: Results, row: PublishedRow) -> list[Part]:
@@ -90,8 +85,7 @@ def _row(results: Results, part: Part, paper: Paper, published: PublishedRow) ->
         row.values["source"] = paper.cited(published)
     if part.missing:
         return row.values
-    rows = of_landmark(results, part, published.landmark)
-    rows = rows.assign(error_px=rows["error_px"] * paper_scale(results, part))
+    rows = in_paper_px(results, part, of_landmark(results, part, published.landmark))
     seen, images = rows[rows["visible"]], of_images(rows, WITHIN_PX)
     by_landmark = detection.correct_keypoints(
         *(seen[key].to_numpy() for key in ("error_px", "visible", "detected")), WITHIN_PX
@@ -99,11 +93,9 @@ def _row(results: Results, part: Part, paper: Paper, published: PublishedRow) ->
     found = seen[seen["detected"]]
     mre = errors.mean_radial_error(found["error_px"].to_numpy())
     groups, within = clusters(images), f"{WITHIN_PX:g}"
-    for name, metric, of in (
-        (f"pck_{within}", by_landmark, clusters(seen)),
-        (f"pck_image_{within}", image_pck(images), groups),
-    ):
-        row.add(f"{name}_paper_px", metric, of, drawn_as=f"{name}_px")
+    pck, by_image = f"pck_{within}", f"pck_image_{within}"
+    row.add(f"{pck}_paper_px", by_landmark, clusters(seen), drawn_as=f"{pck}_px")
+    row.add(f"{by_image}_paper_px", image_pck(images), groups, drawn_as=f"{by_image}_px")
     row.add("mre_found_paper_px", mre, clusters(found), drawn_as="mean_px")
     if part.method != MEAN_POSITION:  # which finds as many as there are landmarks
         row.add("counted", counted(images), groups)

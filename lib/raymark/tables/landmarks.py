@@ -8,8 +8,8 @@ from raymark.evaluation.results import Part, Results
 from raymark.landmarks.names import readable
 from raymark.metrics import errors
 from raymark.tables._columns import column
-from raymark.tables._landmarks import GROUPS, WHICH, described, in_order
-from raymark.tables._rows import Row, closing_notes, clusters, of_results, pointless_notes
+from raymark.tables._landmarks import WHICH, described, in_order
+from raymark.tables._rows import GROUPS, Row, clusters, of_results, pointless_notes, table_of
 from raymark.tables.base import Table
 
 
@@ -41,10 +41,9 @@ def table(results: Results) -> Table:
         "Mean ± population sd of the error over all views that show the landmark, detected or not.",
         "Views showing it: on how many images the landmark lies.",
         *pointless_notes(results, lines),
-        *closing_notes(results, lines, columns),
     ]
     groups = (*GROUPS, "landmark")
-    return Table("Error of each landmark", frame, columns, results.label, notes, groups)
+    return table_of(results, lines, "Error of each landmark", columns, frame, notes, groups)
 
 
 def _place(part: Part) -> tuple[str, str, str]:

@@ -18,7 +18,7 @@ from raymark.tables._matrix import (
     place_title,
     tests_notes,
 )
-from raymark.tables._rows import GROUPS, closing_notes, of_results
+from raymark.tables._rows import GROUPS, of_results, table_of
 from raymark.tables.base import DIVERGED, NOTHING, Table
 
 OWN_EXPERIMENTS_NOTE = (
@@ -41,6 +41,7 @@ def table(results: Results) -> Table:
             "mre_isocentre_mm",
             key=f"{place}__mre_isocentre_mm",
             title=place_title(results, dataset, view_set, evaluated_on),
+            unit="mm at isocentre",
             digits=2,
             interval=True,
             mark=f"{place}__sign",
@@ -63,9 +64,9 @@ def table(results: Results) -> Table:
         SAME_NOTE,
         f"{DIVERGED}: the training diverged. {NOTHING}: not run.",
         *(f"{NOTHING} {text}." for text in _exclusions(results)),
-        *closing_notes(results, results.lines(), columns),
     ]
-    return Table(_title(project.config.matrix), frame, columns, results.label, notes)
+    title = _title(project.config.matrix)
+    return table_of(results, results.lines(), title, columns, frame, notes, groups=())
 
 
 def _title(settings: Matrix) -> str:

@@ -1,19 +1,17 @@
 """Every experiment in one table: how well each method finds landmarks."""
 
-import pandas as pd
-
-from raymark.evaluation.results import Part, Results
+from raymark.evaluation.results import Results
 from raymark.metrics import detection, errors
 from raymark.tables._columns import column
 from raymark.tables._rows import (
-    GROUPS,
     WHAT,
     Row,
-    closing_notes,
     clusters,
     how_many,
     of_results,
     pointless_notes,
+    rows_of,
+    table_of,
 )
 from raymark.tables.base import Column, Table
 
@@ -42,19 +40,15 @@ def table(results: Results) -> Table:
         "Detected: share of visible landmarks above the method's threshold. False detections: "
         "landmarks outside the image that were detected all the same.",
         *pointless_notes(results, lines),
-        *closing_notes(results, lines, columns),
     ]
-    frame = pd.DataFrame([_row(results, part) for part in lines])
-    return Table("Accuracy of all methods", frame, columns, results.label, notes, GROUPS)
+    rows = rows_of(results, lines, _measure)
+    return table_of(results, lines, "Accuracy of all methods", columns, rows, notes)
 
 
-def _row(results: Results, part: Part) -> dict:
-    row, rows = Row(results, part), part.errors
-    if part.missing:
-        return row.values
+def _measure(row: Row) -> None:
+    rows, evaluation = row.errors, row.results.project.config.evaluation
     seen = rows[rows["visible"]]
     groups, all_groups = clusters(seen), clusters(rows)
-    evaluation = results.project.config.evaluation
     px, mm, isocentre_mm = (
         seen[f"error_{unit}"].to_numpy() for unit in ("px", "detector_mm", "isocentre_mm")
     )
@@ -77,7 +71,6 @@ def _row(results: Results, part: Part) -> dict:
         row.add(f"pck_{t:g}_px", found, all_groups)
     row.add("detection_rate", detection.detection_rate(visible, detected), all_groups)
     row.values["false_detections"] = int((detected & ~visible).sum())
-    return row.values
 
 
 TABLE = of_results(

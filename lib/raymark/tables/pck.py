@@ -6,17 +6,17 @@ import pandas as pd
 from raymark.evaluation.results import Part, Results
 from raymark.metrics import detection, errors
 from raymark.tables._columns import column, published_column
-from raymark.tables._paper_px import WITHIN_PX, paper_scale, px_note
+from raymark.tables._paper_px import WITHIN_PX, in_paper_px, px_note
 from raymark.tables._rows import (
     GROUPS,
     WHAT,
     Row,
-    closing_notes,
     clusters,
     how_many,
     of_results,
     pointless_notes,
     published,
+    table_of,
 )
 from raymark.tables.base import Column, Table
 
@@ -54,11 +54,10 @@ def table(results: Results) -> Table:
         "`instances`).",
         *pointless_notes(results, lines),
         px_note(results, lines),
-        *closing_notes(results, lines, columns),
     ]
     groups = (*GROUPS, "which_landmarks")
     frame = pd.DataFrame(rows).sort_values(list(groups), kind="stable", ignore_index=True)
-    return Table("Landmarks within a distance", frame, columns, results.label, notes, groups)
+    return table_of(results, lines, "Landmarks within a distance", columns, frame, notes, groups)
 
 
 def _row(results: Results, part: Part, names: list[str] | None, what: str) -> dict:
@@ -68,7 +67,7 @@ def _row(results: Results, part: Part, names: list[str] | None, what: str) -> di
         return row.values
     if names is not None:
         rows = rows[rows["landmark"].isin(names)]
-    rows = rows.assign(error_px=rows["error_px"] * paper_scale(results, part))
+    rows = in_paper_px(results, part, rows)
     seen, groups = rows[rows["visible"]], clusters(rows)
     measured = [rows[key].to_numpy() for key in ("error_px", "visible", "detected")]
     for t in results.project.config.evaluation.pck_px:

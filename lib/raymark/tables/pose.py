@@ -9,6 +9,7 @@ from raymark.config.project import Project
 from raymark.config.subjects import read_subjects
 from raymark.datasets.available import NOT_PRESENT, Absence, absences, only_present
 from raymark.evaluation.results import SEEN, UNSEEN
+from raymark.pose.pose_table import MEASURES, read_poses
 from raymark.tables._columns import column
 from raymark.tables._rows import WHAT, missing_notes, place_of
 from raymark.tables._summaries import captured, quartiles, share
@@ -21,7 +22,6 @@ STAGES = {
     "refined": "refined by the image",
 }
 FEW_POSES = 6  # down from which medians of two stages are not compared
-MEASURES = ("rotation_deg", "translation_mm", "reprojection_px", "mtre_mm")
 
 
 def table(project: Project, poses: pd.DataFrame, absent: Sequence[Absence] = ()) -> Table:
@@ -123,8 +123,6 @@ def _files(project: Project) -> list[str]:
 
 
 def _make(project: Project) -> Table:
-    from raymark.pose.estimate import read_poses  # imports torch
-
     sheet = read_subjects(project.config.subjects)
     asked = {(p["dataset"], p["method"], p["view_set"]) for p in project.pose_places()}
     absent = [a for a in absences(project, sheet) if (a.dataset, a.method, a.view_set) in asked]

@@ -7,8 +7,8 @@ from raymark.evaluation.results import Part, Results
 from raymark.landmarks.names import readable
 from raymark.metrics import errors
 from raymark.tables._columns import column, published_column
-from raymark.tables._landmarks import GROUPS, MEAN, WHICH, described, in_order
-from raymark.tables._rows import Row, closing_notes, clusters, of_results
+from raymark.tables._landmarks import MEAN, WHICH, described, in_order
+from raymark.tables._rows import GROUPS, Row, clusters, of_results, table_of
 from raymark.tables.base import Table
 
 NUMBERS = ("rmse_px", "rmse_px_low", "rmse_px_high", "published_rmse_px")
@@ -22,7 +22,7 @@ def table(results: Results) -> Table:
         wide = _beside(wide, rows)
         sources[part.method] = source or sources.get(part.method, "")
     wide = in_order(results, wide)
-    papers = [paper for _, paper in sorted(results.papers.items())]
+    papers = results.papers.values()
     numbers = {ours: f" ({n})" for paper in papers for n, ours in paper.landmarks.items()}
     titles = [readable(name) + numbers.get(name, "") for name in wide["landmark"]]
     wide = wide.assign(landmark_title=titles)
@@ -51,9 +51,9 @@ def table(results: Results) -> Table:
             "landmarks, ours over those that the data set has."
             for paper in papers
         ),
-        *closing_notes(results, lines, columns),
     ]
-    return Table("RMSE of landmarks", wide, columns, results.label, notes, GROUPS, across=True)
+    title = "RMSE of landmarks"
+    return table_of(results, lines, title, columns, wide, notes, GROUPS, across=True)
 
 
 def _rows(results: Results, part: Part) -> tuple[pd.DataFrame, str]:

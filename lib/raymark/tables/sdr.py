@@ -1,21 +1,19 @@
 """The appearance-context paper's Table III: landmarks within a distance in mm of the patient."""
 
-import pandas as pd
-
-from raymark.evaluation.results import Part, Results
+from raymark.evaluation.results import Results
 from raymark.metrics import errors
 from raymark.tables._appearance_context import OF_PAPER, OTHER_IMAGES, spines
 from raymark.tables._columns import column
 from raymark.tables._rows import (
-    GROUPS,
     WHAT,
     Row,
-    closing_notes,
     clusters,
     how_many,
     of_results,
     pointless_notes,
     published_rows,
+    rows_of,
+    table_of,
 )
 from raymark.tables.base import Table
 
@@ -36,24 +34,18 @@ def table(results: Results) -> Table:
         "of imported X-rays by 35 mm between L4 and L5, as in the paper.",
         f"Published figures are of {OF_PAPER}. {OTHER_IMAGES}",
         *pointless_notes(results, lines),
-        *closing_notes(results, lines, columns),
     ]
-    rows = [_row(results, part) for part in lines]
-    frame = pd.DataFrame([*rows, *published_rows(results, "sdr")])
-    return Table("Successful detection", frame, columns, results.label, notes, GROUPS)
+    rows = [*rows_of(results, lines, _measure), *published_rows(results, "sdr")]
+    return table_of(results, lines, "Successful detection", columns, rows, notes)
 
 
-def _row(results: Results, part: Part) -> dict:
-    row = Row(results, part)
-    if part.missing:
-        return row.values
-    seen = part.errors[part.errors["visible"]]
+def _measure(row: Row) -> None:
+    seen = row.errors[row.errors["visible"]]
     groups, mm = clusters(seen), seen["error_isocentre_mm"].to_numpy()
     for t in SDR_MM:
         within = errors.success_rate(mm, t)
         row.add(f"sdr_{t}_isocentre_mm", within, groups, drawn_as=f"sdr_{t}_mm")
     row.values |= {"visible_landmarks": len(seen), "ci_over": groups.kind}
-    return row.values
 
 
 TABLE = of_results(
