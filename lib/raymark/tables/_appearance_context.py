@@ -33,6 +33,7 @@ def table_of_cephalograms(
     title: str,
     results: Results,
     columns: list[Column],
+    counts: tuple[str, ...],
     measure: Callable[[Row], None],
     notes: list[str],
 ) -> Table:
@@ -43,7 +44,7 @@ def table_of_cephalograms(
     apart = ~frame["view_set"].str.contains(TOGETHER, regex=False)
     frame = frame.assign(apart=apart).sort_values(["apart", "view_set"], kind="stable")
     frame = frame.drop(columns="apart").reset_index(drop=True)
-    return table_of(results, lines, title, columns, frame, notes, GROUPS)
+    return table_of(results, lines, title, columns, frame, notes, counts=counts, groups=GROUPS)
 
 
 def _pooled(lines: list[Part]) -> Iterator[Part]:

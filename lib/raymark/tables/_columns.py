@@ -6,7 +6,8 @@ A length in mm on an image says in which plane it is measured, in its key and in
 * *at isocentre*: that divided by the view's magnification, about the distance in the patient. Of
   imported X-rays, whose geometry is not known, it is in the image's own mm.
 
-px are the data set's own pixels; *px of the paper* those of images as wide as a paper's.
+px are the data set's own pixels. *px of the paper* are those that a paper states; ours in them are scaled
+to images as wide as the paper's.
 """
 
 from dataclasses import replace

@@ -21,8 +21,8 @@ def px_note(results: Results, parts: list[Part]) -> str:
         detector, scale = images.detector, _scale(results, part)
         size = f"{detector.width_px} px of {detector.pixel_mm:g} mm"
         notes.append(f"{images.title}: {size}, each {scale:.3g} px here")
-    whose = f"of images {width_px} px wide, as in the paper" if width_px else "the data set's own"
-    return f"px are {whose}. {'; '.join(notes)}."
+    whose = f"of images {width_px} px wide" if width_px else "the data set's own, as it states none"
+    return f"px of the paper: {whose}. {'; '.join(notes)}."
 
 
 def _scale(results: Results, part: Part) -> float:

@@ -60,11 +60,6 @@ def of_results(
     )
 
 
-def how_many(*counts: str) -> list[Column]:
-    """Return the columns that say on how many trainings, patients and `counts` a row stands."""
-    return [column(key) for key in ("seeds_text", "patients", *counts, "ci_over")]
-
-
 def place_of(project: Project, dataset: str, view_set: str, evaluated_on: str) -> dict:
     """Return what a row is of, as tables print it and by the configuration's names."""
     return {
@@ -142,11 +137,20 @@ def table_of(
     columns: list[Column],
     rows: Iterable[dict] | pd.DataFrame,
     notes: list[str],
+    *,
+    what: Iterable[Column] = WHAT,
+    counts: Iterable[str] = (),
     groups: tuple[str, ...] = GROUPS,
     baseline: str = BASELINE_NOTE,
     across: bool = False,
 ) -> Table:
-    """Return a table of results; below its own notes are those on its columns and its `lines`."""
+    """Return a table of results.
+
+    Before its own columns are those that say `what` a row is, behind them those on how many
+    trainings, patients and `counts` it stands; below its notes those on all columns and on `lines`.
+    """
+    numbers = ("seeds_text", "patients", *counts, "ci_over") if counts else ()
+    columns = [*what, *columns, *map(column, numbers)]
     notes = [*notes, *_closing_notes(results, lines, columns, baseline)]
     return Table(title, pd.DataFrame(rows), columns, results.label, notes, groups, across)
 

@@ -13,14 +13,13 @@ from raymark.metrics.cephalometry import (
 from raymark.metrics.ratio import Ratio
 from raymark.tables._appearance_context import table_of_cephalograms
 from raymark.tables._columns import column
-from raymark.tables._rows import WHAT, Row, clusters, how_many, of_results
+from raymark.tables._rows import Row, clusters, of_results
 from raymark.tables.base import Column, Table
 
 
 def table(results: Results) -> Table:
     """Success classification rate of the eight clinical measures."""
     columns = [
-        *WHAT,
         *(
             Column(name, name.split("_")[0].upper(), "%", 2, 100, best="max", diverged="diverged")
             for name in MEASURES
@@ -28,7 +27,6 @@ def table(results: Results) -> Table:
         Column("scr", "Mean", "%", 2, 100, interval=True, best="max", diverged="diverged"),
         Column("mean_class_scr", "Mean over classes", "%", 2, 100, diverged="diverged"),
         column("source"),
-        *how_many("views"),
     ]
     notes = [
         "Success classification rate: share of images whose class of a measure, by its limits (Wang et "
@@ -38,7 +36,7 @@ def table(results: Results) -> Table:
         "are to be compared with it.",
     ]
     name, title = "cephalometric_classes", "Clinical classes of cephalograms"
-    return table_of_cephalograms(name, title, results, columns, _measure, notes)
+    return table_of_cephalograms(name, title, results, columns, ("views",), _measure, notes)
 
 
 def _measure(row: Row) -> None:

@@ -5,7 +5,7 @@ from raymark.metrics import errors
 from raymark.metrics.cephalometry import LANDMARKS
 from raymark.tables._appearance_context import table_of_cephalograms
 from raymark.tables._columns import column
-from raymark.tables._rows import WHAT, Row, clusters, how_many, of_results
+from raymark.tables._rows import Row, clusters, of_results
 from raymark.tables.base import Column, Table
 
 SDR_MM = (2, 2.5, 3, 4)  # of the ISBI 2015 challenge
@@ -14,20 +14,18 @@ SDR_MM = (2, 2.5, 3, 4)  # of the ISBI 2015 challenge
 def table(results: Results) -> Table:
     """For each test set and for both together."""
     columns = [
-        *WHAT,
         column("mre_isocentre_mm", digits=2, spread="sd_isocentre_mm", interval=True),
         *(column("sdr_{t}_isocentre_mm", t, interval=True) for t in SDR_MM),
         Column("outside", "Cut off", digits=0),
         column("source"),
-        *how_many("views", "all_landmarks"),
     ]
     notes = [
         "MRE ± population sd, and SDR (≤), of all 19 landmarks of every image, detected or not, in mm "
         "of the X-ray as it was taken: predictions are taken back through its registration. Cut off: "
         "landmarks that the registered image does not show; they count all the same.",
     ]
-    title = "Cephalometric landmarks"
-    return table_of_cephalograms("cephalometry", title, results, columns, _measure, notes)
+    name, title, counts = "cephalometry", "Cephalometric landmarks", ("views", "all_landmarks")
+    return table_of_cephalograms(name, title, results, columns, counts, _measure, notes)
 
 
 def _measure(row: Row) -> None:

@@ -12,16 +12,7 @@ from raymark.metrics.cobb import ANGLES, cobb_by_view, smape_percent, true_colum
 from raymark.metrics.ratio import Ratio
 from raymark.tables._appearance_context import OF_PAPER, OTHER_IMAGES, spines
 from raymark.tables._columns import column
-from raymark.tables._rows import (
-    WHAT,
-    Row,
-    clusters,
-    how_many,
-    of_results,
-    published_rows,
-    rows_of,
-    table_of,
-)
+from raymark.tables._rows import Row, clusters, of_results, published_rows, rows_of, table_of
 from raymark.tables.base import Column, Table
 
 MEAN_SHAPE_NOTE = "The mean position here is the mean shape of the training images."
@@ -32,7 +23,6 @@ def table(results: Results) -> Table:
     """Ours above the published rows."""
     lines = spines(results)
     columns = [
-        *WHAT,
         Column("smape", "SMAPE", "%", 2, 100, **MEASURED),
         *(
             Column(f"{angle}_error", f"{angle.split('_')[0].upper()} error", "°", 1, **MEASURED)
@@ -40,7 +30,6 @@ def table(results: Results) -> Table:
         ),
         Column("largest_deg", "Largest true angle", "°", 1),
         column("source"),
-        *how_many("subjects", "views"),
     ]
     notes = [
         "Angles from four corners per vertebra, of the predicted and of the true points, as the AASCE "
@@ -51,7 +40,8 @@ def table(results: Results) -> Table:
         f"which does not say on which images they were measured. {OTHER_IMAGES}",
     ]
     rows = [*rows_of(results, lines, _measure), *published_rows(results, "cobb")]
-    return table_of(results, lines, "Cobb angles", columns, rows, notes, baseline=MEAN_SHAPE_NOTE)
+    more = {"counts": ("subjects", "views"), "baseline": MEAN_SHAPE_NOTE}
+    return table_of(results, lines, "Cobb angles", columns, rows, notes, **more)
 
 
 def _subjects_note(results: Results, lines: list[Part]) -> Iterator[str]:

@@ -5,7 +5,7 @@ import pandas as pd
 from raymark.evaluation.results import Results
 from raymark.tables._columns import column
 from raymark.tables._matrix import SAME_NOTE, comparison_rows, tests_notes
-from raymark.tables._rows import WHAT, Row, how_many, of_results, pointless_notes, table_of
+from raymark.tables._rows import Row, of_results, pointless_notes, table_of
 from raymark.tables.base import Column, Table
 
 
@@ -15,7 +15,6 @@ def table(results: Results) -> Table:
     absent = pd.DataFrame([Row(results, part).values for part in lines if part.missing])
     frame = pd.concat([comparison_rows(results), absent], ignore_index=True)
     columns = [
-        *WHAT,
         column("mre_isocentre_mm", digits=2, interval=True),
         column("difference_isocentre_mm", interval=True),
         column("p"),
@@ -24,7 +23,6 @@ def table(results: Results) -> Table:
         column("paired_detection_rate"),
         Column("baseline_title", "Baseline"),
         Column("views_seen", "Views seen", digits=0),
-        *how_many("views", "paired_landmarks"),
     ]
     notes = [
         *tests_notes(results, frame),
@@ -33,7 +31,8 @@ def table(results: Results) -> Table:
         "Views seen: in one training, counted as often as shown; with a first model, its own too.",
     ]
     title = "Every method against its data set's baseline"
-    return table_of(results, lines, title, columns, frame, notes)
+    counts = ("views", "paired_landmarks")
+    return table_of(results, lines, title, columns, frame, notes, counts=counts)
 
 
 TABLE = of_results(

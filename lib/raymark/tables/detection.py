@@ -11,16 +11,7 @@ from raymark.metrics import detection, errors
 from raymark.metrics.bootstrap import Clusters
 from raymark.metrics.ratio import Ratio
 from raymark.tables._columns import column, published_column
-from raymark.tables._rows import (
-    WHAT,
-    Row,
-    clusters,
-    how_many,
-    of_results,
-    published,
-    rows_of,
-    table_of,
-)
+from raymark.tables._rows import Row, clusters, of_results, published, rows_of, table_of
 from raymark.tables.base import Table
 
 UNITS = ("px", "detector_mm")
@@ -38,14 +29,12 @@ def table(results: Results) -> Table:
         column(f"mre_found_{unit}", spread=f"sd_found_{unit}", interval=True) for unit in UNITS
     ]
     columns = [
-        *WHAT,
         *(each for ours in found for each in (ours, published_column(ours))),
         column("pixel_mm"),
         column("detection_rate", interval=True),
         column("accuracy_px", near, interval=True),
         *([column("accuracy_detector_mm", round(near_mm, 1), interval=True)] if near_mm else []),
         column("source"),
-        *how_many("views", "found_landmarks"),
     ]
     methods = dict.fromkeys(row["method"] for row in rows if row["method"] != MEAN_POSITION)
     thresholds = {name: results.project.methods[name].detection_threshold for name in methods}
@@ -65,7 +54,8 @@ def table(results: Results) -> Table:
         + "; ".join(_in_mm(results, name, near) for name in shown)
         + (f"; of the paper's detector, {near_mm:.1f} mm." if near_mm else "."),
     ]
-    return table_of(results, lines, "Detected landmarks", columns, rows, notes)
+    title, counts = "Detected landmarks", ("views", "found_landmarks")
+    return table_of(results, lines, title, columns, rows, notes, counts=counts)
 
 
 def _in_mm(results: Results, dataset: str, px: float) -> str:

@@ -8,16 +8,7 @@ from raymark.metrics import detection, errors
 from raymark.metrics.instances import counted, image_pck, of_images
 from raymark.tables._columns import column, published_column
 from raymark.tables._paper_px import WITHIN_PX, in_paper_px, of_landmark, px_note
-from raymark.tables._rows import (
-    BASELINE_NOTE,
-    GROUPS,
-    WHAT,
-    Row,
-    clusters,
-    how_many,
-    of_results,
-    table_of,
-)
+from raymark.tables._rows import BASELINE_NOTE, GROUPS, WHAT, Row, clusters, of_results, table_of
 from raymark.tables.base import Column, Table
 
 
@@ -37,14 +28,11 @@ def table(results: Results) -> Table:
     )
     mre = column("mre_found_paper_px", interval=True)
     columns = [
-        column("landmark_title"),
-        *WHAT,
         *(c for ours in (pck, by_image, mre) for c in (ours, published_column(ours, digits=2))),
         Column("shown", "True per image", digits=2),
         Column("found", "Found per image", digits=2, diverged="diverged"),
         Column("counted", "Number right", "%", 1, 100, interval=True, diverged="diverged"),
         column("source"),
-        *how_many("views_showing", "visible_landmarks"),
     ]
     notes = [
         f"PCK: share of visible landmarks that are found within {WITHIN_PX:g} px. PCK by "
@@ -58,8 +46,13 @@ def table(results: Results) -> Table:
         px_note(results, parts),
     ]
     rows = [_row(results, *line) for line in lines]
-    groups, baseline = (*GROUPS, "landmark"), f"{BASELINE_NOTE} It knows which process is which."
-    return table_of(results, parts, "Landmark types", columns, rows, notes, groups, baseline)
+    more = {
+        "what": [column("landmark_title"), *WHAT],
+        "counts": ("views_showing", "visible_landmarks"),
+        "groups": (*GROUPS, "landmark"),
+        "baseline": f"{BASELINE_NOTE} It knows which process is which.",
+    }
+    return table_of(results, parts, "Landmark types", columns, rows, notes, **more)
 
 
 def _parts(results: Results, row: PublishedRow) -> list[Part]:

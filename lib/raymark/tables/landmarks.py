@@ -23,7 +23,6 @@ def table(results: Results) -> Table:
     frame = frame.assign(landmark_title=frame["landmark"].map(readable))
     mre = column("mre_detector_mm", spread="sd_detector_mm", interval=True)
     columns = [
-        *WHICH,
         column("views_showing"),
         column("method_title"),
         mre,
@@ -43,7 +42,8 @@ def table(results: Results) -> Table:
         *pointless_notes(results, lines),
     ]
     groups = (*GROUPS, "landmark")
-    return table_of(results, lines, "Error of each landmark", columns, frame, notes, groups)
+    title = "Error of each landmark"
+    return table_of(results, lines, title, columns, frame, notes, what=WHICH, groups=groups)
 
 
 def _place(part: Part) -> tuple[str, str, str]:

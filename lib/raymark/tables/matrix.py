@@ -34,7 +34,7 @@ def table(results: Results) -> Table:
     methods = [name for name in methods if (rows["method"] == name).any()]
     frame = pd.DataFrame({"method": methods})
     frame["method_title"] = [results.method_title(name) for name in methods]
-    columns, notes = [column("method_title")], []
+    columns, notes = [], []
     for (dataset, view_set, evaluated_on), part in rows.groupby(list(GROUPS), sort=False):
         place = "__".join([dataset, view_set, "unseen" if evaluated_on == UNSEEN else "seen"])
         mre = column(
@@ -66,7 +66,8 @@ def table(results: Results) -> Table:
         *(f"{NOTHING} {text}." for text in _exclusions(results)),
     ]
     title = _title(project.config.matrix)
-    return table_of(results, results.lines(), title, columns, frame, notes, groups=())
+    what = [column("method_title")]
+    return table_of(results, results.lines(), title, columns, frame, notes, what=what, groups=())
 
 
 def _title(settings: Matrix) -> str:

@@ -3,16 +3,7 @@
 from raymark.evaluation.results import Results
 from raymark.metrics import detection, errors
 from raymark.tables._columns import column
-from raymark.tables._rows import (
-    WHAT,
-    Row,
-    clusters,
-    how_many,
-    of_results,
-    pointless_notes,
-    rows_of,
-    table_of,
-)
+from raymark.tables._rows import Row, clusters, of_results, pointless_notes, rows_of, table_of
 from raymark.tables.base import Column, Table
 
 
@@ -20,7 +11,6 @@ def table(results: Results) -> Table:
     """Errors over all visible landmarks, shares within thresholds, detection."""
     evaluation, lines = results.project.config.evaluation, results.lines()
     columns = [
-        *WHAT,
         column("mre_px", interval=True),
         column("sd_px"),
         column("median_px"),
@@ -31,7 +21,6 @@ def table(results: Results) -> Table:
         *(column("pck_{t}_px", t, interval=True) for t in evaluation.pck_px),
         column("detection_rate"),
         Column("false_detections", "False detections", digits=0, diverged="diverged"),
-        *how_many("views", "visible_landmarks"),
     ]
     notes = [
         "MRE, sd (population), median and SDR: all visible landmarks, detected or not.",
@@ -41,8 +30,9 @@ def table(results: Results) -> Table:
         "landmarks outside the image that were detected all the same.",
         *pointless_notes(results, lines),
     ]
-    rows = rows_of(results, lines, _measure)
-    return table_of(results, lines, "Accuracy of all methods", columns, rows, notes)
+    rows, counts = rows_of(results, lines, _measure), ("views", "visible_landmarks")
+    title = "Accuracy of all methods"
+    return table_of(results, lines, title, columns, rows, notes, counts=counts)
 
 
 def _measure(row: Row) -> None:

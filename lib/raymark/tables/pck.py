@@ -9,10 +9,9 @@ from raymark.tables._columns import column, published_column
 from raymark.tables._paper_px import WITHIN_PX, in_paper_px, px_note
 from raymark.tables._rows import (
     GROUPS,
-    WHAT,
+    PLACE,
     Row,
     clusters,
-    how_many,
     of_results,
     pointless_notes,
     published,
@@ -37,15 +36,11 @@ def table(results: Results) -> Table:
     pck = {t: column("pck_{t}_paper_px", t, interval=t == WITHIN_PX) for t in thresholds}
     mre = column("mre_paper_px", interval=True)
     columns = [
-        *WHAT[:-1],
-        Column("which_landmarks", "Which landmarks"),
-        WHAT[-1],
         *pck.values(),
         published_column(column("pck_{t}_paper_px", WITHIN_PX), digits=2),
         mre,
         published_column(mre),
         column("source"),
-        *how_many("views", "visible_landmarks"),
     ]
     notes = [
         "PCK: share of visible landmarks that are detected within the distance. MRE (in the paper: "
@@ -57,7 +52,12 @@ def table(results: Results) -> Table:
     ]
     groups = (*GROUPS, "which_landmarks")
     frame = pd.DataFrame(rows).sort_values(list(groups), kind="stable", ignore_index=True)
-    return table_of(results, lines, "Landmarks within a distance", columns, frame, notes, groups)
+    more = {
+        "what": [*PLACE, Column("which_landmarks", "Which landmarks"), column("method_title")],
+        "counts": ("views", "visible_landmarks"),
+        "groups": groups,
+    }
+    return table_of(results, lines, "Landmarks within a distance", columns, frame, notes, **more)
 
 
 def _row(results: Results, part: Part, names: list[str] | None, what: str) -> dict:

@@ -8,7 +8,7 @@ from raymark.landmarks.names import readable
 from raymark.metrics import errors
 from raymark.tables._columns import column, published_column
 from raymark.tables._landmarks import MEAN, WHICH, described, in_order
-from raymark.tables._rows import GROUPS, Row, clusters, of_results, table_of
+from raymark.tables._rows import Row, clusters, of_results, table_of
 from raymark.tables.base import Table
 
 NUMBERS = ("rmse_px", "rmse_px_low", "rmse_px_high", "published_rmse_px")
@@ -26,7 +26,7 @@ def table(results: Results) -> Table:
     numbers = {ours: f" ({n})" for paper in papers for n, ours in paper.landmarks.items()}
     titles = [readable(name) + numbers.get(name, "") for name in wide["landmark"]]
     wide = wide.assign(landmark_title=titles)
-    columns = [*WHICH]
+    columns = []
     for method in sorted(sources, key=lambda name: name == MEAN_POSITION):  # that comes last
         ours = column(
             "rmse_px",
@@ -53,7 +53,7 @@ def table(results: Results) -> Table:
         ),
     ]
     title = "RMSE of landmarks"
-    return table_of(results, lines, title, columns, wide, notes, GROUPS, across=True)
+    return table_of(results, lines, title, columns, wide, notes, what=WHICH, across=True)
 
 
 def _rows(results: Results, part: Part) -> tuple[pd.DataFrame, str]:

@@ -5,10 +5,8 @@ from raymark.metrics import errors
 from raymark.tables._appearance_context import OF_PAPER, OTHER_IMAGES, spines
 from raymark.tables._columns import column
 from raymark.tables._rows import (
-    WHAT,
     Row,
     clusters,
-    how_many,
     of_results,
     pointless_notes,
     published_rows,
@@ -24,10 +22,8 @@ def table(results: Results) -> Table:
     """Ours above the published rows."""
     lines = spines(results)
     columns = [
-        *WHAT,
         *(column("sdr_{t}_isocentre_mm", t, interval=True) for t in SDR_MM),
         column("source"),
-        *how_many("views", "visible_landmarks"),
     ]
     notes = [
         "SDR: share of visible landmarks, detected or not, within the distance; mm of the patient; "
@@ -36,7 +32,8 @@ def table(results: Results) -> Table:
         *pointless_notes(results, lines),
     ]
     rows = [*rows_of(results, lines, _measure), *published_rows(results, "sdr")]
-    return table_of(results, lines, "Successful detection", columns, rows, notes)
+    title, counts = "Successful detection", ("views", "visible_landmarks")
+    return table_of(results, lines, title, columns, rows, notes, counts=counts)
 
 
 def _measure(row: Row) -> None:
