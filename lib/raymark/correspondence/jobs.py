@@ -7,7 +7,6 @@ import torch
 
 from raymark import layout
 from raymark.config.project import Project
-from raymark.config.subjects import read_subjects
 from raymark.core.digests import code_digest, text_digest
 from raymark.core.files import sha256_of
 from raymark.core.stored_tables import store_table
@@ -38,7 +37,7 @@ SHOWN = 3  # slices in the figure of overlays
 def train_network(project: Project) -> None:
     """Train on the training slices of every CT."""
     settings = _settings(project)
-    cts = cts_for("train", project, read_subjects(project.config.subjects))
+    cts = cts_for("train", project, project.sheet)
     code = code_digest("raymark.correspondence.training")
     data = [sha256_of(path) for path in cts.values()]
     train(
@@ -74,8 +73,7 @@ def match_follow_ups(project: Project) -> None:
         return by_network | match_by_sift(image1, image2, matching)
 
     tables = []
-    sheet = read_subjects(project.config.subjects)
-    for dataset, subject in subjects_for("test", settings, project, sheet):
+    for dataset, subject in subjects_for("test", settings, project, project.sheet):
         first = read_volume(layout.CT.format(dataset=dataset, subject=subject))
         labels = read_label_map(layout.LABELS.format(dataset=dataset, subject=subject))
         scan = scan_again(
@@ -118,7 +116,7 @@ def _stacks(
 ) -> list[Stack]:
     """Return the slices for a role, CT by CT, or of the `first` CT alone."""
     count = settings.slices.test_slices if role == "test" else None
-    cts = cts_for(role, project, read_subjects(project.config.subjects))
+    cts = cts_for(role, project, project.sheet)
     return [
         _stack(role, read_volume(path), subject, settings, project, count)
         for subject, path in list(cts.items())[: 1 if first else None]
@@ -135,6 +133,6 @@ def _stack(
 ) -> Stack:
     """Return `count` (None: all) of a CT's slices for a role."""
     stack = stack_of(volume, subject, settings.slices)
-    if not has_unseen_patients(settings, project, read_subjects(project.config.subjects)):
+    if not has_unseen_patients(settings, project, project.sheet):
         stack = apart(stack, settings.slices, role)
     return spread(stack, count)

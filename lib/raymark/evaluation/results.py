@@ -13,7 +13,6 @@ from raymark.config.dataset import Dataset
 from raymark.config.papers import Paper, Row, read_paper
 from raymark.config.project import Project
 from raymark.config.results import Experiment
-from raymark.config.subjects import read_subjects
 from raymark.core.stored_tables import stored_table
 from raymark.datasets.available import Absence, absences, present, present_imports
 from raymark.datasets.imported import mm_per_px, read_images
@@ -127,7 +126,7 @@ class Results:
 
 def files_of(project: Project) -> list[str]:
     """List every file that `read_results` reads; of an import, those by which its shards are found."""
-    experiments = _present(project)
+    experiments = present(project, project.sheet)
     by_import = (layout.VIEWS, layout.IMPORTED_IMAGES)
     return sorted(
         {
@@ -142,7 +141,7 @@ def files_of(project: Project) -> list[str]:
 
 def read_results(project: Project) -> Results:
     """Read what the workflow wrote for every experiment of a project: the files of `files_of`."""
-    experiments, sheet = _present(project), read_subjects(project.config.subjects)
+    experiments = present(project, project.sheet)
     losses = {place: read_losses(*place) for place in _trainings(project, experiments)}
     views_seen: dict[tuple[str, str], int] = {}
     for dataset, method, seed in _runs(experiments):
@@ -159,7 +158,7 @@ def read_results(project: Project) -> Results:
         frozenset(place for place, table in losses.items() if bool(table["diverged"].iloc[-1])),
         {paper: read_paper(paper) for paper in project.papers()},
         views_seen,
-        tuple(absences(project, sheet)),
+        tuple(absences(project, project.sheet)),
         {name: mm_per_px(read_images(name)) for name in imported},
         {n: read_landmark_set(d.landmarks).types for n, d in _rendered(project).items()},
     )
@@ -175,10 +174,6 @@ def read_losses(dataset: str, method: str, seed: int) -> pd.DataFrame:
 
 def _losses_of(dataset: str, method: str, seed: int) -> str:
     return layout.LOSSES.format(dataset=dataset, method=method, seed=seed)
-
-
-def _present(project: Project) -> list[Experiment]:
-    return present(project, read_subjects(project.config.subjects))
 
 
 def _errors_of(experiments: list[Experiment]) -> list[str]:

@@ -5,7 +5,6 @@ import pandas as pd
 
 from raymark import layout
 from raymark.config.project import Project
-from raymark.config.subjects import read_subjects
 from raymark.datasets.available import only_present
 from raymark.metrics.pose import RELIABLE, capture_range_mm
 from raymark.pose.pose_table import CAPTURE_SCHEMA, read_poses
@@ -77,7 +76,7 @@ def _reach(project: Project, starts: pd.DataFrame) -> str:
 
 
 def _files(project: Project) -> list[str]:
-    places = only_present(project, read_subjects(project.config.subjects)).capture_places()
+    places = only_present(project, project.sheet).capture_places()
     return sorted({layout.CAPTURE_RANGE.format(**place) for place in places})
 
 

@@ -4,7 +4,7 @@ import pandas as pd
 
 from raymark.config.papers import Paper, paper_file, read_paper
 from raymark.config.project import Project
-from raymark.config.subjects import Subject, read_subjects
+from raymark.config.subjects import Subject
 from raymark.correspondence.config import (
     Correspondence,
     correspondence_of,
@@ -136,8 +136,7 @@ def tested_on(settings: Correspondence, project: Project, sheet: dict[str, Subje
 
 
 def _make(project: Project) -> Table:
-    sheet = read_subjects(project.config.subjects)
-    where = tested_on(correspondence_of(project), project, sheet)
+    where = tested_on(correspondence_of(project), project, project.sheet)
     return table(*read_all_matches(), read_paper(PAPER), project.scale, where)
 
 

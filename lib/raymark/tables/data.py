@@ -7,7 +7,6 @@ import pandas as pd
 from raymark import layout
 from raymark.config.dataset import Dataset
 from raymark.config.project import Project
-from raymark.config.subjects import read_subjects
 from raymark.datasets.available import NOT_PRESENT, missing, missing_files, present_imports
 from raymark.datasets.lookup import dataset_of, landmark_names
 from raymark.evaluation.results import SEEN, UNSEEN
@@ -124,10 +123,9 @@ def _make(project: Project) -> Table:
 
 def _absent(project: Project) -> Iterator[tuple[tuple[str, str], str]]:
     """Yield every (data set, view set) without data, or (import, "") as a whole, and the reason."""
-    sheet = read_subjects(project.config.subjects)
     for name, dataset in project.datasets.items():
         for view_set in dataset.view_sets:
-            if reason := missing(project, sheet, name, view_set):
+            if reason := missing(project, project.sheet, name, view_set):
                 yield (name, view_set), reason
     for name, settings in project.imports.items():
         if reason := missing_files(settings):

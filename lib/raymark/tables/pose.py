@@ -6,7 +6,6 @@ import pandas as pd
 
 from raymark import layout
 from raymark.config.project import Project
-from raymark.config.subjects import read_subjects
 from raymark.datasets.available import NOT_PRESENT, Absence, absences, only_present
 from raymark.evaluation.results import SEEN, UNSEEN
 from raymark.pose.pose_table import MEASURES, read_poses
@@ -118,14 +117,15 @@ def _order(project: Project):
 
 
 def _files(project: Project) -> list[str]:
-    places = only_present(project, read_subjects(project.config.subjects)).pose_places()
+    places = only_present(project, project.sheet).pose_places()
     return sorted({layout.POSES.format(**place) for place in places})
 
 
 def _make(project: Project) -> Table:
-    sheet = read_subjects(project.config.subjects)
     asked = {(p["dataset"], p["method"], p["view_set"]) for p in project.pose_places()}
-    absent = [a for a in absences(project, sheet) if (a.dataset, a.method, a.view_set) in asked]
+    absent = [
+        a for a in absences(project, project.sheet) if (a.dataset, a.method, a.view_set) in asked
+    ]
     return table(project, read_poses(_files(project)), absent)
 
 

@@ -8,7 +8,6 @@ import pandas as pd
 from raymark import layout
 from raymark.config.project import Project
 from raymark.config.results import Evaluation
-from raymark.config.subjects import read_subjects
 from raymark.core.seeds import generator
 from raymark.datasets.available import Absence, absences, only_present
 from raymark.evaluation.results import SEEN, UNSEEN
@@ -165,13 +164,13 @@ def _notes(project: Project) -> list[str]:
 
 
 def _files(project: Project) -> list[str]:
-    places = only_present(project, read_subjects(project.config.subjects)).setup_places()
+    places = only_present(project, project.sheet).setup_places()
     return sorted({layout.SETUP.format(**place) for place in places})
 
 
 def _make(project: Project) -> Table:
     asked = {(place["dataset"], place["method"]) for place in project.setup_places()}
-    gone = absences(project, read_subjects(project.config.subjects))
+    gone = absences(project, project.sheet)
     absent = [a for a in gone if (a.dataset, a.method) in asked]
     return table(project, read_setup(_files(project)), absent)
 
