@@ -32,8 +32,8 @@ from raymark.metrics.cobb import (
 from raymark.metrics.errors import success_rate
 from raymark.metrics.points import TRUE, points_by_view
 from raymark.metrics.ratio import Ratio
-from raymark.tables.keypoints import SDR_MM
-from raymark.tables.rows import clusters
+from raymark.tables._rows import clusters
+from raymark.tables.sdr import SDR_MM
 
 CONFIG = "config/annotated_spine.yaml"
 BASE = "config/config.yaml"
@@ -160,7 +160,7 @@ def landmark_rows(methods: dict, tables: dict, how: Evaluation) -> list[dict]:
                 Ratio(100 * share.numerator_n, share.denominator_n), seen, how
             )
         rows.append(row | {"images": seen["view"].nunique()})
-    keys = {f"sdr_{threshold}_mm": f"{threshold} mm" for threshold in SDR_MM}
+    keys = {f"sdr_{threshold}_isocentre_mm": f"{threshold} mm" for threshold in SDR_MM}
     return rows + published_rows("sdr", list(rows[0]), keys)
 
 

@@ -160,13 +160,13 @@ def _errors_schema() -> pa.Schema:
 
 
 def _poses(path: Path):
-    from raymark.pose.estimate import read_poses
+    from raymark.pose.pose_table import read_poses
 
     return read_poses([path])
 
 
 def _poses_schema() -> pa.Schema:
-    from raymark.pose.estimate import SCHEMA
+    from raymark.pose.pose_table import SCHEMA
 
     return SCHEMA
 
@@ -184,7 +184,7 @@ def _setup_schema() -> pa.Schema:
 
 
 def _matches(path: Path):
-    from raymark.correspondence.jobs import read_matches
+    from raymark.correspondence.matches import read_matches
 
     return read_matches(path)
 

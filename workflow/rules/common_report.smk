@@ -1,18 +1,8 @@
 # What the rules of tables and figures take in, and where in the report they belong.
 
 from raymark.figures import FIGURES, figure_names
-from raymark.tables import PUBLISHES, table_names
-
-
-def every_quality_row():
-    """List the quality rows of all real subjects, data set by data set."""
-    return sorted(
-        {
-            layout.QUALITY.format(dataset=dataset, subject=parent_of(subject))
-            for dataset in PROJECT.datasets
-            for subject in every_subject(dataset)
-        }
-    )
+from raymark import tables
+from raymark.tables.base import chapter_of_setup
 
 
 def shown_settings():
@@ -95,22 +85,12 @@ def figure_inputs(wildcards):
     return [*of_experiments(layout.ERRORS, experiments), *baseline, *images]
 
 
-def table_chapter(wildcards):
-    """Name the report's chapter: the paper whose published figures a table stands beside."""
-    if wildcards.table in ("setup", "contrast"):
-        return setup_chapter()
-    key = PUBLISHES.get(wildcards.table)
-    papers = [read_paper(e.paper) for e in PROJECT.config.experiments if e.paper]
-    shorts = [p.short for p in papers if any(key in row.values for row in p.rows)]
-    return f"Paper – {shorts[0]}" if shorts else "Tables"
-
-
 def figure_chapter(wildcards):
     """Name the report's chapter: the paper that the figure's one experiment belongs to."""
     if wildcards.figure == "matrix":
         return "Tables"
     if wildcards.figure.startswith("contrast-"):
-        return setup_chapter()
+        return chapter_of_setup(PROJECT)
     papers = {e.paper for e in experiments_of_figure(wildcards.figure)}
     if wildcards.figure.startswith("keypoint_accuracy-"):
         return f"Paper – {read_paper(papers.pop()).short}"
@@ -126,11 +106,3 @@ def correspondence_chapter(wildcards):
 def figure_caption(wildcards):
     kind, *rest = wildcards.figure.split("-")
     return {"figure": kind.replace("_", " "), "of": " ".join(rest[1:])}
-
-
-def pose_table_inputs(wildcards):
-    pattern, places = {
-        "pose": (layout.POSES, PRESENT.pose_places()),
-        "capture_range": (layout.CAPTURE_RANGE, PRESENT.capture_places()),
-    }.get(wildcards.table, ("", []))
-    return sorted({pattern.format(**place) for place in places})

@@ -1,4 +1,4 @@
-# What the rules of set-up errors and contrast take in, and where their tables belong.
+# What the rules of set-up errors and contrast take in.
 
 
 def setup_reference(wildcards):
@@ -33,15 +33,3 @@ def contrast_inputs(wildcards):
 def setup_tables(experiments):
     """List the tables of set-up errors of some experiments."""
     return of_experiments(layout.SETUP, [e for e in experiments if e.setup])
-
-
-def setup_table_inputs(wildcards):
-    if wildcards.table == "contrast":
-        return layout.CONTRAST
-    return setup_tables(EXPERIMENTS) if wildcards.table == "setup" else []
-
-
-def setup_chapter():
-    """Name the report's chapter: the paper of the experiments that measure set-up errors."""
-    papers = [e.paper for e in PROJECT.config.experiments if e.setup and e.paper]
-    return f"Paper – {read_paper(papers[0]).short}" if papers else "Tables"

@@ -93,23 +93,11 @@ rule correspondence_report:
         follow_up=layout.CORRESPONDENCE_FOLLOW_UP,
         cts=lambda wildcards: cts_for("test", PROJECT, SUBJECTS).values(),
         matches=expand(layout.CORRESPONDENCE_MATCHES, matcher=["network", "sift"]),
-        paper="config/papers/correspondence.yaml",
     output:
-        expand(
-            layout.TABLE,
-            table="correspondence",
-            format=[f for f in layout.TABLE_FORMATS if f != "html"],
-        ),
         expand(
             layout.FIGURE,
             figure=["correspondence-cumulative", "correspondence-overlays"],
             format="svg",
-        ),
-        table=report(
-            layout.TABLE.format(table="correspondence", format="html"),
-            category=correspondence_chapter,
-            labels={"table": "correspondence"},
-            caption="../report/correspondence.rst",
         ),
         cumulative=report(
             layout.FIGURE.format(figure="correspondence-cumulative", format="png"),
@@ -137,14 +125,17 @@ rule correspondence_report:
         "python -m raymark correspondence-report > {log} 2>&1"
 
 
-# These two could make files of those names, but only from the detectors' results.
-ruleorder: correspondence_report > table
+# That one could make files of those names, but only from the detectors' results.
 ruleorder: correspondence_report > figure
 ruleorder: correspondence_follow_up > figure
 
 
 all_correspondence = (
-    [*rules.correspondence_report.output, *rules.correspondence_follow_up.output]
+    [
+        *rules.correspondence_report.output,
+        *rules.correspondence_follow_up.output,
+        *expand(layout.TABLE, table="correspondence", format=layout.TABLE_FORMATS),
+    ]
     if PROJECT.config.correspondence
     else []
 )

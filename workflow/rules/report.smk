@@ -3,14 +3,7 @@
 
 rule table:
     input:
-        errors=of_experiments(layout.ERRORS, EXPERIMENTS),
-        baseline=of_experiments(layout.MEAN_POSITION, EXPERIMENTS),
-        losses=of_experiments(layout.LOSSES, EXPERIMENTS),
-        views=expand(layout.VIEWS, dataset=[*PROJECT.datasets, *IMPORTS]),
-        quality=every_quality_row(),
-        papers=paper_files(),
-        poses=pose_table_inputs,
-        setup=setup_table_inputs,
+        lambda wildcards: tables.record(wildcards.table).needs(PROJECT),
     output:
         expand(
             layout.TABLE,
@@ -19,7 +12,7 @@ rule table:
         ),
         html=report(
             layout.TABLE.replace("{format}", "html"),
-            category=table_chapter,
+            category=lambda wildcards: tables.chapter_of(wildcards.table, PROJECT),
             labels={"table": "{table}"},
             caption="../report/table.rst",
         ),
@@ -34,7 +27,10 @@ rule table:
         runtime=minutes(30, by_size(mb_per_minute=10)),
     params:
         config=shown_settings(),
-        code=code_digest("raymark.tables"),
+        caption=lambda wildcards: tables.record(wildcards.table).caption,
+        code=lambda wildcards: code_digest(
+            f"raymark.tables.{wildcards.table}", "raymark.tables._formats"
+        ),
     shell:
         "python -m raymark table {wildcards.table} > {log} 2>&1"
 
@@ -68,7 +64,7 @@ rule figure:
 
 
 all_tables = expand(
-    layout.TABLE, table=table_names(PROJECT), format=layout.TABLE_FORMATS
+    layout.TABLE, table=tables.table_names(PROJECT), format=layout.TABLE_FORMATS
 )
 all_figures = expand(
     layout.FIGURE, figure=figure_names(PRESENT), format=layout.FIGURE_FORMATS

@@ -44,7 +44,7 @@ class Row(Section):
     test_images: int | None = Field(None, description="how many images; null: not stated")
     values: dict[str, float] = Field(
         {},
-        description="figures by the columns of our tables, e.g. mre_mm; px are those of the paper's own "
+        description="figures by the columns of our tables, e.g. mre_found_px; px are those of the paper's own "
         "images",
     )
     stated: dict[str, Statement] = Field(
@@ -86,6 +86,9 @@ class Paper(Section):
         rows = [row for row in of_method if row.dataset in (None, dataset)]
         alike = [row for row in rows if row.evaluated_on == evaluated_on]
         return next(iter(alike or rows), None)
+
+    def publishes(self, metric: str) -> bool:
+        return any(metric in row.values for row in self.rows)
 
     def cited(self, row: Row) -> str:
         return f"{self.short}, {row.source}: {row.evaluated_on}"

@@ -7,7 +7,7 @@ file's own values when the main file asks for one. The sections are in the modul
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from raymark.config import matrix
 from raymark.config.dataset import Dataset
 from raymark.config.imports import Import2d, read_import
 from raymark.config.method import Method
-from raymark.config.papers import paper_file
+from raymark.config.papers import paper_file, read_paper
 from raymark.config.presets import Preset, read_preset
 from raymark.config.results import Contrast, Evaluation, Experiment, Matrix, Pose, SetupSettings
 from raymark.config.sources import Source, read_sources
@@ -178,12 +178,22 @@ class Project:
             if e.poses
         ]
 
+    def papers(self) -> list[str]:
+        """Name the papers that experiments are printed beside."""
+        return sorted({e.paper for e in self.config.experiments if e.paper})
+
     def paper_files(self) -> list[str]:
-        """List the files of the papers that experiments are printed beside."""
-        return [
-            paper_file(name)
-            for name in sorted({e.paper for e in self.config.experiments if e.paper})
-        ]
+        return [paper_file(name) for name in self.papers()]
+
+    def with_experiments(self, experiments: Iterable[Experiment]) -> "Project":
+        """Return the project with only these experiments."""
+        config = self.config.model_copy(update={"experiments": list(experiments)})
+        return replace(self, config=config)
+
+    def publishing(self, metric: str) -> "Project":
+        """Return the project with only the experiments whose paper publishes a metric."""
+        papers = {name for name in self.papers() if read_paper(name).publishes(metric)}
+        return self.with_experiments(e for e in self.config.experiments if e.paper in papers)
 
     def shown_settings(self) -> str:
         """Return, as JSON, what tables and figures print that none of the files they are made from holds."""

@@ -12,10 +12,6 @@ from raymark.correspondence.network import Network
 from raymark.correspondence.pairs import KINDS, Pair, Transformation, draw, make_pair
 from raymark.correspondence.slices import PIXEL_MM, Stack
 
-FOLLOW_UP = "follow-up"
-WITHIN_MM = (2, 4, 8)
-FAR_MM = 64
-
 
 def pair_for_testing(
     stack: Stack, k: int, kind: str, settings: Correspondence
@@ -49,36 +45,6 @@ def evaluate_sift(stacks: list[Stack], settings: Correspondence) -> pd.DataFrame
         for method, matched in match_by_sift(pair.image1, pair.image2, settings.matching).items():
             rows.append(_rows(place | {"method": method}, matched, transformation))
     return pd.concat(rows, ignore_index=True)
-
-
-def summary(matches: pd.DataFrame) -> pd.DataFrame:
-    """Summarise by transformation and method: what Table 1 of the paper shows, and more.
-
-    Medians with quartiles (`_low`, `_high`) of the matches per pair and of the error of all matches
-    together; shares of matches within some mm, and beyond `FAR_MM`.
-    """
-    keys = ["transformation", "method"]
-    return pd.DataFrame(
-        dict(zip(keys, names, strict=True)) | _numbers(rows)
-        for names, rows in matches.groupby(keys, sort=False)
-    )
-
-
-def _numbers(rows: pd.DataFrame) -> dict:
-    per_pair = rows.groupby(["subject", "z_mm"])["error_mm"].count()  # missing ones do not count
-    error_mm = rows["error_mm"].dropna()
-    return {
-        "pairs": len(per_pair),
-        **_quartiles("matches", per_pair),
-        **_quartiles("error_mm", error_mm),
-        **{f"within_{mm}_mm": (error_mm <= mm).mean() for mm in WITHIN_MM},
-        "far": (error_mm > FAR_MM).mean(),
-    }
-
-
-def _quartiles(name: str, values: pd.Series) -> dict:
-    low, middle, high = values.quantile([0.25, 0.5, 0.75])
-    return {name: middle, f"{name}_low": low, f"{name}_high": high}
 
 
 def _all_pairs(

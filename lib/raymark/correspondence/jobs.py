@@ -6,12 +6,10 @@ import pyarrow as pa
 import torch
 
 from raymark import layout
-from raymark.config.papers import read_paper
 from raymark.config.project import Project
-from raymark.config.subjects import read_subjects
 from raymark.core.digests import code_digest, text_digest
 from raymark.core.files import sha256_of
-from raymark.core.stored_tables import store_table, stored_table
+from raymark.core.stored_tables import store_table
 from raymark.correspondence.config import (
     Correspondence,
     correspondence_of,
@@ -21,19 +19,17 @@ from raymark.correspondence.config import (
 )
 from raymark.correspondence.evaluation import evaluate_network, evaluate_sift
 from raymark.correspondence.follow_up import align, match_slices, same_slices
+from raymark.correspondence.matches import MATCHERS, read_all_matches
 from raymark.correspondence.matching import Points, match_by_network, match_by_sift
 from raymark.correspondence.report import (
-    correspondence_table,
     cumulative_curves,
     follow_up_overlays,
     match_overlays,
-    tested_on,
 )
 from raymark.correspondence.second_scan import measure_follow_up, scan_again
 from raymark.correspondence.slices import Stack, apart, spread, stack_of
 from raymark.correspondence.training import load_model, train
 from raymark.ct import Volume, read_label_map, read_volume
-from raymark.tables import write_table
 
 SHOWN = 3  # slices in the figure of overlays
 
@@ -41,7 +37,7 @@ SHOWN = 3  # slices in the figure of overlays
 def train_network(project: Project) -> None:
     """Train on the training slices of every CT."""
     settings = _settings(project)
-    cts = cts_for("train", project, read_subjects(project.config.subjects))
+    cts = cts_for("train", project, project.sheet)
     code = code_digest("raymark.correspondence.training")
     data = [sha256_of(path) for path in cts.values()]
     train(
@@ -56,13 +52,13 @@ def _match_by_network(stacks: list[Stack], settings: Correspondence) -> pd.DataF
     return evaluate_network(load_model(layout.CORRESPONDENCE_MODEL)[1], stacks, settings)
 
 
-MATCHERS = {"network": _match_by_network, "sift": evaluate_sift}
+BY_MATCHER = dict(zip(MATCHERS, (_match_by_network, evaluate_sift), strict=True))
 
 
 def match_test_slices(project: Project, matcher: str) -> None:
-    """Match every test slice with its transformed copies by one of `MATCHERS`."""
+    """Match every test slice with its transformed copies by one of `BY_MATCHER`."""
     settings = _settings(project)
-    matches = MATCHERS[matcher](_stacks("test", settings, project), settings)
+    matches = BY_MATCHER[matcher](_stacks("test", settings, project), settings)
     path = layout.CORRESPONDENCE_MATCHES.format(matcher=matcher)
     store_table(pa.Table.from_pandas(matches, preserve_index=False), path)
 
@@ -77,8 +73,7 @@ def match_follow_ups(project: Project) -> None:
         return by_network | match_by_sift(image1, image2, matching)
 
     tables = []
-    sheet = read_subjects(project.config.subjects)
-    for dataset, subject in subjects_for("test", settings, project, sheet):
+    for dataset, subject in subjects_for("test", settings, project, project.sheet):
         first = read_volume(layout.CT.format(dataset=dataset, subject=subject))
         labels = read_label_map(layout.LABELS.format(dataset=dataset, subject=subject))
         scan = scan_again(
@@ -99,23 +94,10 @@ def match_follow_ups(project: Project) -> None:
     store_table(matches, layout.CORRESPONDENCE_FOLLOW_UP)
 
 
-def read_matches(path: str, *measures: str) -> pd.DataFrame:
-    """Read a table of matches, with further `measures`; InputError where it is none."""
-    numbers = ("z_mm", "x1_px", "y1_px", "x2_px", "y2_px", "error_mm", *measures)
-    words, again = ("subject", "transformation", "method"), "Delete it and run the workflow again"
-    return stored_table(path, "a table of matches", again, words, numbers)
-
-
-def write_report(project: Project) -> None:
-    """Write the table, and the figures; overlays are of the first CT."""
+def draw_report(project: Project) -> None:
+    """Draw the figures of the matches; overlays are of the first CT."""
     settings = _settings(project)
-    paths = [layout.CORRESPONDENCE_MATCHES.format(matcher=matcher) for matcher in MATCHERS]
-    matches = pd.concat([read_matches(path) for path in paths], ignore_index=True)
-    follow_up = read_matches(layout.CORRESPONDENCE_FOLLOW_UP, "unmatched_mm")
-    label = project.scale
-    where = tested_on(settings, project, read_subjects(project.config.subjects))
-    table = correspondence_table(matches, follow_up, read_paper("correspondence"), label, where)
-    write_table(table, layout.TABLE.removesuffix(".{format}").format(table="correspondence"))
+    matches, follow_up = read_all_matches()
     figure = layout.FIGURE.removesuffix(".{format}")
     every = pd.concat([matches, follow_up], ignore_index=True)
     cumulative_curves(every, figure.format(figure="correspondence-cumulative"))
@@ -134,7 +116,7 @@ def _stacks(
 ) -> list[Stack]:
     """Return the slices for a role, CT by CT, or of the `first` CT alone."""
     count = settings.slices.test_slices if role == "test" else None
-    cts = cts_for(role, project, read_subjects(project.config.subjects))
+    cts = cts_for(role, project, project.sheet)
     return [
         _stack(role, read_volume(path), subject, settings, project, count)
         for subject, path in list(cts.items())[: 1 if first else None]
@@ -151,6 +133,6 @@ def _stack(
 ) -> Stack:
     """Return `count` (None: all) of a CT's slices for a role."""
     stack = stack_of(volume, subject, settings.slices)
-    if not has_unseen_patients(settings, project, read_subjects(project.config.subjects)):
+    if not has_unseen_patients(settings, project, project.sheet):
         stack = apart(stack, settings.slices, role)
     return spread(stack, count)

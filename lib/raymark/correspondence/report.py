@@ -1,4 +1,4 @@
-"""Table 1 and Figures 2 and 3 of the paper, from our matches."""
+"""Figures 2 and 3 of the paper, from our matches."""
 
 from pathlib import Path
 
@@ -7,93 +7,15 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 
-from raymark.config.papers import Paper
-from raymark.config.project import Project
-from raymark.config.subjects import Subject
-from raymark.correspondence.config import Correspondence, has_unseen_patients, subjects_for
-from raymark.correspondence.evaluation import (
-    FAR_MM,
-    FOLLOW_UP,
-    WITHIN_MM,
-    pair_for_testing,
-    summary,
-)
-from raymark.correspondence.pairs import KINDS
+from raymark.correspondence.config import Correspondence
+from raymark.correspondence.evaluation import pair_for_testing
+from raymark.correspondence.matches import FAR_MM, METHODS, TRANSFORMATIONS
 from raymark.correspondence.slices import GREYS, Stack
 from raymark.figures.style import DOUBLE_IN, GREEN, GREY, ORANGE, PURPLE, SKY, figure, line_of
-from raymark.tables.table import Column, Table
 
-METHODS = {
-    "network": "Siamese network",
-    "sift_inverse": "SIFT, inverse consistency",
-    "sift_ratio": "SIFT, ratio test",
-}
-ORDER = (*KINDS, FOLLOW_UP)
-COLUMNS = [
-    Column("transformation_title", "Transformation"),
-    Column("method_title", "Method"),
-    Column("pairs", "Pairs", digits=0),
-    Column("matches", "Matches per pair", digits=0, interval=True, best="max"),
-    Column("published_matches", "Published matches"),
-    Column("error_mm", "Spatial error", "mm", digits=1, interval=True, best="min"),
-    Column("published_error_mm", "Published error", "mm"),
-    *(
-        Column(f"within_{mm}_mm", f"Within {mm} mm", "%", digits=1, scale=100, best="max")
-        for mm in WITHIN_MM
-    ),
-    Column("far", f"Beyond {FAR_MM} mm", "%", digits=1, scale=100, best="min"),
-    Column("published_share", "Published share"),
-]
 CORNERS = [[SKY, ORANGE], [GREEN, PURPLE]]  # of the colour map of places, [row][column]
 LONGEST_MM = 128
 OVERLAID = "elastic"  # the transformation that overlays are of
-
-
-def correspondence_table(
-    matches: pd.DataFrame, follow_up: pd.DataFrame, paper: Paper, label: str, tested_on: str
-) -> Table:
-    """Make Table 1 with the published values beside ours, and below it what the paper judged by eye:
-    the matches with a `follow_up`. `tested_on` says on which slices.
-    """
-    frame = _ordered(summary(pd.concat([matches, follow_up], ignore_index=True)))
-    frame.insert(1, "transformation_title", frame["transformation"].str.capitalize())
-    frame.insert(3, "method_title", frame["method"].map(METHODS))
-    for name, digits in (("matches", 0), ("error_mm", 1)):
-        frame[f"published_{name}"] = [
-            _published(paper, row.method, f"{row.transformation}_{name}", digits)
-            for row in frame.itertuples()
-        ]
-    frame["published_share"] = [
-        _stated(paper, row.method, f"{row.transformation}_") for row in frame.itertuples()
-    ]
-    notes = [
-        tested_on,
-        "Median [quartiles]: of the matches over pairs, of the spatial error over all matches.",
-        "The error is exact: each point of the second image is projected by the known "
-        "transformation itself.",
-        "Follow-up: a virtual second scan of the same patient (deformed, lying otherwise, with a "
-        "contrast agent and other noise), registered affinely. Errors are in space: what moved across "
-        "the slice counts, which no match within it can follow. The registration alone puts the same "
-        f"points {follow_up['unmatched_mm'].median():.1f} mm off (median). The paper judged its "
-        "follow-ups by eye.",
-        "SIFT of scikit-image with OpenCV's default values, sub-pixel places; the network's "
-        "landmarks are whole pixels of 1 mm.",
-        *paper.notes,
-    ]
-    title = "Landmark correspondences between CT slices"
-    return Table(title, frame, COLUMNS, label, notes, groups=("transformation",))
-
-
-def tested_on(settings: Correspondence, project: Project, sheet: dict[str, Subject]) -> str:
-    """Say which slices the matches are of."""
-    slices = settings.slices
-    if has_unseen_patients(settings, project, sheet):
-        return "Slices of unseen patients."
-    subjects = [subject for _, subject in subjects_for("test", settings, project, sheet)]
-    return (
-        f"No unseen patients: the upper {slices.test_share:.0%} of the CTs {', '.join(subjects)}; the "
-        f"network trained on their slices at least {slices.gap_mm:g} mm below, and on no others."
-    )
 
 
 def cumulative_curves(matches: pd.DataFrame, stem: str | Path) -> None:
@@ -103,8 +25,8 @@ def cumulative_curves(matches: pd.DataFrame, stem: str | Path) -> None:
     """
     limits_mm = np.geomspace(0.5, LONGEST_MM, 200)
     with figure(DOUBLE_IN, 2.5, stem) as page:
-        panels = page.subplots(1, len(ORDER), sharey=True)
-        for axes, kind in zip(panels, ORDER, strict=True):
+        panels = page.subplots(1, len(TRANSFORMATIONS), sharey=True)
+        for axes, kind in zip(panels, TRANSFORMATIONS, strict=True):
             for index, (method, title) in enumerate(METHODS.items()):
                 mine = (matches["transformation"] == kind) & (matches["method"] == method)
                 error_mm = np.sort(matches.loc[mine, "error_mm"].dropna())
@@ -182,34 +104,3 @@ def place_colours(points_px: np.ndarray, shape_yx: tuple[int, int]) -> np.ndarra
     right, down = (points_px / (np.array(shape_yx[::-1]) - 1)).T[:, :, None].clip(0, 1)
     (nw, ne), (sw, se) = [[np.array(to_rgb(colour)) for colour in row] for row in CORNERS]
     return (1 - down) * ((1 - right) * nw + right * ne) + down * ((1 - right) * sw + right * se)
-
-
-def _ordered(frame: pd.DataFrame) -> pd.DataFrame:
-    """Sort by transformation and method in the paper's order."""
-    places = pd.DataFrame(
-        {
-            "kind": frame["transformation"].map(ORDER.index),
-            "method": frame["method"].map(list(METHODS).index),
-        }
-    )
-    return frame.loc[places.sort_values(["kind", "method"]).index].reset_index(drop=True)
-
-
-def _published(paper: Paper, method: str, key: str, digits: int) -> str:
-    """Print a published median with its quartiles."""
-    row = next((row for row in paper.rows if row.method == method), None)
-    if row is None or not {key, f"{key}_low", f"{key}_high"} <= row.values.keys():
-        return ""
-    middle, low, high = (row.values[key + end] for end in ("", "_low", "_high"))
-    return f"{middle:.{digits}f} ({low:.{digits}f}–{high:.{digits}f})"
-
-
-def _stated(paper: Paper, method: str, kind: str) -> str:
-    """Print the shares that the paper states roughly of a method on a kind of transformation."""
-    return "; ".join(
-        f"{stated.text} {key.removeprefix(kind).replace('_', ' ')} ({stated.source})"
-        for row in paper.rows
-        if row.method == method
-        for key, stated in row.stated.items()
-        if key.startswith(kind)
-    )

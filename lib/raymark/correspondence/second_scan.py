@@ -15,8 +15,8 @@ from scipy.spatial.transform import Rotation
 from raymark.config.dataset import Cohort
 from raymark.core.seeds import generator
 from raymark.correspondence.config import FollowUp
-from raymark.correspondence.evaluation import FOLLOW_UP
 from raymark.correspondence.follow_up import Aligned, in_world
+from raymark.correspondence.matches import FOLLOW_UP
 from raymark.correspondence.slices import Stack
 from raymark.ct.grid import Volume
 from raymark.patients.deformation import Deformation

@@ -5,7 +5,7 @@ subject, are no mistakes: everything else runs, and tables say what is missing.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from raymark.config.imports import Import2d
@@ -47,8 +47,7 @@ def present(project: Project, sheet: Mapping[str, Subject]) -> list[Experiment]:
 
 def only_present(project: Project, sheet: Mapping[str, Subject]) -> Project:
     """Return the project with only the experiments that can run."""
-    config = project.config.model_copy(update={"experiments": present(project, sheet)})
-    return replace(project, config=config)
+    return project.with_experiments(present(project, sheet))
 
 
 def absences(project: Project, sheet: Mapping[str, Subject]) -> list[Absence]:

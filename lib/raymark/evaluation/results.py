@@ -3,20 +3,19 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from raymark import layout
-from raymark.config.papers import FOLDER, Paper, read_paper
+from raymark.config.dataset import Dataset
+from raymark.config.papers import Paper, Row, read_paper
 from raymark.config.project import Project
 from raymark.config.results import Experiment
-from raymark.config.subjects import read_subjects
 from raymark.core.stored_tables import stored_table
 from raymark.datasets.available import Absence, absences, present, present_imports
 from raymark.datasets.imported import mm_per_px, read_images
-from raymark.datasets.lookup import dataset_of, landmark_names
+from raymark.datasets.lookup import dataset_of, landmark_names, of_experiments
 from raymark.evaluation.errors import MEAN_POSITION, measured, read_errors
 from raymark.landmarks.table import read_landmark_set
 
@@ -102,89 +101,113 @@ class Results:
             methods.index(part.method),
         )
 
-    def parts_of(self, papers: set[str]) -> list[Part]:
-        """List the parts of the experiments of some papers, and the baselines beside them."""
-        shown = [e for e in self.project.config.experiments if e.paper in papers]
-        wanted = {(e.dataset, e.method, v) for e in shown for v in e.evaluate}
-        wanted |= {(e.dataset, MEAN_POSITION, v) for e in shown for v in e.evaluate}
-        return [p for p in self.parts if (p.dataset, p.method, p.view_set) in wanted]
-
-    def lines(self, papers: set[str] | None = None) -> list[Part]:
-        """List what becomes a row: the parts, of some papers or all, and what has no data."""
-        wanted = {
-            (e.dataset, e.method, v)
-            for e in self.project.config.experiments
-            for v in e.evaluate
-            if papers is None or e.paper in papers
-        }
+    def lines(self) -> list[Part]:
+        """List what becomes a row: the parts, and what has no data."""
         absent = [
             Part(a.dataset, a.view_set, UNSEEN, a.method, self.errors.iloc[:0], 0, 0, a.reason)
             for a in self.absences
-            if (a.dataset, a.method, a.view_set) in wanted
         ]
-        parts = self.parts if papers is None else self.parts_of(papers)
-        return sorted([*parts, *absent], key=self._order)
+        return sorted([*self.parts, *absent], key=self._order)
 
     def method_title(self, method: str) -> str:
         return BASELINE_TITLE if method == MEAN_POSITION else self.project.methods[method].title
 
-    def experiment(self, part: Part, papers: set[str]) -> Experiment | None:
-        """Return the experiment of one of `papers` that a part belongs to."""
+    def published(self, part: Part) -> tuple[Paper, Row] | tuple[None, None]:
+        """Return the paper that a part's experiment is compared with, and its row about the part."""
         for experiment in self.project.config.experiments:
             same = (experiment.dataset, experiment.method) == (part.dataset, part.method)
-            if same and experiment.paper in papers:
-                return experiment
-        return None
+            if same and experiment.paper in self.papers:
+                paper = self.papers[experiment.paper]
+                row = paper.row(part.method, part.evaluated_on, part.dataset)
+                return (paper, row) if row else (None, None)
+        return None, None
 
 
-def read_results(project: Project, papers_folder: str | Path = FOLDER) -> Results:
-    """Read what the workflow wrote for every experiment of a project."""
-    sheet = read_subjects(project.config.subjects)
-    paths, diverged, views_seen = set(), set(), {}
-    for experiment in present(project, sheet):
-        for view_set in experiment.evaluate:
-            place = {"dataset": experiment.dataset, "view_set": view_set}
-            paths.add(layout.MEAN_POSITION.format(**place))
-            for seed in experiment.seeds:
-                paths.add(layout.ERRORS.format(**place, method=experiment.method, seed=seed))
-        for run in _runs(experiment):
-            if bool(read_losses(*run)["diverged"].iloc[-1]):
-                diverged.add(run)
-            place = run[:2]
-            views_seen[place] = max(views_seen.get(place, 0), _views_seen(project, *run))
-    named = {e.paper for e in project.config.experiments if e.paper}
-    papers = {name: read_paper(name, papers_folder) for name in sorted(named)}
-    there = [*project.datasets, *present_imports(project)]
+def files_of(project: Project) -> list[str]:
+    """List every file that `read_results` reads; of an import, those by which its shards are found."""
+    experiments = present(project, project.sheet)
+    by_import = (layout.VIEWS, layout.IMPORTED_IMAGES)
+    return sorted(
+        {
+            *_errors_of(experiments),
+            *(_losses_of(*training) for training in _trainings(project, experiments)),
+            *(dataset.landmarks for dataset in _rendered(project).values()),
+            *(path.format(dataset=name) for name in _imported(project) for path in by_import),
+            *project.paper_files(),
+        }
+    )
+
+
+def read_results(project: Project) -> Results:
+    """Read what the workflow wrote for every experiment of a project: the files of `files_of`."""
+    experiments = present(project, project.sheet)
+    losses = {place: read_losses(*place) for place in _trainings(project, experiments)}
+    views_seen: dict[tuple[str, str], int] = {}
+    for dataset, method, seed in _runs(experiments):
+        seen = sum(losses[dataset, m, seed]["views"].sum() for m in _lineage(project, method))
+        views_seen[dataset, method] = max(views_seen.get((dataset, method), 0), int(seen))
+    imported = _imported(project)
     landmarks = {name: s.known_landmarks for name, s in project.imports.items()}
+    there = [*_rendered(project), *imported]
     landmarks |= {name: landmark_names(dataset_of(project, name)) for name in there}
     return Results(
         project,
-        read_errors(sorted(paths)),
+        read_errors(_errors_of(experiments)),
         landmarks,
-        frozenset(diverged),
-        papers,
+        frozenset(place for place, table in losses.items() if bool(table["diverged"].iloc[-1])),
+        {paper: read_paper(paper) for paper in project.papers()},
         views_seen,
-        tuple(absences(project, sheet)),
-        {name: mm_per_px(read_images(name)) for name in present_imports(project)},
-        {n: read_landmark_set(d.landmarks).types for n, d in project.datasets.items()},
+        tuple(absences(project, project.sheet)),
+        {name: mm_per_px(read_images(name)) for name in imported},
+        {n: read_landmark_set(d.landmarks).types for n, d in _rendered(project).items()},
     )
 
 
 def read_losses(dataset: str, method: str, seed: int) -> pd.DataFrame:
     """Read the table of losses of one training, one row per epoch."""
-    path = layout.LOSSES.format(dataset=dataset, method=method, seed=seed)
     numbers = ("epoch", "views", "train_loss", "validation_loss", "validation_rmse_px")
     again = "Delete it with its model and train again"
+    path = _losses_of(dataset, method, seed)
     return stored_table(path, "a table of losses", again, ("diverged",), numbers)
 
 
-def _views_seen(project: Project, dataset: str, method: str, seed: int) -> int:
-    """Count the views that a training has seen, with those of the model it started from."""
-    seen = int(read_losses(dataset, method, seed)["views"].sum())
-    first = project.methods[method].start_from
-    return seen + (_views_seen(project, dataset, first, seed) if first else 0)
+def _losses_of(dataset: str, method: str, seed: int) -> str:
+    return layout.LOSSES.format(dataset=dataset, method=method, seed=seed)
 
 
-def _runs(experiment: Experiment) -> Iterator[tuple[str, str, int]]:
-    for seed in experiment.seeds:
-        yield experiment.dataset, experiment.method, seed
+def _errors_of(experiments: list[Experiment]) -> list[str]:
+    patterns = (layout.ERRORS, layout.MEAN_POSITION)
+    return sorted(path for each in patterns for path in of_experiments(each, experiments))
+
+
+def _runs(experiments: list[Experiment]) -> Iterator[tuple[str, str, int]]:
+    for experiment in experiments:
+        for seed in experiment.seeds:
+            yield experiment.dataset, experiment.method, seed
+
+
+def _trainings(project: Project, experiments: list[Experiment]) -> set[tuple[str, str, int]]:
+    """Name the trainings of some experiments, and those whose models they started from."""
+    return {
+        (dataset, name, seed)
+        for dataset, method, seed in _runs(experiments)
+        for name in _lineage(project, method)
+    }
+
+
+def _lineage(project: Project, method: str) -> list[str]:
+    """List a method, the one whose model its training starts from, that one's, and so on."""
+    names = [method]
+    while first := project.methods[names[-1]].start_from:
+        names.append(first)
+    return names
+
+
+def _rendered(project: Project) -> dict[str, Dataset]:
+    used = {experiment.dataset for experiment in project.config.experiments}
+    return {name: dataset for name, dataset in project.datasets.items() if name in used}
+
+
+def _imported(project: Project) -> list[str]:
+    used = {experiment.dataset for experiment in project.config.experiments}
+    return [name for name in present_imports(project) if name in used]

@@ -12,7 +12,7 @@ from matplotlib.lines import Line2D
 from raymark.evaluation.results import UNSEEN, Part, Results
 from raymark.figures.style import COLOURS, DOUBLE_IN, GREY, MARKERS, figure, line_of
 from raymark.metrics.detection import correct_keypoints
-from raymark.tables.instances import WITHIN_PX, of_landmark, paper_scale
+from raymark.tables._paper_px import WITHIN_PX, in_paper_px, of_landmark
 
 WHISKERS = (5, 95)
 STRIP_SHARE = 0.3  # of the axis' length: the strip of published values
@@ -33,13 +33,13 @@ def of_types(results: Results, paper: str) -> dict[str, Measured]:
     found = {}
     for row in results.papers[paper].rows:
         tables = [
-            _errors(results, part, paper, row.landmark)
-            for part in (_parts(results, paper) if row.landmark else [])
+            _errors(results, part, row.landmark)
+            for part in (_parts(results) if row.landmark else [])
             if (part.dataset, part.method) == (row.dataset, row.method)
         ]
         if tables and (errors := pd.concat(tables))["visible"].any():
             name = f"{_spoken(row.landmark)}, {results.project.title_of(row.dataset)}"
-            found[name] = Measured(errors, row.values.get("pck_8_px", np.nan))
+            found[name] = Measured(errors, row.values.get("pck_8_paper_px", np.nan))
     return found
 
 
@@ -49,7 +49,7 @@ def of_methods(results: Results, paper: str, landmark: str) -> dict[str, Measure
     published = results.papers[paper]
     on = {row.dataset for row in published.rows if row.landmark is None}
     by_method: dict[str, dict[tuple[str, str], Part]] = {}
-    for part in _parts(results, paper):
+    for part in _parts(results):
         if part.dataset in on:
             by_method.setdefault(part.method, {})[part.dataset, part.view_set] = part
     shared = set.intersection(*map(set, by_method.values())) if by_method else set()
@@ -57,21 +57,19 @@ def of_methods(results: Results, paper: str, landmark: str) -> dict[str, Measure
     for method, parts in by_method.items() if shared else ():
         rows = [published.row(method, parts[place].evaluated_on, place[0]) for place in shared]
         found[results.method_title(method)] = Measured(
-            pd.concat([_errors(results, parts[p], paper, landmark) for p in sorted(shared)]),
-            next((row.values.get("pck_8_px", np.nan) for row in rows if row), np.nan),
+            pd.concat([_errors(results, parts[p], landmark) for p in sorted(shared)]),
+            next((row.values.get("pck_8_paper_px", np.nan) for row in rows if row), np.nan),
         )
     return found
 
 
-def _parts(results: Results, paper: str) -> list[Part]:
+def _parts(results: Results) -> list[Part]:
     """List the parts on unseen patients, of whom the paper speaks; where there are none, all."""
-    parts = results.parts_of({paper})
-    return [part for part in parts if part.evaluated_on == UNSEEN] or parts
+    return [part for part in results.parts if part.evaluated_on == UNSEEN] or results.parts
 
 
-def _errors(results: Results, part: Part, paper: str, landmark: str) -> pd.DataFrame:
-    errors = of_landmark(results, part, landmark)
-    return errors.assign(error_px=errors["error_px"] * paper_scale(results, part, {paper}))
+def _errors(results: Results, part: Part, landmark: str) -> pd.DataFrame:
+    return in_paper_px(results, part, of_landmark(results, part, landmark))
 
 
 def _spoken(name: str) -> str:

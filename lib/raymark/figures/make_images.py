@@ -168,7 +168,7 @@ def _found_instances(project: Project, dataset: str, method: str, view_set: str,
 
 def _pose_verification(project: Project, dataset: str, method: str, view_set: str, stem) -> None:
     """Draw views of the first training whose pose was refined, spread over the view set."""
-    from raymark.pose.estimate import read_poses
+    from raymark.pose.pose_table import read_poses
 
     seed = seeds_of(project, dataset, method, view_set)[0]
     place = {"dataset": dataset, "method": method, "seed": seed, "view_set": view_set}

@@ -19,7 +19,7 @@ from raymark.figures.matrix import matrix
 from raymark.figures.sphere import belief_sphere, sphere_accuracy, steadiest_and_most_varied
 from raymark.figures.training import training_curves
 from raymark.metrics.cobb import cobb_by_view
-from raymark.tables.matrix import comparison_rows, place_title
+from raymark.tables._matrix import comparison_rows, place_title
 
 
 def _matrix(project: Project, stem) -> None:

@@ -11,7 +11,7 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
 from raymark.figures.style import BLUE, DOUBLE_IN, GREY, VERMILION, figure
-from raymark.tables.matrix_notes import patients_of
+from raymark.tables._matrix import patients_of
 
 # What the test said: marker, line colour, fill. Shape and fill tell them apart in greyscale too.
 LOOKS = {
@@ -115,7 +115,7 @@ def _ticks(axes: Axes, rows: pd.DataFrame) -> None:
 def _stands_on(rows: pd.DataFrame) -> str:
     """Say what a panel stands on; methods may lack points of what the baseline is measured on."""
     baseline = rows[rows["change"] == "baseline"].iloc[0]
-    shown = rows.loc[~rows["diverged"].astype(bool), "points"]
+    shown = rows.loc[~rows["diverged"].astype(bool), "paired_landmarks"]
     points = "–".join(f"{n:,}" for n in dict.fromkeys([shown.min(), shown.max()]))
     return f"{patients_of(baseline)}, {baseline['views']} views, {points} points"
 

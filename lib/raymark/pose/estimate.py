@@ -11,44 +11,23 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
 import torch
 
 from raymark.config.dataset import Dataset, Physics
 from raymark.config.results import Pose
 from raymark.core.seeds import generator
-from raymark.core.stored_tables import store_table, stored_table
 from raymark.core.threads import in_order, thread_count
 from raymark.ct import read_volume
 from raymark.datasets.shards import Shards
 from raymark.evaluation.errors import read_predictions
 from raymark.metrics import pose as metrics
+from raymark.pose.pose_table import CAPTURE_SCHEMA, MEASURES, write_poses
 from raymark.pose.refine import Registration
 from raymark.pose.solve import closed_form, moved, robust
 from raymark.views.plan import evenly, read_views, seen_in_training
 
 STAGES = ("closed_form", "robust", "refined")
-MEASURES = ("rotation_deg", "translation_mm", "reprojection_px", "mtre_mm")
 BINS_MM = ((0.0, 5.0), (5.0, 10.0), (10.0, 20.0), (20.0, 30.0), (30.0, 40.0))
-SCHEMA = pa.schema(
-    {
-        **dict.fromkeys(["dataset", "method"], pa.string()),
-        "seed": pa.int64(),
-        **dict.fromkeys(["view_set", "view", "subject", "patient"], pa.string()),
-        "seen_in_training": pa.bool_(),
-        "stage": pa.string(),
-        "landmarks": pa.int64(),
-        "reason": pa.string(),
-        "world_to_camera": pa.list_(pa.float64()),
-        **dict.fromkeys(MEASURES, pa.float64()),
-    }
-)
-CAPTURE_SCHEMA = pa.schema(
-    {
-        **dict.fromkeys(["dataset", "view_set", "view", "subject"], pa.string()),
-        **dict.fromkeys(["from_mm", "to_mm", "start_mtre_mm", "mtre_mm"], pa.float64()),
-    }
-)
 
 
 def estimate_poses(
@@ -60,7 +39,7 @@ def estimate_poses(
     settings: Pose,
     out_path: str | Path,
 ) -> None:
-    """Write the table of poses (columns `SCHEMA`) of one file of predictions.
+    """Write the table of poses (`raymark.pose.pose_table`) of one file of predictions.
 
     `landmarks` counts those above `belief_threshold` that were used. Only `refined_views` of the
     views with a robust pose, evenly spread, are refined, on the subject's CT of `cts`. A pose is stored row by row.
@@ -77,7 +56,7 @@ def estimate_poses(
     table = table.assign(
         **{key: predictions[key].iloc[0] for key in ("dataset", "method", "seed", "view_set")}
     )
-    _write(out_path, table, SCHEMA)
+    write_poses(table, out_path)
 
 
 def _seen(predictions: pd.DataFrame, shards: Shards, settings: Pose) -> Callable:
@@ -214,7 +193,7 @@ def measure_capture_range(
         row["start_mtre_mm"] = metrics.mtre_mm(start, truth, points)
         row["mtre_mm"] = metrics.mtre_mm(pose, truth, points)
     table = pd.DataFrame(rows).assign(dataset=dataset.name, view_set=view_set)
-    _write(out_path, table.sort_values(["from_mm", "start_mtre_mm"]), CAPTURE_SCHEMA)
+    write_poses(table.sort_values(["from_mm", "start_mtre_mm"]), out_path, CAPTURE_SCHEMA)
 
 
 def displaced(
@@ -237,18 +216,6 @@ def known_points(points_world_mm: np.ndarray) -> np.ndarray:
     """Return those points (n, 3) whose position is known."""
     points = np.asarray(points_world_mm, dtype=float)
     return points[np.isfinite(points).all(axis=-1)]
-
-
-def read_poses(paths: Iterable[str | Path], schema: pa.Schema = SCHEMA) -> pd.DataFrame:
-    """Read and stack tables of poses, or of the capture range; InputError where a file is none."""
-    again = "Make it again with raymark pose, or raymark capture-range"
-    tables = [stored_table(path, "a table of poses", again, schema=schema) for path in paths]
-    return pd.concat(tables or [schema.empty_table().to_pandas()], ignore_index=True)
-
-
-def _write(path: str | Path, table: pd.DataFrame, schema: pa.Schema) -> None:
-    arrow = pa.Table.from_pandas(table[schema.names], schema, preserve_index=False)
-    store_table(arrow, path)
 
 
 def _tell(what: str, start: float, count: int) -> None:

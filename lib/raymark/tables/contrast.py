@@ -5,12 +5,12 @@ import pandas as pd
 from raymark import layout
 from raymark.config.project import Project
 from raymark.core.stored_tables import stored_table
-from raymark.tables.table import Column, Table
+from raymark.tables.base import Column, Table, TableRecord, chapter_of_setup
 
 BEAMS = ("kv", "mv")
 
 
-def contrast(project: Project, measured: pd.DataFrame) -> Table:
+def table(project: Project, measured: pd.DataFrame) -> Table:
     """Every quantity by beam and as their ratio, each beside what published coefficients give.
 
     `measured` has quantity, n, and for kv and mv a column of the simulation's and one `_tabulated`.
@@ -47,14 +47,28 @@ def contrast(project: Project, measured: pd.DataFrame) -> Table:
         "independent: no interval is given.",
         "Scatter and detector blur, which lower contrast further, are not simulated.",
     ]
-    label = project.scale
     title = "Contrast of bone, kilovoltage against megavoltage"
-    return Table(title, frame, columns, label, notes)
+    return Table(title, frame, columns, project.scale, notes)
 
 
-def read_contrast(project: Project) -> Table:
-    """Make the table from what the workflow wrote."""
+def _files(project: Project) -> list[str]:
+    return [layout.CONTRAST]
+
+
+def _make(project: Project) -> Table:
     again = "Make it again with raymark contrast"
     numbers = [f"{beam}{of}" for beam in BEAMS for of in ("", "_tabulated")]
-    table = stored_table(layout.CONTRAST, "a table of contrasts", again, ["quantity", "n"], numbers)
-    return contrast(project, table)
+    [file] = _files(project)
+    measured = stored_table(file, "a table of contrasts", again, ["quantity", "n"], numbers)
+    return table(project, measured)
+
+
+TABLE = TableRecord(
+    about="contrast of bone in kV and 6 MV, measured and tabulated (LandmarkNet)",
+    caption="How much bone stands out, kilovoltage against megavoltage: as simulated, and from "
+    "published coefficients.",
+    needs=_files,
+    make=_make,
+    asked=lambda project: project.config.contrast is not None,
+    chapter=chapter_of_setup,
+)

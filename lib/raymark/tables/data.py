@@ -1,4 +1,4 @@
-"""Tables of the material: CTs, and the data sets made from them."""
+"""What the data sets show: their view sets, patients, views and landmarks."""
 
 from collections.abc import Iterator, Mapping
 
@@ -7,94 +7,25 @@ import pandas as pd
 from raymark import layout
 from raymark.config.dataset import Dataset
 from raymark.config.project import Project
-from raymark.config.subjects import Subject, read_subjects
-from raymark.core.stored_tables import stored_table
-from raymark.datasets.available import NOT_PRESENT, missing, missing_files
+from raymark.datasets.available import NOT_PRESENT, missing, missing_files, present_imports
 from raymark.datasets.lookup import dataset_of, landmark_names
 from raymark.evaluation.results import SEEN, UNSEEN
-from raymark.tables.table import Column, Table
+from raymark.tables._columns import column
+from raymark.tables._rows import missing_notes
+from raymark.tables.base import Column, Table, TableRecord
 from raymark.views.plan import detector_of, read_views
 
-VOXELS = ["voxels_x", "voxels_y", "voxels_z"]
-SPACING = ["spacing_x_mm", "spacing_y_mm", "spacing_z_mm"]
 
-
-def cts(quality: pd.DataFrame, label: str = "") -> Table:
-    """What each CT is like; `quality` has the ingestion's columns and `dataset_title`."""
-    frame = quality.copy()
-    for grid in ("original", "volume"):
-        frame[f"{grid}_grid"] = _product(frame, [f"{grid}_{name}" for name in VOXELS], "{:.0f}")
-        frame[f"{grid}_spacing"] = _product(frame, [f"{grid}_{name}" for name in SPACING], "{:.3g}")
-    columns = [
-        Column("dataset_title", "Data set"),
-        Column("subject", "Subject"),
-        Column("original_grid", "CT", "voxels"),
-        Column("original_spacing", "Spacing", "mm"),
-        Column("volume_grid", "Used", "voxels"),
-        Column("volume_spacing", "Spacing", "mm"),
-        Column("hu_min", "Lowest", "HU", 0),
-        Column("hu_max", "Highest", "HU", 0),
-        Column("padding_share", "Padding", "%", 1, 100),
-        Column("metal_mm3", "Metal", "mm³", 0),
-        Column("bone_share", "Bone", "%", 1, 100),
-        Column("warnings", "Warnings"),
-    ]
-    notes = [
-        "CT: as delivered. Used: after cropping and resampling as configured.",
-        "Bone: share of the used volume at or above 200 HU. Metal: volume above 3000 HU.",
-    ]
-    return Table("CT volumes", frame, columns, label, notes)
-
-
-def _quality(path: str) -> pd.DataFrame:
-    return stored_table(path, "a row on a CT", "Make it again with raymark ingest", ("subject",))
-
-
-def read_cts(project: Project) -> Table:
-    """Make the table of CTs from the quality rows of all data sets."""
-    tables = [
-        _quality(layout.QUALITY.format(dataset=name, subject=subject)).assign(
-            dataset=name, dataset_title=dataset.title
-        )
-        for name, dataset in project.datasets.items()
-        for subject in dataset.subjects
-    ]
-    return cts(pd.concat(tables, ignore_index=True), project.scale)
-
-
-def read_data(project: Project) -> Table:
-    """Make the table of data sets from their views and landmark files."""
-    absent = dict(_absent(project, read_subjects(project.config.subjects)))
-    there = [n for n in [*project.datasets, *project.imports] if (n, "") not in absent]
-    views = {name: read_views(layout.VIEWS.format(dataset=name)) for name in there}
-    landmarks = {name: len(landmark_names(dataset_of(project, name))) for name in there}
-    return data(project, views, landmarks, absent)
-
-
-def _absent(
-    project: Project, sheet: Mapping[str, Subject]
-) -> Iterator[tuple[tuple[str, str], str]]:
-    """Yield every (data set, view set) without data, or (import, "") as a whole, and the reason."""
-    for name, dataset in project.datasets.items():
-        for view_set in dataset.view_sets:
-            if reason := missing(project, sheet, name, view_set):
-                yield (name, view_set), reason
-    for name, settings in project.imports.items():
-        if reason := missing_files(settings):
-            yield (name, ""), reason
-
-
-def data(
+def table(
     project: Project,
     views: Mapping[str, pd.DataFrame],
     landmarks: Mapping[str, int],
     absent: Mapping[tuple[str, str], str] | None = None,
 ) -> Table:
-    """What each view set shows; `views` and the number of `landmarks` are by data set.
+    """A row for each view set; `views` and the number of `landmarks` are by data set.
 
     `absent` says for a (data set, view set), or (import, ""), why it has no data.
     """
-    absent = absent or {}
     rows = [
         row
         for name in [*project.datasets, *project.imports]
@@ -105,32 +36,24 @@ def data(
         )
     ]
     columns = [
-        Column("dataset_title", "Data set"),
-        Column("view_set_title", "View set"),
+        column("dataset_title"),
+        column("view_set_title"),
         Column("role", "Used for"),
-        Column("evaluated_on", "Shows"),
-        Column("patients", "Patients", digits=0),
+        column("evaluated_on"),
+        column("patients"),
         Column("virtual_patients", "Virtual patients", digits=0),
-        Column("views", "Views", digits=0),
+        column("views"),
         Column("landmarks", "Landmarks", digits=0),
         Column("image", "Image", "px"),
-        Column("pixel_mm", "Pixel", "mm", 3),
+        column("pixel_mm"),
         Column("angles", "LAO/RAO × CRAN/CAUD", "°"),
     ]
     notes = [
         "Virtual patients are deformed copies of a CT; they stay with the patient they came from.",
         "Angles: the range that the views span, positive towards LAO and cranial.",
-        *dict.fromkeys(
-            f"{NOT_PRESENT.capitalize()}: {_place(project, *place)}: {reason}."
-            for place, reason in absent.items()
-        ),
+        *missing_notes(project, ((*place, why) for place, why in (absent or {}).items())),
     ]
     return Table("Data sets", pd.DataFrame(rows), columns, project.scale, notes, ("dataset",))
-
-
-def _place(project: Project, dataset: str, view_set: str) -> str:
-    title = project.title_of(dataset)
-    return f"{title}, {project.view_set_title(dataset, view_set)}" if view_set else title
 
 
 def _name(project: Project, name: str) -> dict:
@@ -179,5 +102,40 @@ def _span(angles: pd.Series) -> str:
     return f"{angles.min():.0f} to {angles.max():.0f}"
 
 
-def _product(frame: pd.DataFrame, columns: list[str], number: str) -> list[str]:
-    return [" × ".join(number.format(value) for value in row) for row in frame[columns].to_numpy()]
+def _views(project: Project) -> dict[str, str]:
+    """Return the tables of views, by data set."""
+    there = [*project.datasets, *present_imports(project)]
+    return {name: layout.VIEWS.format(dataset=name) for name in there}
+
+
+def _needs(project: Project) -> list[str]:
+    """List the tables of views, the landmark files, and by what the shards of imports are found."""
+    images = [layout.IMPORTED_IMAGES.format(dataset=name) for name in present_imports(project)]
+    landmarks = {dataset.landmarks for dataset in project.datasets.values()}
+    return [*_views(project).values(), *images, *sorted(landmarks)]
+
+
+def _make(project: Project) -> Table:
+    views = {name: read_views(path) for name, path in _views(project).items()}
+    landmarks = {name: len(landmark_names(dataset_of(project, name))) for name in views}
+    return table(project, views, landmarks, dict(_absent(project)))
+
+
+def _absent(project: Project) -> Iterator[tuple[tuple[str, str], str]]:
+    """Yield every (data set, view set) without data, or (import, "") as a whole, and the reason."""
+    for name, dataset in project.datasets.items():
+        for view_set in dataset.view_sets:
+            if reason := missing(project, project.sheet, name, view_set):
+                yield (name, view_set), reason
+    for name, settings in project.imports.items():
+        if reason := missing_files(settings):
+            yield (name, ""), reason
+
+
+TABLE = TableRecord(
+    about="which patients, virtual patients and views each set shows",
+    caption="The data sets: how many patients, virtual patients, views and landmarks each view set "
+    "shows, and whether its patients were trained on.",
+    needs=_needs,
+    make=_make,
+)

@@ -1,18 +1,18 @@
-"""Tables of poses: how near each stage comes, and from how far refinement finds back."""
+"""Bier 2018, section 3.2, which gives no figures: how near each stage of a pose comes to the truth."""
 
 from collections.abc import Iterator, Sequence
 
-import numpy as np
 import pandas as pd
 
 from raymark import layout
 from raymark.config.project import Project
-from raymark.config.subjects import read_subjects
 from raymark.datasets.available import NOT_PRESENT, Absence, absences, only_present
 from raymark.evaluation.results import SEEN, UNSEEN
-from raymark.metrics.bootstrap import wilson_interval
-from raymark.metrics.pose import RELIABLE, capture_range_mm
-from raymark.tables.table import Column, Table
+from raymark.pose.pose_table import MEASURES, read_poses
+from raymark.tables._columns import column
+from raymark.tables._rows import WHAT, missing_notes, place_of
+from raymark.tables._summaries import captured, quartiles, share
+from raymark.tables.base import Column, Table, TableRecord
 
 STAGES = {
     "closed_form": "closed form",
@@ -21,23 +21,17 @@ STAGES = {
     "refined": "refined by the image",
 }
 FEW_POSES = 6  # down from which medians of two stages are not compared
-MEASURES = {
-    "rotation_deg": ("Rotation", "°", 2),
-    "translation_mm": ("Translation", "mm", 1),
-    "reprojection_px": ("Reprojection", "px", 2),
-    "mtre_mm": ("mTRE", "mm", 1),
-}
 
 
-def pose(project: Project, poses: pd.DataFrame, absent: Sequence[Absence] = ()) -> Table:
-    """Bier 2018, section 3.2, which gives no figures: errors of the poses, stage by stage.
+def table(project: Project, poses: pd.DataFrame, absent: Sequence[Absence] = ()) -> Table:
+    """Errors of the poses, stage by stage.
 
     `absent` are the view sets whose poses were asked for and that have no data.
     """
-    limit = project.config.pose.captured_mm
+    settings, limit = project.config.pose, project.config.pose.captured_mm
     keys = ["dataset", "view_set", "seen_in_training", "method"]
     rows = [
-        _pose_row(project, names, stage, part)
+        _row(project, names, stage, part)
         for names, group in sorted(poses.groupby(keys, sort=True), key=_order(project))
         for stage, part in _stages(group)
     ]
@@ -47,17 +41,15 @@ def pose(project: Project, poses: pd.DataFrame, absent: Sequence[Absence] = ()) 
         for a in absent
     ]
     columns = [
-        *_what(),
-        Column("method_title", "Method"),
+        *WHAT,
         Column("stage_title", "Stage"),
-        Column("patients", "Patients", digits=0),
-        Column("views", "Views", digits=0),
+        column("patients"),
+        column("poses"),
         Column("share", "With a pose", "%", 1, 100, interval=True),
-        Column("landmarks", "Landmarks used", digits=0),
-        *(Column(k, *how, interval=True, best="min") for k, how in MEASURES.items()),
-        Column("captured", f"mTRE below {limit:g} mm", "%", 1, 100, interval=True, best="max"),
+        Column("landmarks_used", "Landmarks used", digits=0),
+        *(column(key, interval=True) for key in MEASURES),
+        column("captured", limit, interval=True),
     ]
-    settings = project.config.pose
     notes = [
         "Errors are medians [lower, upper quartile] over the views that have a pose.",
         f"Pairs: landmarks with a belief above {settings.belief_threshold:g}, at least "
@@ -73,108 +65,11 @@ def pose(project: Project, poses: pd.DataFrame, absent: Sequence[Absence] = ()) 
         f"Refined: at most {settings.refined_views} views of a view set, evenly spread over those "
         "with a robust pose, against DRRs of the patient's own CT. The row above it shows the same "
         "views before.",
-        *dict.fromkeys(
-            f"{NOT_PRESENT.capitalize()}: {project.title_of(a.dataset)}, "
-            f"{project.view_set_title(a.dataset, a.view_set)}: {a.reason}."
-            for a in absent
-        ),
+        *missing_notes(project, ((a.dataset, a.view_set, a.reason) for a in absent)),
     ]
     groups = ("dataset", "view_set", "evaluated_on", "method", "same_views")
-    title = "Pose of the X-ray"
-    frame = pd.DataFrame(rows)
+    title, frame = "Pose of the X-ray", pd.DataFrame(rows)
     return Table(title, frame, columns, project.scale, notes, groups, few="few")
-
-
-def capture_range(project: Project, starts: pd.DataFrame) -> Table:
-    """How often refinement ends near the truth, by how far from it it started."""
-    limit = project.config.pose.captured_mm
-    rows = []
-    for (dataset, view_set, low, high), part in starts.groupby(
-        ["dataset", "view_set", "from_mm", "to_mm"], sort=True
-    ):
-        rows.append(
-            {
-                "dataset": dataset,
-                "dataset_title": project.datasets[dataset].title,
-                "view_set": view_set,
-                "view_set_title": project.view_set_title(dataset, view_set),
-                "start": f"{low:g} to {high:g}",
-                "starts": len(part),
-                "subjects": part["subject"].nunique(),
-                **_captured(project, part),
-                **_quartiles("mtre_mm", part["mtre_mm"]),
-            }
-        )
-    columns = [
-        *_what()[:2],
-        Column("start", "mTRE at the start", "mm"),
-        Column("subjects", "CTs", digits=0),
-        Column("starts", "Starts", digits=0),
-        Column("captured", f"Ends below {limit:g} mm", "%", 0, 100, interval=True),
-        Column("mtre_mm", "mTRE at the end", "mm", 2, interval=True),
-    ]
-    notes = [
-        *(
-            f"Capture range of {project.title_of(dataset)}, {project.view_set_title(dataset, name)}: "
-            f"{_reach(project, part)}."
-            for (dataset, name), part in starts.groupby(["dataset", "view_set"], sort=True)
-        ),
-        f"Capture range: up to where the share first falls below {RELIABLE:.0%} (van de Kraats et al. "
-        "2005). A row counts as above or below where its whole interval is.",
-        f"Ends below: share and its {project.config.evaluation.confidence:.0%} interval (Wilson).",
-        "Starts: true poses turned and shifted in random directions, a degree as likely as a "
-        "millimetre. No landmark detector takes part.",
-        "mTRE at the end: median [lower, upper quartile] over the starts.",
-        "The X-rays are rendered from the same CT that they are registered to, by another "
-        "projector, with a spectrum and noise; real X-rays are harder.",
-    ]
-    title = "Capture range of the refinement"
-    return Table(title, pd.DataFrame(rows), columns, project.scale, notes, ("dataset", "view_set"))
-
-
-def read_pose(project: Project) -> Table:
-    """Make the table of poses from what the workflow wrote."""
-    from raymark.pose.estimate import read_poses
-
-    sheet = read_subjects(project.config.subjects)
-    places = only_present(project, sheet).pose_places()
-    asked = {(p["dataset"], p["method"], p["view_set"]) for p in project.pose_places()}
-    absent = [a for a in absences(project, sheet) if (a.dataset, a.method, a.view_set) in asked]
-    poses = read_poses(sorted({layout.POSES.format(**p) for p in places}))
-    return pose(project, poses, absent)
-
-
-def read_capture_range(project: Project) -> Table:
-    """Make the table of the capture range from what the workflow wrote."""
-    from raymark.pose.estimate import CAPTURE_SCHEMA, read_poses
-
-    places = only_present(project, read_subjects(project.config.subjects)).capture_places()
-    paths = {layout.CAPTURE_RANGE.format(**p) for p in places}
-    return capture_range(project, read_poses(sorted(paths), CAPTURE_SCHEMA))
-
-
-def _reach(project: Project, starts: pd.DataFrame) -> str:
-    """Say what the intervals of one view set's shares tell of the capture range."""
-    bins = {to: _captured(project, part) for to, part in starts.groupby("to_mm", sort=True)}
-    low, high = ([row[f"captured_{end}"] for row in bins.values()] for end in ("low", "high"))
-    at_least, at_most = capture_range_mm(list(bins), low, high)
-    if at_least == at_most:
-        return f"{at_least:g} mm"
-    if at_least == 0 and at_most == np.inf:
-        return f"not decided by {starts.groupby('to_mm').size().min()} starts a row"
-    limits = [f"at least {at_least:g} mm"] if at_least else []
-    limits += [f"at most {at_most:g} mm"] if at_most < np.inf else []
-    return ", ".join(limits)
-
-
-def _captured(project: Project, starts: pd.DataFrame) -> dict[str, float]:
-    return _share(project, "captured", starts["mtre_mm"] < project.config.pose.captured_mm)
-
-
-def _share(project: Project, key: str, right: pd.Series) -> dict[str, float]:
-    confidence = project.config.evaluation.confidence
-    low, high = wilson_interval(int(right.sum()), len(right), confidence)
-    return {key: float(right.mean()), f"{key}_low": low, f"{key}_high": high}
 
 
 def _stages(group: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
@@ -189,40 +84,26 @@ def _stages(group: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
         yield "refined", refined
 
 
-def _pose_row(project: Project, names: tuple, stage: str, part: pd.DataFrame) -> dict:
-    dataset, view_set, seen, method = names
+def _row(project: Project, names: tuple, stage: str, part: pd.DataFrame) -> dict:
     found = part[part["reason"] == ""]
-    row = _names(project, dataset, view_set, seen, method) | {
+    row = _names(project, *names) | {
         "stage": stage,
         "stage_title": STAGES[stage],
         "same_views": stage in ("robust_same", "refined"),
         "patients": part["patient"].nunique(),
-        "views": len(part),
+        "poses": len(part),
         "few": len(found) <= FEW_POSES,
-        "landmarks": found["landmarks"].median(),
+        "landmarks_used": found["landmarks"].median(),
     }
-    row |= _share(project, "share", part["reason"] == "") | _captured(project, part)
+    row |= share(project, "share", part["reason"] == "") | captured(project, part)
     for key in MEASURES:
-        row |= _quartiles(key, found[key])
+        row |= quartiles(key, found[key])
     return row
 
 
 def _names(project: Project, dataset: str, view_set: str, seen: bool, method: str) -> dict:
-    return {
-        "dataset": dataset,
-        "dataset_title": project.title_of(dataset),
-        "view_set": view_set,
-        "view_set_title": project.view_set_title(dataset, view_set),
-        "evaluated_on": SEEN if seen else UNSEEN,
-        "method": method,
-        "method_title": project.methods[method].title,
-    }
-
-
-def _quartiles(key: str, values: pd.Series) -> dict[str, float]:
-    known = values.dropna()
-    low, middle, high = known.quantile([0.25, 0.5, 0.75]) if len(known) else [np.nan] * 3
-    return {key: middle, f"{key}_low": low, f"{key}_high": high}
+    names = {"method": method, "method_title": project.methods[method].title}
+    return place_of(project, dataset, view_set, SEEN if seen else UNSEEN) | names
 
 
 def _order(project: Project):
@@ -235,9 +116,24 @@ def _order(project: Project):
     )
 
 
-def _what() -> list[Column]:
-    return [
-        Column("dataset_title", "Data set"),
-        Column("view_set_title", "View set"),
-        Column("evaluated_on", "Evaluated on"),
+def _files(project: Project) -> list[str]:
+    places = only_present(project, project.sheet).pose_places()
+    return sorted({layout.POSES.format(**place) for place in places})
+
+
+def _make(project: Project) -> Table:
+    asked = {(p["dataset"], p["method"], p["view_set"]) for p in project.pose_places()}
+    absent = [
+        a for a in absences(project, project.sheet) if (a.dataset, a.method, a.view_set) in asked
     ]
+    return table(project, read_poses(_files(project)), absent)
+
+
+TABLE = TableRecord(
+    about="errors of the poses from landmarks, and after refinement (Bier 2018)",
+    caption="Errors of each view's pose: from landmarks in closed form, robustly, and after "
+    "refinement against the image. Bier 2018 (Section 3.2) describes the first and prints no figures.",
+    needs=_files,
+    make=_make,
+    asked=lambda project: bool(project.pose_places()),
+)

@@ -1,18 +1,17 @@
-"""The table of set-up errors: registration by landmarks, by mutual information, and none."""
+"""Set-up errors: registration by landmarks, by mutual information, and none."""
 
-from dataclasses import replace
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
 
 from raymark import layout
 from raymark.config.project import Project
-from raymark.config.subjects import read_subjects
+from raymark.config.results import Evaluation
 from raymark.core.seeds import generator
-from raymark.datasets.available import absences, only_present
+from raymark.datasets.available import Absence, absences, only_present
 from raymark.evaluation.results import SEEN, UNSEEN
 from raymark.metrics import errors
-from raymark.metrics.bootstrap import Clusters, interval
 from raymark.metrics.permutation import paired_test
 from raymark.metrics.ratio import Ratio
 from raymark.radiotherapy.setup_table import (
@@ -22,58 +21,60 @@ from raymark.radiotherapy.setup_table import (
     REGISTRATIONS,
     read_setup,
 )
-from raymark.tables.rows import clusters, interval_note
-from raymark.tables.table import Column, Table
+from raymark.tables._columns import column
+from raymark.tables._rows import (
+    PLACE,
+    clusters,
+    interval_note,
+    missing_notes,
+    place_of,
+    with_interval,
+)
+from raymark.tables.base import Column, Table, TableRecord, chapter_of_setup
 
 TITLES = {INTENSITY: "Mutual information (MV, kV DRR)", NOTHING: "None: the displacement itself"}
 GROUPS = ("dataset", "view_set", "evaluated_on", "method")
+ERROR = "setup_error_isocentre_mm"
+DIFFERENCE = "difference_isocentre_mm"
 
 
-def setup(project: Project, measured: pd.DataFrame) -> Table:
-    """Set-up errors of every experiment that asks for them; `measured` as `read_setup` gives it."""
+def table(project: Project, measured: pd.DataFrame, absent: Sequence[Absence] = ()) -> Table:
+    """Set-up errors of every experiment that asks for them; `measured` as `read_setup` gives it.
+
+    `absent` are those that have no data.
+    """
     keys = ["dataset", "view_set", "seen_in_training", "method"]
     rows = [
         _row(project, names, registration, group)
         for names, group in measured.groupby(keys, sort=True)
         for registration in REGISTRATIONS
     ]
-    settings = project.config.setup
-    within = [
-        Column(f"within_{t:g}_mm", f"≤ {t:g} mm", "%", 1, 100, interval=True, best="max")
-        for t in settings.within_mm
-    ]
     columns = [
-        Column("dataset_title", "Data set"),
-        Column("view_set_title", "View set"),
-        Column("evaluated_on", "Evaluated on"),
+        *PLACE,
         Column("registration_title", "Registration"),
         Column("registered", "Registered", "%", 1, 100),
-        Column("error_mm", "Set-up error", "mm", 2, spread="sd_mm", interval=True, best="min"),
-        Column("median_mm", "Median", "mm", 2, best="min"),
-        Column("p95_mm", "95th percentile", "mm", 2, best="min"),
-        *within,
-        Column("error_x_mm", "x", "mm", 2, spread="sd_x_mm"),
-        Column("error_y_mm", "y", "mm", 2, spread="sd_y_mm"),
-        Column("landmarks", "Landmarks", digits=1),
-        Column("difference_mm", "Against mutual information", "mm", 2, interval=True),
-        Column("p", "p", digits=4),
-        Column("patients", "Patients", digits=0),
-        Column("views", "Views", digits=0),
-        Column("ci_over", "Interval over"),
+        column(ERROR, spread=f"sd_{ERROR}", interval=True),
+        column(ERROR, key=f"median_{ERROR}", title="Median at isocentre"),
+        column(ERROR, key=f"p95_{ERROR}", title="95th percentile at isocentre"),
+        *(
+            column("within_{t}_isocentre_mm", t, interval=True)
+            for t in project.config.setup.within_mm
+        ),
+        *(
+            Column(key, f"{key[0]} at isocentre", "mm", 2, spread=f"sd_{key}")
+            for key in ("x_isocentre_mm", "y_isocentre_mm")
+        ),
+        Column("landmarks_agreeing", "Landmarks agreeing", digits=1),
+        column(DIFFERENCE, title="Minus mutual information at isocentre", interval=True),
+        column("p"),
+        column("patients"),
+        column("views"),
+        column("ci_over"),
     ]
-    title = "Set-up error from one treatment image"
-    label = project.scale
-    return Table(title, pd.DataFrame(rows), columns, label, _notes(project), GROUPS)
-
-
-def read_setup_table(project: Project) -> Table:
-    """Make the table from what the workflow wrote."""
-    sheet = read_subjects(project.config.subjects)
-    places = only_present(project, sheet).setup_places()
-    table = setup(project, read_setup(sorted({layout.SETUP.format(**p) for p in places})))
-    asked = {(p["dataset"], p["method"]) for p in project.setup_places()}
-    missing = [a for a in absences(project, sheet) if (a.dataset, a.method) in asked]
-    return replace(table, notes=[*table.notes, *map(str, missing)])
+    gone = ((a.dataset, a.view_set, a.reason) for a in absent)
+    notes = [*_notes(project), *missing_notes(project, gone)]
+    title, frame = "Set-up error from one treatment image", pd.DataFrame(rows)
+    return Table(title, frame, columns, project.scale, notes, GROUPS)
 
 
 def registration_titles(method_title: str) -> dict[str, str]:
@@ -88,68 +89,49 @@ def _row(project: Project, names: tuple, registration: str, group: pd.DataFrame)
     known = error_mm[np.isfinite(error_mm)]
     groups = clusters(part)
     titles = registration_titles(project.methods[method].title)
-    row = {
-        "dataset": dataset,
-        "dataset_title": project.title_of(dataset),
-        "view_set": view_set,
-        "view_set_title": project.view_set_title(dataset, view_set),
-        "evaluated_on": SEEN if seen else UNSEEN,
+    row = place_of(project, dataset, view_set, SEEN if seen else UNSEEN) | {
         "method": method,
         "registration": registration,
         "registration_title": titles[registration],
         "registered": len(known) / len(part),
-        "sd_mm": errors.standard_deviation(error_mm),
-        "median_mm": errors.median(error_mm),
-        "p95_mm": float(np.quantile(known, 0.95)) if known.size else np.nan,
-        "landmarks": part["landmarks"].mean() if registration == LANDMARKS else np.nan,
+        f"sd_{ERROR}": errors.standard_deviation(error_mm),
+        f"median_{ERROR}": errors.median(error_mm),
+        f"p95_{ERROR}": float(np.quantile(known, 0.95)) if known.size else np.nan,
+        "landmarks_agreeing": part["landmarks"].mean() if registration == LANDMARKS else np.nan,
         "patients": part["patient"].nunique(),
         "views": part["view"].nunique(),
         "ci_over": groups.kind,
     }
     for axis in "xy":
-        signed = part[f"error_{axis}_mm"].dropna()
-        row |= {f"error_{axis}_mm": signed.mean(), f"sd_{axis}_mm": signed.std(ddof=0)}
-    metrics = {"error_mm": errors.mean_radial_error(error_mm)}
-    for limit in project.config.setup.within_mm:
-        metrics[f"within_{limit:g}_mm"] = errors.success_rate(error_mm, limit)
-    for name, metric in metrics.items():
-        row |= _with_interval(project, (*names, registration), name, metric, groups)
-    return row | _against_intensity(project, names, registration, group)
+        signed, key = part[f"error_{axis}_mm"].dropna(), f"{axis}_isocentre_mm"
+        row |= {key: signed.mean(), f"sd_{key}": signed.std(ddof=0)}
+    evaluation, stream = project.config.evaluation, ("setup", *names, registration)
+    mean = errors.mean_radial_error(error_mm)
+    row |= with_interval(evaluation, ERROR, mean, groups, *stream, "error_mm")
+    for t in project.config.setup.within_mm:
+        key, within = f"within_{t:g}_isocentre_mm", errors.success_rate(error_mm, t)
+        row |= with_interval(evaluation, key, within, groups, *stream, f"within_{t:g}_mm")
+    return row | _against_intensity(evaluation, stream, registration, group)
 
 
-def _with_interval(project: Project, names, name: str, metric: Ratio, groups: Clusters) -> dict:
-    evaluation = project.config.evaluation
-    low, high = interval(
-        metric,
-        groups,
-        resamplings=evaluation.bootstrap,
-        confidence=evaluation.confidence,
-        rng=generator("bootstrap", "setup", *names, name),
-    )
-    return {name: metric.value, f"{name}_low": low, f"{name}_high": high}
-
-
-def _against_intensity(project: Project, names, registration: str, group: pd.DataFrame) -> dict:
+def _against_intensity(
+    evaluation: Evaluation, stream: tuple, registration: str, group: pd.DataFrame
+) -> dict:
     """Compare a registration with mutual information, view by view, where both have a result."""
-    nothing = dict.fromkeys(
-        ["difference_mm", "difference_mm_low", "difference_mm_high", "p"], np.nan
-    )
     views = group.set_index(["seed", "view"])
     other = views.loc[views["registration"] == INTENSITY, "error_mm"].rename("other_mm")
     paired = views[views["registration"] == registration].join(other)
     paired = paired.dropna(subset=["error_mm", "other_mm"]).reset_index()
     if registration == INTENSITY or paired.empty:
-        return nothing
+        return dict.fromkeys([DIFFERENCE, f"{DIFFERENCE}_low", f"{DIFFERENCE}_high", "p"], np.nan)
     difference = (paired["error_mm"] - paired["other_mm"]).to_numpy()
-    groups = clusters(paired)
-    names = (*names, registration)
-    ratio = Ratio(difference, np.ones(len(difference)))
-    row = _with_interval(project, names, "difference_mm", ratio, groups)
+    groups, mean = clusters(paired), Ratio(difference, np.ones(len(difference)))
+    row = with_interval(evaluation, DIFFERENCE, mean, groups, *stream, "difference_mm")
     test = paired_test(
         difference,
         groups,
-        permutations=project.config.evaluation.permutations,
-        rng=generator("permutation", "setup", *names),
+        permutations=evaluation.permutations,
+        rng=generator("permutation", *stream),
     )
     return row | {"p": test.p if groups.count > 1 else np.nan}
 
@@ -174,8 +156,31 @@ def _notes(project: Project) -> list[str]:
         "advantage that a patient on another day does not offer.",
         f"{'All' if most is None else f'At most {most}'} views of a view set, evenly spread; all "
         "registrations on the same ones.",
-        "Against mutual information: mean difference of the errors on the same views, below zero "
+        "Minus mutual information: mean difference of the errors on the same views, below zero "
         "where mutual information is worse; p of a paired permutation test that exchanges what "
         "the column *Interval over* names.",
         interval_note(evaluation),
     ]
+
+
+def _files(project: Project) -> list[str]:
+    places = only_present(project, project.sheet).setup_places()
+    return sorted({layout.SETUP.format(**place) for place in places})
+
+
+def _make(project: Project) -> Table:
+    asked = {(place["dataset"], place["method"]) for place in project.setup_places()}
+    gone = absences(project, project.sheet)
+    absent = [a for a in gone if (a.dataset, a.method) in asked]
+    return table(project, read_setup(_files(project)), absent)
+
+
+TABLE = TableRecord(
+    about="set-up errors by landmarks, by mutual information, and without registration (LandmarkNet)",
+    caption="Set-up errors from one treatment image, by landmarks, by mutual information and without "
+    "registration.",
+    needs=_files,
+    make=_make,
+    asked=lambda project: bool(project.setup_places()),
+    chapter=chapter_of_setup,
+)

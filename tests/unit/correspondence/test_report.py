@@ -5,32 +5,16 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
-from raymark.config.papers import read_paper
-from raymark.correspondence.evaluation import FOLLOW_UP, _rows, summary
+from raymark.correspondence.evaluation import _rows
+from raymark.correspondence.matches import FOLLOW_UP, METHODS
 from raymark.correspondence.pairs import Affine, Transformation
 from raymark.correspondence.report import (
-    METHODS,
-    correspondence_table,
     cumulative_curves,
     follow_up_overlays,
     match_overlays,
     place_colours,
 )
-from raymark.tables.formats import markdown
-from tests.unit.correspondence.examples import TINY, textured
-
-
-def matches_of(method, errors_by_pair, kind="elastic"):
-    """Matches on slices at heights 0, 5, ...; a pair without errors has no match."""
-    rows = []
-    for pair, errors_mm in enumerate(errors_by_pair):
-        for error_mm in errors_mm or [np.nan]:
-            rows.append(
-                {"subject": "texture0", "z_mm": 5.0 * pair, "transformation": kind,
-                 "method": method, "x1_px": 20.0, "y1_px": 30.0, "x2_px": 22.0, "y2_px": 30.0,
-                 "error_mm": error_mm}
-            )  # fmt: skip
-    return pd.DataFrame(rows)
+from tests.unit.correspondence.examples import TINY, matches_of, textured
 
 
 @pytest.fixture
@@ -41,15 +25,6 @@ def matches():
         for method in METHODS
     ]
     return pd.concat(every, ignore_index=True)
-
-
-def test_summary_by_hand():
-    row = summary(matches_of("network", [[0.0, 1.0, 3.0], [], [70.0]])).iloc[0]
-    # Matches per pair 3, 0, 1; errors 0, 1, 3, 70.
-    assert (row.pairs, row.matches) == (3, 1)
-    assert (row.matches_low, row.matches_high) == (0.5, 2)
-    assert row.error_mm == 2
-    assert (row.within_2_mm, row.within_4_mm, row.far) == (0.5, 0.75, 0.25)
 
 
 def test_error_is_the_distance_to_the_projected_point():
@@ -66,34 +41,6 @@ def test_error_is_the_distance_to_the_projected_point():
 def follow_up():
     tables = [matches_of(method, [[1.0, 2.0], []], FOLLOW_UP) for method in METHODS]
     return pd.concat(tables, ignore_index=True).assign(unmatched_mm=4.25)
-
-
-def test_table_has_the_published_values_beside_ours(matches, follow_up):
-    table = correspondence_table(
-        matches, follow_up, read_paper("correspondence"), "demo scale", "Where."
-    )
-    kinds = ["intensity", "affine", "elastic", "follow-up"]
-    assert table.frame["transformation"].tolist()[::3] == kinds
-    assert table.frame["method"].tolist()[:3] == list(METHODS)
-    text = markdown(table)
-    for cell in (
-        "639 (547–729)",
-        "370 (293–452)",
-        "711 (594–862)",
-        "1.0 (0.0–1.4)",
-        "Where.",
-        "4.2 mm off",
-    ):
-        assert cell in text
-    row = table.frame.set_index(["transformation", "method"]).loc[("affine", "network")]
-    assert row.published_error_mm == "1.0 (0.0–1.4)"
-    shares = table.frame.set_index(["transformation", "method"])["published_share"]
-    assert shares["intensity", "network"] == "> 99 % within 2 mm (abstract)"
-    assert shares["intensity", "sift_ratio"] == "> 90 % within 2 mm (section 4.1)"
-    assert shares["affine", "network"] == "> 99 % within 4 mm (section 4.1)"
-    assert shares["elastic", "sift_ratio"] == "about 3 % beyond 64 mm (section 4.1)"
-    assert shares["affine", "sift_inverse"] == shares["follow-up", "network"] == ""
-    assert "20 ms on a GPU" in text
 
 
 def test_figures_are_drawn(matches, follow_up, tmp_path):

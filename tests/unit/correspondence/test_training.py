@@ -9,9 +9,10 @@ from raymark.core.errors import InputError
 from raymark.core.seeds import seed_of
 from raymark.correspondence import training
 from raymark.correspondence.config import Correspondence
-from raymark.correspondence.evaluation import evaluate_network, evaluate_sift, summary
+from raymark.correspondence.evaluation import evaluate_network, evaluate_sift
 from raymark.correspondence.network import build
 from raymark.correspondence.training import Pairs, load_model, train
+from raymark.tables.correspondence import summary
 from raymark.training.model_files import read_tensors, write_tensors
 from tests.unit.correspondence.examples import TINY, textured
 

@@ -28,9 +28,8 @@ from raymark.datasets.lookup import dataset_of, shards_of, shards_with_role
 from raymark.evaluation.results import SEEN, UNSEEN, Results
 from raymark.imports.write import import_2d
 from raymark.landmarks.table import read_landmark_set
-from raymark.tables import accuracy, keypoints, landmarks
-from raymark.tables.data import data
-from raymark.tables.pose import pose
+from raymark.tables import cobb, data, detection, landmarks, methods, pck, pose, rmse, sdr
+from raymark.tables._landmarks import MEAN
 from tests.unit.evaluation.examples import LANDMARKS, errors_of, project_of_examples
 from tests.unit.imports.examples import NAMES, ROOT, blobs, settings, write_table
 
@@ -193,10 +192,10 @@ PEL = Paper.model_validate(
         "landmarks": {"L1": "left_asis", "L2": "not_ours"},
         "rows": [
             {"method": "unet", "title": "-", "evaluated_on": SEEN, "source": "Table 1",
-             "values": {"rmse_px": 8.58, "mre_px": 1.5}, "landmark_rmse_px": {"L1": 11.49, "L2": 4.71}},
+             "values": {"rmse_px": 8.58, "mre_found_px": 1.5}, "landmark_rmse_px": {"L1": 11.49, "L2": 4.71}},
             {"method": "unet", "title": "-", "evaluated_on": UNSEEN, "source": "Table 1",
-             "values": {"rmse_px": 5.58, "mre_px": 9.25, "sdr_2_mm": 0.125, "smape": 0.25,
-                        "pck_8_px": 0.75},
+             "values": {"rmse_px": 5.58, "mre_found_px": 9.25, "sdr_2_isocentre_mm": 0.125, "smape": 0.25,
+                        "pck_8_paper_px": 0.75},
              "landmark_rmse_px": {"L1": 5.68, "L2": 8.33}},
         ],
     }
@@ -237,16 +236,16 @@ def cells_of(table, **where):
 @pytest.mark.parametrize(
     ("make", "published"),
     [
-        (accuracy.methods, {}),
-        (accuracy.detected, {"published_mre_px": "9.2"}),
-        (keypoints.pck, {}),
+        (methods.table, {}),
+        (detection.table, {"published_mre_found_px": "9.2"}),
+        (pck.table, {}),
     ],
 )
 def test_a_row_without_data_has_dashes_the_published_figures_and_a_reason(make, published):
     table = make(results_with_an_absence())
-    where = {"view_set": "novel"} | ({"landmarks": "all"} if make is keypoints.pck else {})
+    where = {"view_set": "novel"} | ({"which_landmarks": "all"} if make is pck.table else {})
     cells = cells_of(table, **where)
-    named = {"dataset_title", "view_set_title", "evaluated_on", "method_title", "landmarks"}
+    named = {"dataset_title", "view_set_title", "evaluated_on", "method_title", "which_landmarks"}
     assert cells["evaluated_on"] == UNSEEN
     assert cells["ci_over"] == "data not present"
     numbers = {k: v for k, v in cells.items() if k not in named | {"ci_over", "source", *published}}
@@ -260,7 +259,7 @@ def test_a_row_without_data_has_dashes_the_published_figures_and_a_reason(make, 
 def test_numbers_of_other_rows_do_not_change():
     results = results_with_an_absence()
     without = Results(results.project, results.errors, results.landmarks, papers=results.papers)
-    for make in (accuracy.methods, accuracy.detected):
+    for make in (methods.table, detection.table):
         with_row = make(results).frame
         kept = with_row[with_row["missing"] == ""].drop(columns="missing").reset_index(drop=True)
         expected = make(without).frame.drop(columns="missing")
@@ -268,23 +267,23 @@ def test_numbers_of_other_rows_do_not_change():
 
 
 def test_rmse_prints_every_published_cell_of_both_kinds_of_patients():
-    frame = landmarks.rmse(results_with_an_absence()).frame
-    cells = frame.dropna(subset="unet_published_px").set_index(["evaluated_on", "landmark"])
-    assert cells["unet_published_px"].to_dict() == {
-        (SEEN, landmarks.MEAN): 8.58, (SEEN, "left_asis"): 11.49, (SEEN, "not_ours"): 4.71,
-        (UNSEEN, landmarks.MEAN): 5.58, (UNSEEN, "left_asis"): 5.68, (UNSEEN, "not_ours"): 8.33,
+    frame = rmse.table(results_with_an_absence()).frame
+    cells = frame.dropna(subset="unet_published_rmse_px").set_index(["evaluated_on", "landmark"])
+    assert cells["unet_published_rmse_px"].to_dict() == {
+        (SEEN, MEAN): 8.58, (SEEN, "left_asis"): 11.49, (SEEN, "not_ours"): 4.71,
+        (UNSEEN, MEAN): 5.58, (UNSEEN, "left_asis"): 5.68, (UNSEEN, "not_ours"): 8.33,
     }  # fmt: skip
-    assert frame.loc[frame["view_set"] == "novel", "unet_px"].isna().all()
+    assert frame.loc[frame["view_set"] == "novel", "unet_rmse_px"].isna().all()
 
 
 def test_landmarks_say_once_what_is_missing():
-    frame = landmarks.landmarks(results_with_an_absence()).frame
+    frame = landmarks.table(results_with_an_absence()).frame
     assert frame.loc[frame["view_set"] == "novel", "landmark"].tolist() == ["data not present"]
 
 
 def test_tables_of_nothing_but_absences_can_be_made():
     results = results_with_an_absence(errors_of("cpm").iloc[:0])
-    for make in (accuracy.methods, keypoints.sdr, keypoints.cobb, landmarks.rmse):
+    for make in (methods.table, sdr.table, cobb.table, rmse.table):
         table = make(results)
         assert len(table.cells()) == len(table.frame)
         assert not table.bold().any()
@@ -295,7 +294,7 @@ def test_data_lists_absent_imports_and_empty_view_sets(tmp_path):
     plan = {"view": ["1", "2"], "view_set": ["train", "novel"], "subject": "a", "patient": "a"}
     views = pd.DataFrame(plan).assign(primary_deg=0.0, secondary_deg=0.0)
     absent = {("pelvis", "novel_subject"): NOBODY, ("made", ""): "no images"}
-    table = data(asked, {"pelvis": views}, {"pelvis": 4}, absent)
+    table = data.table(asked, {"pelvis": views}, {"pelvis": 4}, absent)
     row = cells_of(table, view_set="novel_subject")
     assert (row["evaluated_on"], row["views"], row["angles"]) == ("data not present", "–", "–")
     assert set(cells_of(table, dataset="made").values()) == {"Made", "data not present", "–"}
@@ -317,7 +316,7 @@ def test_poses_say_what_is_missing():
         "view",
     ]
     none = pd.DataFrame(columns=columns)
-    table = pose(results.project, none, results.absences)
+    table = pose.table(results.project, none, results.absences)
     assert cells_of(table, view_set="novel")["stage_title"] == "data not present"
     assert NOBODY in table.notes[-1]
 

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from raymark.geometry import decoding
 from raymark.geometry.belief_maps import belief_maps, cell_to_px
-from raymark.tables.decoders import decoder_bias
+from raymark.tables import decoder_bias
 
 SHAPE_YX = (96, 120)
 STRIDES = st.sampled_from([1, 2, 4, 8])
@@ -164,7 +164,7 @@ def test_peaks_of_a_batch_are_those_of_each_map_and_can_be_refined():
 
 def test_the_table_of_biases_agrees_with_theory():
     """The maximum's error is the distance to the nearest centre: 0.383 cells on average."""
-    table = decoder_bias()
+    table = decoder_bias.table()
     frame = table.frame.set_index("decoder")
     assert list(frame.index) == list(decoding.DECODERS)
     offsets = np.hypot(*np.meshgrid(*[(np.arange(16) + 0.5) / 16 - 0.5] * 2))

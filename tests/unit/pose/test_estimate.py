@@ -17,15 +17,13 @@ from raymark.metrics.bootstrap import wilson_interval
 from raymark.metrics.pose import mtre_mm
 from raymark.pose.estimate import (
     BINS_MM,
-    CAPTURE_SCHEMA,
-    SCHEMA,
     displaced,
     estimate_poses,
     measure_capture_range,
-    read_poses,
 )
+from raymark.pose.pose_table import CAPTURE_SCHEMA, SCHEMA, read_poses
 from raymark.rendering.scene import render_shard
-from raymark.tables.pose import capture_range, pose
+from raymark.tables import capture_range, pose
 from raymark.views.plan import plan_views, write_views
 from tests.oracles import Ellipsoid, grid
 from tests.unit.evaluation.examples import project_of_examples
@@ -160,10 +158,10 @@ def starts(count: int, *failed: int) -> pd.DataFrame:
 
 
 def test_table_of_poses(folder, monkeypatch):
-    table = pose(project_of_examples(), estimated(folder, monkeypatch))
+    table = pose.table(project_of_examples(), estimated(folder, monkeypatch))
     assert table.label == "demo scale"
     rows = table.frame.set_index("stage")
-    assert rows["views"].to_dict() == {
+    assert rows["poses"].to_dict() == {
         "closed_form": 10, "robust": 10, "robust_same": 3, "refined": 3
     }  # fmt: skip
     assert rows.loc["robust", "share"] == pytest.approx(0.9)
@@ -193,13 +191,13 @@ def test_table_of_poses(folder, monkeypatch):
     ],
 )
 def test_the_capture_range_is_told_as_far_as_the_starts_decide_it(count, failed, told):
-    table = capture_range(project_of_examples(), starts(count, *failed))
+    table = capture_range.table(project_of_examples(), starts(count, *failed))
     assert table.frame["captured"].tolist() == pytest.approx([1 - n / count for n in failed])
     assert f"Capture range of Pelvis, grid: {told}." in table.notes
 
 
 def test_no_pose_at_all_is_a_table_too():
-    table = pose(project_of_examples(), read_poses([]))
+    table = pose.table(project_of_examples(), read_poses([]))
     assert table.cells() == []
 
 
@@ -216,7 +214,7 @@ def test_nothing_detected_is_a_table_too(folder, monkeypatch):
         SETTINGS,
         "none.parquet",
     )
-    table = pose(project_of_examples(), read_poses(["none.parquet"]))
+    table = pose.table(project_of_examples(), read_poses(["none.parquet"]))
     assert table.frame["share"].tolist() == [0.0, 0.0]
     columns = [column.key for column in table.columns]
     cells = [dict(zip(columns, row, strict=True)) for row in table.cells()]
@@ -232,7 +230,7 @@ def test_capture_range(folder, monkeypatch):
     assert len(starts) == len(BINS_MM)
     assert (starts["start_mtre_mm"].between(starts["from_mm"], starts["to_mm"])).all()
     assert starts["mtre_mm"].iloc[0] < 2
-    table = capture_range(project_of_examples(), starts)
+    table = capture_range.table(project_of_examples(), starts)
     assert table.frame["captured"].iloc[0] == 1.0
     assert table.frame["start"].tolist()[:2] == ["0 to 5", "5 to 10"]
 

@@ -27,7 +27,7 @@ from raymark.radiotherapy.contrast_views import (
     phantom_view,
 )
 from raymark.rendering.physics import Spectrum, linac_spectrum, tube_spectrum
-from raymark.tables.contrast import contrast as contrast_of
+from raymark.tables.contrast import table as contrast_of
 
 TABULATED = "config/reference/nist_tissues.csv"
 BEAMS = {"kv": Physics(spectrum="kv", tube_kvp=110), "mv": Physics(spectrum="mv")}

@@ -26,7 +26,7 @@ from raymark.radiotherapy.setup_errors import (
 )
 from raymark.radiotherapy.setup_table import SCHEMA, read_setup
 from raymark.rendering.scene import Scene, render_shard
-from raymark.tables.setup import setup as setup_table
+from raymark.tables.setup import table as setup_table
 from raymark.views.plan import plan_views, write_views
 from raymark.workflow.steps import experiments
 from tests.unit.evaluation.examples import project_of_examples
@@ -276,38 +276,39 @@ def test_the_table_says_what_it_should():
     assert table.label == "demo scale"
     landmarks, intensity, nothing = (row for _, row in table.frame.iterrows())
     assert landmarks["registration_title"] == "Landmarks (Pose machine)"
-    assert landmarks["error_mm"] == pytest.approx(2.0)
-    assert landmarks["sd_mm"] == pytest.approx(1.0)
-    assert landmarks["within_2_mm"] == 0.5
-    assert intensity["within_2_mm"] == 1
-    assert landmarks["p95_mm"] == pytest.approx(3.0)
-    assert nothing["difference_mm"] == pytest.approx(8.0)
+    assert landmarks["setup_error_isocentre_mm"] == pytest.approx(2.0)
+    assert landmarks["sd_setup_error_isocentre_mm"] == pytest.approx(1.0)
+    assert landmarks["within_2_isocentre_mm"] == 0.5
+    assert intensity["within_2_isocentre_mm"] == 1
+    assert landmarks["p95_setup_error_isocentre_mm"] == pytest.approx(3.0)
+    assert nothing["difference_isocentre_mm"] == pytest.approx(8.0)
     assert nothing["p"] == pytest.approx(0.25)  # 2 of the 8 ways to exchange three patients
     assert landmarks["p"] == 1.0
     assert np.isnan(intensity["p"])
     assert landmarks["ci_over"] == "patients"
     assert landmarks["views"] == 30
     bold = pd.DataFrame(table.bold(), columns=[c.key for c in table.columns])
-    assert bold["within_2_mm"].tolist() == [False, True, False]
-    assert bold["error_mm"].tolist() == [True, True, False]
+    assert bold["within_2_isocentre_mm"].tolist() == [False, True, False]
+    assert bold["setup_error_isocentre_mm"].tolist() == [True, True, False]
 
 
 def test_views_that_were_not_registered_are_misses_without_an_error():
     table = setup_table(project_of_examples(), setup_rows(missing=4))
     landmarks = table.frame.iloc[0]
     assert landmarks["registered"] == pytest.approx(0.6)
-    assert landmarks["within_5_mm"] == pytest.approx(0.6)
-    assert landmarks["error_mm"] == pytest.approx(2.0)
+    assert landmarks["within_5_isocentre_mm"] == pytest.approx(0.6)
+    assert landmarks["setup_error_isocentre_mm"] == pytest.approx(2.0)
     every = setup_table(project_of_examples(), setup_rows(missing=10)).frame.iloc[0]
-    assert np.isnan(every["error_mm"])
-    assert every["within_5_mm"] == 0
-    assert np.isnan(every["difference_mm"])
+    assert np.isnan(every["setup_error_isocentre_mm"])
+    assert every["within_5_isocentre_mm"] == 0
+    assert np.isnan(every["difference_isocentre_mm"])
 
 
 def test_one_patient_gives_intervals_over_views():
     frame = setup_table(project_of_examples(), setup_rows(patients=("A",))).frame
     assert frame["ci_over"].eq("views (one patient)").all()
-    assert frame.loc[0, "error_mm_low"] < 2 < frame.loc[0, "error_mm_high"]
+    low, high = (frame.loc[0, f"setup_error_isocentre_mm_{end}"] for end in ("low", "high"))
+    assert low < 2 < high
 
 
 def test_deformed_copies_of_one_patient_are_exchanged_whole():

@@ -15,8 +15,8 @@ from raymark.datasets.available import Absence
 from raymark.evaluation.errors import ERROR_COLUMNS, MEAN_POSITION
 from raymark.evaluation.results import Results
 from raymark.metrics.cephalometry import LANDMARKS, MEASURES
-from raymark.tables import PUBLISHES, cephalometry, keypoints, table_names
-from raymark.tables.formats import markdown
+from raymark.tables import cephalometric_classes, cephalometry, cobb, record, sdr, table_names
+from raymark.tables._formats import markdown
 from tests.unit.imports.examples import ROOT
 from tests.unit.metrics.test_cephalometry import head
 
@@ -78,7 +78,7 @@ def results(monkeypatch):
     imported = SimpleNamespace(
         detector=SimpleNamespace(pixel_mm=0.3)
     )  # of shards that are not there
-    monkeypatch.setattr("raymark.tables.rows.dataset_of", lambda *_: imported)
+    monkeypatch.setattr("raymark.tables._rows.dataset_of", lambda *_: imported)
     return Results(
         project_of_cephalograms(),
         pd.concat(tables, ignore_index=True),
@@ -93,20 +93,24 @@ def of_ours(frame: pd.DataFrame, method: str = METHOD) -> pd.DataFrame:
 
 
 def test_errors_are_in_the_x_ray_s_mm_for_each_set_and_for_both(results):
-    rows = of_ours(cephalometry.cephalometry(results).frame)
+    rows = of_ours(cephalometry.table(results).frame)
     assert rows.index.tolist() == ["test1 + test2", "test1", "test2"]
-    np.testing.assert_allclose(rows["mre_mm"], [(3 * 1 + 3.5) / 4, 1, 3.5])
-    np.testing.assert_allclose(rows["sd_mm"], [np.std([1, 1, 1, 3.5]), 0, 0], atol=1e-12)
-    assert rows["sdr_2_mm"].tolist() == [0.75, 1, 0]
-    assert rows["sdr_4_mm"].tolist() == [1, 1, 1]
+    np.testing.assert_allclose(rows["mre_isocentre_mm"], [(3 * 1 + 3.5) / 4, 1, 3.5])
+    np.testing.assert_allclose(rows["sd_isocentre_mm"], [np.std([1, 1, 1, 3.5]), 0, 0], atol=1e-12)
+    assert rows["sdr_2_isocentre_mm"].tolist() == [0.75, 1, 0]
+    assert rows["sdr_4_isocentre_mm"].tolist() == [1, 1, 1]
     assert rows["views"].tolist() == [4, 3, 1]
-    assert rows["points"].tolist() == [4 * 19, 3 * 19, 19]  # those that are cut off count too
+    assert rows["all_landmarks"].tolist() == [
+        4 * 19,
+        3 * 19,
+        19,
+    ]  # those that are cut off count too
     assert rows["outside"].tolist() == [4, 3, 1]
 
 
 def test_classes_are_those_of_the_points_in_mm(results):
     """A shift changes no measure; an overjet of 8 mm and an SNA of 75° change those that hold them."""
-    frame = cephalometry.cephalometric_classes(results).frame
+    frame = cephalometric_classes.table(results).frame
     assert (of_ours(frame)[[*MEASURES, "scr", "mean_class_scr"]] == 1).all(axis=None)
     baseline = of_ours(frame, MEAN_POSITION).loc["test1"]
     wrong = [name for name in MEASURES if baseline[name] == 0]
@@ -116,8 +120,9 @@ def test_classes_are_those_of_the_points_in_mm(results):
 
 
 def test_every_published_row_stands_below_ours(results):
+    modules = {"cephalometry": cephalometry, "cephalometric_classes": cephalometric_classes}
     for table, count in (("cephalometry", 10), ("cephalometric_classes", 5)):
-        made = getattr(cephalometry, table)(results)
+        made = modules[table].table(results)
         frame = made.frame
         published = frame[frame["scale"] == "published"]
         assert len(published) == count == sum(row.table == table for row in PAPER.rows)
@@ -129,7 +134,7 @@ def test_every_published_row_stands_below_ours(results):
 
 def test_published_cells_are_printed_as_in_the_paper(results):
     """Spot checks against the paper's text, in every table; and its own averages."""
-    lines = markdown(cephalometry.cephalometry(results)).splitlines()
+    lines = markdown(cephalometry.table(results)).splitlines()
     proposed = [line for line in lines if "Proposed" in line]
     assert "| 1.26 | 81.85 | 87.73 | 92.06 | 96.51 |" in proposed[0]
     assert "| 1.14 | 86.28 | 91.12 | 94.81 | 97.58 |" in proposed[1]
@@ -142,16 +147,16 @@ def test_published_cells_are_printed_as_in_the_paper(results):
 
 
 def test_the_spine_s_tables_have_their_published_rows_and_no_cephalograms(results):
-    sdr, cobb = keypoints.sdr(results).frame, keypoints.cobb(results).frame
-    assert sdr["method_title"].tolist() == ["Payer et al.", "Proposed"]
-    assert sdr["sdr_3_mm"].tolist() == [0.5428, 0.4835]
-    assert cobb["smape"].tolist() == [0.2569, 0.0784, 0.2344, 0.2359, 0.1585]
+    landmarks, angles = sdr.table(results).frame, cobb.table(results).frame
+    assert landmarks["method_title"].tolist() == ["Payer et al.", "Proposed"]
+    assert landmarks["sdr_3_isocentre_mm"].tolist() == [0.5428, 0.4835]
+    assert angles["smape"].tolist() == [0.2569, 0.0784, 0.2344, 0.2359, 0.1585]
 
 
 def test_without_the_data_ours_says_so_beside_what_was_published(results):
     absent = [Absence(NAME, METHOD, v, "data/x is not there; download it") for v in TEST_SETS]
     nothing = replace(results, errors=results.errors.iloc[:0], absences=tuple(absent), mm_per_px={})
-    for table in (cephalometry.cephalometry(nothing), cephalometry.cephalometric_classes(nothing)):
+    for table in (cephalometry.table(nothing), cephalometric_classes.table(nothing)):
         text = markdown(table)
         ours = [line for line in text.splitlines() if "| Ours |" in line]
         assert [line.split(" | ")[1] for line in ours] == ["test1 + test2", "test1", "test2"]
@@ -166,7 +171,7 @@ def test_notes_stand_with_their_rows_alone(results):
     nothing = replace(results, errors=results.errors.iloc[:0], absences=tuple(absent), mm_per_px={})
     own = replace(results, errors=results.errors.query("method == @METHOD"))
     for made, wanted in ((nothing, [0, 0]), (own, [1, 0]), (results, [1, 1])):
-        for make in (cephalometry.cephalometry, cephalometry.cephalometric_classes):
+        for make in (cephalometry.table, cephalometric_classes.table):
             notes = make(made).notes
             starts = ("[low, high]", "Mean position")
             assert [sum(n.startswith(start) for n in notes) for start in starts] == wanted
@@ -175,7 +180,7 @@ def test_notes_stand_with_their_rows_alone(results):
 def test_one_test_set_that_is_not_there_leaves_nothing_to_pool(results):
     half = results.errors.query("method == @METHOD and view_set == 'test1'")
     absent = (Absence(NAME, METHOD, "test2", "data/x is not there; download it"),)
-    rows = of_ours(cephalometry.cephalometry(replace(results, errors=half, absences=absent)).frame)
+    rows = of_ours(cephalometry.table(replace(results, errors=half, absences=absent)).frame)
     assert rows["missing"].astype(bool).to_dict() == {
         "test1 + test2": True, "test1": False, "test2": True,
     }  # fmt: skip
@@ -183,9 +188,9 @@ def test_one_test_set_that_is_not_there_leaves_nothing_to_pool(results):
 
 def test_seeds_of_the_same_images_are_pooled(results):
     twice = pd.concat([results.errors, results.errors.assign(seed=1)], ignore_index=True)
-    for make in (cephalometry.cephalometry, cephalometry.cephalometric_classes):
+    for make in (cephalometry.table, cephalometric_classes.table):
         one, two = (of_ours(make(r).frame) for r in (results, replace(results, errors=twice)))
-        key = "mre_mm" if "mre_mm" in one else "scr"
+        key = "mre_isocentre_mm" if "mre_isocentre_mm" in one else "scr"
         assert two[key].tolist() == pytest.approx(one[key].tolist())
 
 
@@ -194,4 +199,9 @@ def test_the_tables_are_made_where_that_paper_is_compared(monkeypatch):
     named = table_names(project_of_cephalograms())
     assert {"cephalometry", "cephalometric_classes", "sdr", "cobb"} <= set(named)
     assert "pck" not in named
-    assert set(named) & set(PUBLISHES) == {"cephalometry", "cephalometric_classes", "sdr", "cobb"}
+    assert {name for name in named if record(name).publishes} == {
+        "cephalometry",
+        "cephalometric_classes",
+        "sdr",
+        "cobb",
+    }

@@ -10,7 +10,7 @@ from raymark.config.papers import Paper
 from raymark.evaluation.results import SEEN, UNSEEN, Results
 from raymark.figures.keypoints import of_methods, of_types
 from raymark.metrics.cobb import corner_names
-from raymark.tables import instances, keypoints
+from raymark.tables import cobb, instances, pck, sdr
 from tests.unit.evaluation.examples import LANDMARKS, METHODS, errors_of, project_of_examples
 from tests.unit.metrics.test_cobb import spine
 
@@ -37,40 +37,40 @@ def replace_rows(paper):
 
 
 def test_pck_is_told_for_all_and_for_the_compared_landmarks():
-    published = {"pck_8_px": 0.9895, "mean_px": 0.98}
-    frame = keypoints.pck(results_of(published, compared=["sacrum"])).frame
-    rows = frame[frame["method"] == "cpm"].set_index("landmarks")
+    published = {"pck_8_paper_px": 0.9895, "mre_paper_px": 0.98}
+    frame = pck.table(results_of(published, compared=["sacrum"])).frame
+    rows = frame[frame["method"] == "cpm"].set_index("which_landmarks")
     table = errors_of("cpm")
     for what, part in (("all", table), ("sacrum", table[table["landmark"] == "sacrum"])):
         seen = part[part["visible"]]
         for px in (4, 6, 8, 10, 12):
             right = seen["detected"] & (seen["error_px"] <= px)
-            assert rows.loc[what, f"pck_{px}_px"] == pytest.approx(right.mean())
-        assert rows.loc[what, "mean_px"] == pytest.approx(seen["error_px"].mean())
-    assert rows.loc["sacrum", "published_pck_8_px"] == 0.9895
-    assert np.isnan(rows.loc["all", "published_pck_8_px"])
+            assert rows.loc[what, f"pck_{px}_paper_px"] == pytest.approx(right.mean())
+        assert rows.loc[what, "mre_paper_px"] == pytest.approx(seen["error_px"].mean())
+    assert rows.loc["sacrum", "published_pck_8_paper_px"] == 0.9895
+    assert np.isnan(rows.loc["all", "published_pck_8_paper_px"])
 
 
 def test_types_stand_beside_what_was_published_in_the_papers_pixels():
     """Both hips are one type; the paper's images are twice as wide, so 4 px of ours are its 8."""
-    results = results_of({"pck_image_8_px": 0.9})
+    results = results_of({"pck_image_8_paper_px": 0.9})
     row = {"method": "cpm", "title": "-", "evaluated_on": SEEN, "source": "Table 2"}
-    row |= {"dataset": "pelvis", "landmark": "asis", "values": {"pck_image_8_px": 0.9}}
+    row |= {"dataset": "pelvis", "landmark": "asis", "values": {"pck_image_8_paper_px": 0.9}}
     paper = Paper.model_validate(
         {"name": "bier2018", "short": "P", "citation": "-", "image_width_px": 1230, "rows": [row]}
     )
     types = {"pelvis": {"asis": ["left_asis", "right_asis"]}}
     results = replace(results, papers={"bier2018": paper}, types=types)
-    table = instances.instances(results)
+    table = instances.table(results)
     ours = table.frame.set_index("method").loc["cpm"]
     seen = errors_of("cpm").query("visible and landmark in ['left_asis', 'right_asis']")
     right = seen["detected"] & (seen["error_px"] <= 4)
-    assert ours["pck_8_px"] == pytest.approx(right.mean())
-    assert ours["pck_image_8_px"] == pytest.approx(right.groupby(seen["view"]).any().mean())
+    assert ours["pck_8_paper_px"] == pytest.approx(right.mean())
+    assert ours["pck_image_8_paper_px"] == pytest.approx(right.groupby(seen["view"]).any().mean())
     found = seen[seen["detected"]]
-    assert ours["mean_px"] == pytest.approx(2 * found["error_px"].mean())
+    assert ours["mre_found_paper_px"] == pytest.approx(2 * found["error_px"].mean())
     assert ours["found"] > ours["shown"] * 0.3
-    assert ours["published_pck_image_8_px"] == 0.9
+    assert ours["published_pck_image_8_paper_px"] == 0.9
     assert set(table.frame["method"]) == {"cpm", "mean_position"}
     assert "each 2 px here" in " ".join(table.notes)
 
@@ -79,9 +79,10 @@ def figure_results(*tables):
     """Results of two methods of one paper, which states 90 and 80 % for them, and 70 % for a type."""
     row = {"title": "-", "evaluated_on": UNSEEN, "source": "Table 9", "dataset": "pelvis"}
     rows = [
-        row | {"method": m, "values": {"pck_8_px": v}} for m, v in (("cpm", 0.9), ("unet", 0.8))
+        row | {"method": m, "values": {"pck_8_paper_px": v}}
+        for m, v in (("cpm", 0.9), ("unet", 0.8))
     ]
-    rows.append(row | {"method": "cpm", "landmark": "asis", "values": {"pck_8_px": 0.7}})
+    rows.append(row | {"method": "cpm", "landmark": "asis", "values": {"pck_8_paper_px": 0.7}})
     paper = Paper.model_validate({"name": "bier2018", "short": "P", "citation": "-", "rows": rows})
     results = results_of({}, pd.concat(tables, ignore_index=True))
     experiments = [
@@ -129,7 +130,7 @@ def test_the_figure_compares_methods_on_the_view_sets_that_all_have():
 
 
 def test_a_row_about_one_landmark_is_not_that_of_all():
-    rows = results_of({"pck_8_px": 0.9}).papers["bier2018"].rows
+    rows = results_of({"pck_8_paper_px": 0.9}).papers["bier2018"].rows
     one = rows[0].model_copy(update={"landmark": "sacrum"})
     other = rows[0].model_copy(update={"dataset": "chest"})
     paper = results_of({}).papers["bier2018"].model_copy(update={"rows": [one, other]})
@@ -138,13 +139,15 @@ def test_a_row_about_one_landmark_is_not_that_of_all():
 
 
 def test_sdr_counts_mm_of_the_patient_and_shows_what_was_published():
-    table = keypoints.sdr(results_of({"sdr_2_mm": 0.392, "sdr_4_mm": 0.739}, table="sdr"))
+    table = sdr.table(
+        results_of({"sdr_2_isocentre_mm": 0.392, "sdr_4_isocentre_mm": 0.739}, table="sdr")
+    )
     ours, published = (table.frame[table.frame["method_title"] == t] for t in ("Pose machine", "-"))
     seen = errors_of("cpm").query("visible")
     for mm in (2, 3, 4, 6):
         expected = (seen["error_isocentre_mm"] <= mm).mean()
-        assert ours[f"sdr_{mm}_mm"].item() == pytest.approx(expected)
-    assert published["sdr_4_mm"].item() == 0.739
+        assert ours[f"sdr_{mm}_isocentre_mm"].item() == pytest.approx(expected)
+    assert published["sdr_4_isocentre_mm"].item() == 0.739
     assert table.frame.index[-1] == published.index.item()
 
 
@@ -159,7 +162,7 @@ def spine_errors(tilts_deg, found_deg):
 
 def test_cobb_angles_of_known_spines():
     true, found = (-10, 0, 20), (-10, 0, 10)  # 30 and 20 degrees; no second curve
-    frame = keypoints.cobb(
+    frame = cobb.table(
         results_of({"smape": 0.1585}, spine_errors(true, found), SPINE, table="cobb")
     ).frame
     row = frame[frame["method_title"] == "Pose machine"].iloc[0]
@@ -176,7 +179,7 @@ def test_cobb_errors_have_intervals_over_the_spines():
     first["subject"], second["subject"] = "pelvis", "pelvis-v001"
     second["view"] += "-v001"
     results = results_of({"smape": 0.1585}, pd.concat([first, second]), SPINE, table="cobb")
-    table = keypoints.cobb(results)
+    table = cobb.table(results)
     row = table.frame[table.frame["method_title"] == "Pose machine"].iloc[0]
     assert row["mt_deg_error"] == pytest.approx(15)
     assert (row["mt_deg_error_low"], row["mt_deg_error_high"]) == pytest.approx((10, 20))

@@ -7,7 +7,6 @@ import pandas as pd
 import pytest
 import yaml
 
-from raymark import layout
 from raymark.config import matrix
 from raymark.config.method import Method
 from raymark.config.project import Config, Project, project_of
@@ -19,8 +18,9 @@ from raymark.evaluation.results import SEEN, UNSEEN, Results
 from raymark.figures.matrix import _stands_on
 from raymark.figures.matrix import matrix as draw_matrix
 from raymark.metrics.permutation import holm
-from raymark.tables import matrix as matrix_tables
-from raymark.tables import write_table
+from raymark.tables import comparisons, write_table
+from raymark.tables import matrix as matrix_table
+from raymark.tables._matrix import comparison_rows
 from raymark.training.train import _with_epochs
 from tests.unit.evaluation.examples import LANDMARKS, METHODS, errors_of, project_of_examples
 
@@ -136,7 +136,7 @@ def of_patients(name, **values):
 
 
 def rows_of(results):
-    return matrix_tables.comparison_rows(results).set_index("method")
+    return comparison_rows(results).set_index("method")
 
 
 def test_means_and_differences_are_of_the_same_points():
@@ -149,11 +149,15 @@ def test_means_and_differences_are_of_the_same_points():
     keys = ["view", "landmark"]
     both = mine.merge(base, on=keys, suffixes=("", "_base")).query("visible and visible_base")
     both = both.dropna(subset=["error_isocentre_mm", "error_isocentre_mm_base"])
-    assert row["points"] == len(both) > 10
+    assert row["paired_landmarks"] == len(both) > 10
     assert row["mre_isocentre_mm"] == pytest.approx(both["error_isocentre_mm"].mean())
     apart = both["error_isocentre_mm"] - both["error_isocentre_mm_base"]
-    assert row["difference_mm"] == pytest.approx(apart.mean())
-    assert row["difference_mm_low"] < row["difference_mm"] < row["difference_mm_high"]
+    assert row["difference_isocentre_mm"] == pytest.approx(apart.mean())
+    assert (
+        row["difference_isocentre_mm_low"]
+        < row["difference_isocentre_mm"]
+        < row["difference_isocentre_mm_high"]
+    )
 
 
 def test_detecting_less_gains_nothing():
@@ -161,7 +165,7 @@ def test_detecting_less_gains_nothing():
     usual, silent = (
         rows_of(results_of(t, errors_of(MEAN_POSITION))).loc["cpm"] for t in (errors_of("cpm"), shy)
     )
-    assert silent["detection_rate"] == 0 < usual["detection_rate"]
+    assert silent["paired_detection_rate"] == 0 < usual["paired_detection_rate"]
     assert silent["mre_isocentre_mm"] == usual["mre_isocentre_mm"]
     assert silent["p"] == usual["p"]
 
@@ -190,7 +194,7 @@ def test_of_one_patient_p_is_over_its_deformed_copies():
     assert (row["p"], row["clusters"]) == (2 / 64, 6)
     assert row["ci_over"] == "subjects of one patient (6)"
     assert row["change"] == ""  # 2 / 64 for two comparisons: nothing is shown
-    [note] = [n for n in matrix_tables.matrix(results).notes if "Pelvis: grid: " in n]
+    [note] = [n for n in matrix_table.table(results).notes if "Pelvis: grid: " in n]
     assert "1 patient (6 subjects)" in note
     assert "over subjects of one patient (6), so that p ≥ 0.031" in note
 
@@ -204,16 +208,16 @@ def test_a_method_with_fewer_points_than_its_baseline_is_named():
     base["visible"] = mine["visible"] = every
     count = int(every.sum())
     results = results_of(mine, base, errors_of("unet").assign(visible=every))
-    [note] = [n for n in matrix_tables.matrix(results).notes if n.startswith("Pelvis: grid: ")]
+    [note] = [n for n in matrix_table.table(results).notes if n.startswith("Pelvis: grid: ")]
     assert f"{count} points (Pose machine {count - 3});" in note
     assert _stands_on(rows_of(results).reset_index()).endswith(f"{count - 3:,}–{count:,} points")
-    said = "\n".join(matrix_tables.comparisons(results).notes)
+    said = "\n".join(comparisons.table(results).notes)
     assert f"(Pose machine, Pelvis, grid: 3 of {count})" in said
 
 
 def test_holm_is_over_the_whole_table():
     tables = [of_patients(name, view_set=v) for name in METHODS for v in ("grid", "train")]
-    frame = matrix_tables.comparison_rows(results_of(*tables))
+    frame = comparison_rows(results_of(*tables))
     assert frame["p"].notna().sum() == 4
     np.testing.assert_allclose(frame["p_holm"], holm(frame["p"]))
     assert (frame["p_holm"].dropna() >= frame["p"].dropna()).all()
@@ -227,7 +231,7 @@ def test_seeds_are_averaged_before_they_are_paired():
     )
     base = of_patients(MEAN_POSITION)
     pooled, averaged = (rows_of(results_of(*t, base)).loc["cpm"] for t in ([first, second], [mean]))
-    for name in ("mre_isocentre_mm", "difference_mm", "p", "points"):
+    for name in ("mre_isocentre_mm", "difference_isocentre_mm", "p", "paired_landmarks"):
         assert pooled[name] == pytest.approx(averaged[name])
 
 
@@ -253,7 +257,7 @@ def test_matrix_has_a_column_for_each_question_and_says_what_is_missing(tmp_path
     tables += [errors_of(name, seen=False) for name in ("cpm", MEAN_POSITION)]
     results = results_of(*tables, diverged={("pelvis", "cpm", 0)}, views_seen=400)
     results.project.methods["tuned"] = method("tuned", start_from="unet")
-    table = matrix_tables.matrix(results)
+    table = matrix_table.table(results)
     cells = pd.DataFrame(table.cells(), columns=[c.title for c in table.columns])
     cells = cells.set_index("Method")
     seen, unseen = cells.columns
@@ -262,7 +266,7 @@ def test_matrix_has_a_column_for_each_question_and_says_what_is_missing(tmp_path
     assert cells.loc["U-Net", unseen] == "–"
     assert cells.loc["Pose machine"].tolist() == ["DIV", "DIV"]
     assert cells.loc["U-Net", seen].endswith(" ↓")
-    assert table.title == "Methods and data sets of this run, one budget"
+    assert table.title == "Methods and data sets of this run, one budget: MRE at isocentre"
     notes = "\n".join(table.notes)
     for part in (SEEN, UNSEEN, "all 1 comparisons", "tuned on Pelvis: it starts from", "400"):
         assert part in notes
@@ -271,26 +275,26 @@ def test_matrix_has_a_column_for_each_question_and_says_what_is_missing(tmp_path
 
 
 def test_only_a_matrix_of_its_own_calls_itself_every_method_on_every_data_set():
-    own = matrix_tables.matrix(results_of())
-    assert own.title == "Methods and data sets of this run"
+    own = matrix_table.table(results_of())
+    assert own.title == "Methods and data sets of this run: MRE at isocentre"
     assert "own experiments" in own.notes[0]
-    every = matrix_tables.matrix(results_of(datasets={"pelvis": ["grid"]}, views_seen=400))
-    assert every.title == "Every method on every data set, one budget"
+    every = matrix_table.table(results_of(datasets={"pelvis": ["grid"]}, views_seen=400))
+    assert every.title == "Every method on every data set, one budget: MRE at isocentre"
     assert not any("own experiments" in note for note in every.notes)
 
 
 def test_what_has_no_data_is_a_row_and_a_note():
     absent = (Absence("pelvis", "unet", "grid", "no patients"),)
     results = replace(results_of(errors_of("cpm"), errors_of(MEAN_POSITION)), absences=absent)
-    table = matrix_tables.comparisons(results)
+    table = comparisons.table(results)
     row = dict(zip([c.key for c in table.columns], table.cells()[-1], strict=True))
     assert (row["mre_isocentre_mm"], row["p"], row["ci_over"]) == ("–", "–", "data not present")
-    for text in (table.notes, matrix_tables.matrix(results).notes):
+    for text in (table.notes, matrix_table.table(results).notes):
         assert any("Data not present: Pelvis, grid: no patients" in note for note in text)
 
 
 def test_long_form_prints_tests_and_budget():
-    table = matrix_tables.comparisons(results_of())
+    table = comparisons.table(results_of())
     cells = pd.DataFrame(table.cells(), columns=[c.key for c in table.columns])
     assert cells["p"].tolist() == ["0.0010", "0.0010", "–"]
     assert cells["p_holm"].tolist() == ["0.0020", "0.0020", "–"]
@@ -310,19 +314,3 @@ def test_figure_has_a_panel_for_each_data_set(tmp_path, panels, methods):
     for name in ("m", "again"):
         draw_matrix(rows, list(dict.fromkeys(rows["method_title"])), tmp_path / name)
     assert (tmp_path / "m.svg").read_bytes() == (tmp_path / "again.svg").read_bytes()
-
-
-def test_losses_tell_what_a_training_and_its_first_model_have_seen(tmp_path, monkeypatch):
-    from raymark.evaluation.results import _views_seen
-
-    monkeypatch.chdir(tmp_path)
-    project = project_of_examples()
-    project.methods["tuned"] = method("tuned", start_from="unet")
-    for name, views in (("unet", [40, 40, 40]), ("tuned", [40])):
-        path = tmp_path / layout.LOSSES.format(dataset="pelvis", method=name, seed=0)
-        path.parent.mkdir(parents=True)
-        numbers = ["epoch", "train_loss", "validation_loss", "validation_rmse_px"]
-        rows = pd.DataFrame({"views": views}).assign(**dict.fromkeys(numbers, 1.0), diverged=False)
-        rows.to_csv(path, index=False)
-    assert _views_seen(project, "pelvis", "unet", 0) == 120
-    assert _views_seen(project, "pelvis", "tuned", 0) == 160

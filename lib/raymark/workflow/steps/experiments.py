@@ -185,9 +185,9 @@ def correspondence_train(project: "Project") -> None:
 def correspondence_match(project: "Project", matcher: Matcher) -> None:
     """Match the test slices with their transformed copies."""
     from raymark.core.errors import named
-    from raymark.correspondence.jobs import MATCHERS, match_test_slices
+    from raymark.correspondence.jobs import BY_MATCHER, match_test_slices
 
-    named(MATCHERS, matcher, "matcher")
+    named(BY_MATCHER, matcher, "matcher")
     match_test_slices(project, matcher)
 
 
@@ -199,10 +199,10 @@ def correspondence_follow_up(project: "Project") -> None:
 
 
 def correspondence_report(project: "Project") -> None:
-    """Write the table and figures of the matches."""
-    from raymark.correspondence.jobs import write_report
+    """Draw the figures of the matches."""
+    from raymark.correspondence.jobs import draw_report
 
-    write_report(project)
+    draw_report(project)
 
 
 def _with_its_threads(project: "Project", name: str) -> "Method":

@@ -11,10 +11,8 @@ if TYPE_CHECKING:
 
 def table(project: "Project", table: TableName) -> None:
     """Write a table as CSV, Markdown, LaTeX and HTML."""
-    from raymark.core.errors import named
-    from raymark.tables import TABLES, make_table, write_table
+    from raymark.tables import make_table, write_table
 
-    named(TABLES, table, "table")
     stem = layout.TABLE.format(table=table, format="csv").removesuffix(".csv")
     write_table(make_table(table, project), stem)
 

@@ -1,11 +1,13 @@
 """The four files of a table: CSV for programs, Markdown, LaTeX and HTML for people."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from html import escape
 from pathlib import Path
 
+import pandas as pd
+
 from raymark.core.files import atomic
-from raymark.tables.table import Table
+from raymark.tables.base import Table
 
 LONGEST_FLOAT = 40  # rows; a LaTeX float cannot break over pages
 
@@ -29,12 +31,11 @@ def markdown(table: Table) -> str:
         text = text.replace("|", "\\|")
         return f"**{text}**" if bold else text
 
-    aligned = ["---" if column.digits is None else "---:" for column in table.columns]
     lines = [
         f"**{table.title}**" + (f" ({table.label})" if table.label else ""),
         "",
         _pipes(cell(column.heading) for column in table.columns),
-        _pipes(aligned),
+        _pipes("---" if column.digits is None else "---:" for column in table.columns),
         *(_pipes(row) for row in _rows(table, cell)),
     ]
     if table.notes:
@@ -48,38 +49,42 @@ def latex(table: Table) -> str:
     def cell(text: str, bold: bool = False) -> str:
         return rf"\textbf{{{_tex(text)}}}" if bold else _tex(text)
 
-    columns = "".join("l" if column.digits is None else "r" for column in table.columns)
     label = f" ({table.label})" if table.label else ""
-    caption = rf"\caption{{{_tex(table.title + label)}}}"
-    head = [r"\toprule", _ampersands(cell(c.heading) for c in table.columns), r"\midrule"]
-    body = [_ampersands(row) for row in _rows(table, cell)]
-    if len(body) > LONGEST_FLOAT:
-        before = [rf"\begin{{longtable}}{{{columns}}}", caption + r" \\", *head, r"\endhead"]
-        lines = [*before, *body, r"\bottomrule", r"\end{longtable}"]
-    else:
-        before = [r"\begin{table}", r"\centering", caption, rf"\begin{{tabular}}{{{columns}}}"]
-        after = [r"\bottomrule", r"\end{tabular}", r"\end{table}"]
-        lines = [*before, *head, *body, *after]
-    notes = [rf"% {note}" for note in table.notes]
-    return "\n".join(["% needs the packages booktabs and longtable", *lines, *notes]) + "\n"
+    long = len(table.frame) > LONGEST_FLOAT
+    frame = pd.DataFrame(_rows(table, cell), columns=range(len(table.columns)))
+    heads = [cell(column.heading) for column in table.columns]
+    text = (
+        frame.style.hide(axis="index")
+        .relabel_index(heads, axis=1)
+        .to_latex(
+            column_format="".join("l" if c.digits is None else "r" for c in table.columns),
+            caption=_tex(table.title + label),
+            environment="longtable" if long else None,
+            position_float=None if long else "centering",
+            hrules=True,
+        )
+    )
+    lines = ["% needs the packages booktabs and longtable", text.rstrip()]
+    return "\n".join([*lines, *(f"% {note}" for note in table.notes)]) + "\n"
 
 
 def html(table: Table) -> str:
     """A page of its own that also looks right inside a frame of the report."""
+
+    def cell(text: str, bold: bool) -> str:
+        return f"<b>{escape(text)}</b>" if bold else escape(text)
+
+    sides = ["text" if column.digits is None else "number" for column in table.columns]
     heads = "".join(
-        f'<th class="{_side(c)}">{escape(c.title)}'
+        f'<th class="{side}">{escape(c.title)}'
         + (f"<small>{escape(c.unit)}</small>" if c.unit else "")
         + "</th>"
-        for c in table.columns
+        for side, c in zip(sides, table.columns, strict=True)
     )
-    bold = table.bold()
-    rows = []
-    for r, cells in enumerate(table.cells()):
-        row = "".join(
-            f'<td class="{_side(column)}">{_html_cell(cells[c], bold[r, c])}</td>'
-            for c, column in enumerate(table.columns)
-        )
-        rows.append(f"<tr{_rule_above(table, r)}>{row}</tr>")
+    rules, rows = set(table.group_starts()), []
+    for r, cells in enumerate(_rows(table, cell)):
+        row = "".join(f'<td class="{s}">{c}</td>' for s, c in zip(sides, cells, strict=True))
+        rows.append(f'<tr class="group">{row}</tr>' if r in rules else f"<tr>{row}</tr>")
     label = f' <span class="label">{escape(table.label)}</span>' if table.label else ""
     notes = "".join(f"<li>{escape(note)}</li>" for note in table.notes)
     return PAGE.format(
@@ -140,19 +145,15 @@ ul { color: #444; font-size: .85rem; margin: .8rem 0 0; max-width: 60rem; paddin
 
 
 def _rows(table: Table, cell: Callable[[str, bool], str]) -> list[list[str]]:
-    bold = table.bold()
+    """Print every cell by `cell`, which is told whether it holds a best value."""
     return [
-        [cell(text, bold[r, c]) for c, text in enumerate(row)]
-        for r, row in enumerate(table.cells())
+        list(map(cell, texts, best))
+        for texts, best in zip(table.cells(), table.bold(), strict=True)
     ]
 
 
-def _pipes(cells) -> str:
+def _pipes(cells: Iterable[str]) -> str:
     return f"| {' | '.join(cells)} |"
-
-
-def _ampersands(cells) -> str:
-    return " & ".join(cells) + r" \\"
 
 
 def _tex(text: str) -> str:
@@ -169,19 +170,3 @@ def _tex(text: str) -> str:
     }
     signs |= {"^": r"\textasciicircum{}"} | {sign: "\\" + sign for sign in "&%$#_{}"}
     return "".join(signs.get(letter, letter) for letter in text)
-
-
-def _side(column) -> str:
-    return "text" if column.digits is None else "number"
-
-
-def _html_cell(text: str, bold: bool) -> str:
-    return f"<b>{escape(text)}</b>" if bold else escape(text)
-
-
-def _rule_above(table: Table, row: int) -> str:
-    """Draw a line where a new group of rows begins."""
-    if not table.groups or row == 0:
-        return ""
-    keys = table.frame[list(table.groups)].astype(str)
-    return "" if (keys.iloc[row] == keys.iloc[row - 1]).all() else ' class="group"'

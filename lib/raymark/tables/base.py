@@ -1,9 +1,13 @@
-"""A table: numbers, and how each column is to be read."""
+"""What every table is: numbers with how each column is read, and the record by which it is known."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
+
+from raymark.config.papers import read_paper
+from raymark.config.project import Project
 
 DIVERGED = "DIV"
 NOTHING = "–"
@@ -15,9 +19,10 @@ class Column:
 
     `key` names the frame's column; `spread` one that follows as "± x"; `interval` prints
     "[low, high]" from the columns `<key>_low` and `<key>_high`; `mark` names a column of signs that
-    end the cell; `diverged` names a boolean column
-    that turns the cell into DIV. Numbers are multiplied by `scale` before they are printed with
-    `digits` decimals; without `digits` the cell is text. `best` is "min" or "max".
+    end the cell; `diverged` names a boolean column that turns the cell into DIV. Numbers are
+    multiplied by `scale` before they are printed with `digits` decimals; without `digits` the cell is
+    text. `best` is "min" or "max". What several tables show is in `raymark.tables._columns`, with its
+    `meaning`.
     """
 
     key: str
@@ -30,6 +35,7 @@ class Column:
     mark: str | None = None
     best: str | None = None
     diverged: str | None = None
+    meaning: str = ""
 
     @property
     def heading(self) -> str:
@@ -96,15 +102,54 @@ class Table:
             value_rc[(self.frame[self.few] == True).to_numpy()] = np.nan  # noqa: E712 (may be missing)
         if self.across:
             return _lowest(value_rc)
-        return np.concatenate([*map(_lowest_of_columns, self._in_groups(value_rc))], axis=0)
+        return np.concatenate(
+            [_lowest(run.T).T for run in np.split(value_rc, self.group_starts())], axis=0
+        )
 
-    def _in_groups(self, value_rc: np.ndarray) -> list[np.ndarray]:
-        """Cut rows into runs that agree in `groups`."""
+    def group_starts(self) -> np.ndarray:
+        """Return the numbers of the rows, but for the first, that differ in `groups` from the one above."""
         if not self.groups or self.frame.empty:
-            return [value_rc]
+            return np.array([], int)
         keys = self.frame[list(self.groups)].astype(str)
-        starts = np.flatnonzero((keys != keys.shift()).any(axis=1).to_numpy())
-        return np.split(value_rc, starts[1:])
+        return np.flatnonzero((keys != keys.shift()).any(axis=1).to_numpy())[1:]
+
+
+@dataclass(frozen=True)
+class TableRecord:
+    """All that is known of a table but its name, which is that of its module in `raymark.tables`.
+
+    `about` says in one line what it is, `caption` what the report prints under it. `make` reads the
+    files that `needs` lists, and no other but the configuration's own. `asked` tells whether a
+    configuration calls for it. `publishes` is a metric of papers that it prints beside ours: it is
+    made only where an experiment's paper publishes that. `chapter` names its chapter of the report;
+    without one that is the first such paper's, or else "Tables".
+    """
+
+    about: str
+    caption: str
+    needs: Callable[[Project], list[str]]
+    make: Callable[[Project], Table]
+    asked: Callable[[Project], bool] = lambda project: True
+    publishes: str | None = None
+    chapter: Callable[[Project], str] | None = None
+
+    def paper(self, project: Project) -> str | None:
+        """Name the first paper, in the order of the experiments, of those whose values it prints."""
+        if self.publishes is None:
+            return None
+        beside = project.publishing(self.publishes).config.experiments
+        return next((experiment.paper for experiment in beside), None)
+
+
+def chapter_of_paper(name: str | None) -> str:
+    """Return what the report calls the chapter of a paper; "Tables" where it is none's."""
+    return f"Paper – {read_paper(name).short}" if name else "Tables"
+
+
+def chapter_of_setup(project: Project) -> str:
+    """Return the chapter of what belongs to set-up errors: that of their first experiment's paper."""
+    papers = [e.paper for e in project.config.experiments if e.setup and e.paper]
+    return chapter_of_paper(papers[0] if papers else None)
 
 
 def _lowest(value_rc: np.ndarray) -> np.ndarray:
@@ -113,7 +158,3 @@ def _lowest(value_rc: np.ndarray) -> np.ndarray:
     lowest = np.where(known, value_rc, np.inf).min(axis=1, keepdims=True, initial=np.inf)
     highest = np.where(known, value_rc, -np.inf).max(axis=1, keepdims=True, initial=-np.inf)
     return known & (value_rc == lowest) & (lowest < highest)
-
-
-def _lowest_of_columns(value_rc: np.ndarray) -> np.ndarray:
-    return _lowest(value_rc.T).T
