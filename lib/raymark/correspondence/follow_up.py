@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import SimpleITK as sitk
 
+from raymark.core.drawing import DOUBLE_IN, figure
 from raymark.core.errors import InputError
 from raymark.core.files import atomic
 from raymark.core.itk_threads import one_thread
@@ -21,7 +22,6 @@ from raymark.correspondence.report import draw_matches
 from raymark.correspondence.slices import GREYS, Stack, spread, stack_of
 from raymark.correspondence.training import load_model
 from raymark.ct import Volume, read_ct
-from raymark.figures.style import DOUBLE_IN, figure
 
 AIR_HU = -1000
 LPS = np.diag([-1.0, -1.0, 1.0, 1.0])  # from RAS, and back

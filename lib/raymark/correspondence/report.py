@@ -10,6 +10,7 @@ from matplotlib.colors import to_rgb
 from raymark.config.papers import Paper
 from raymark.config.project import Project
 from raymark.config.subjects import Subject
+from raymark.core.drawing import DOUBLE_IN, GREEN, GREY, ORANGE, PURPLE, SKY, figure, line_of
 from raymark.correspondence.config import Correspondence, has_unseen_patients, subjects_for
 from raymark.correspondence.evaluation import (
     FAR_MM,
@@ -20,7 +21,6 @@ from raymark.correspondence.evaluation import (
 )
 from raymark.correspondence.pairs import KINDS
 from raymark.correspondence.slices import GREYS, Stack
-from raymark.figures.style import DOUBLE_IN, GREEN, GREY, ORANGE, PURPLE, SKY, figure, line_of
 from raymark.tables.table import Column, Table
 
 METHODS = {

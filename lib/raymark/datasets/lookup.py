@@ -76,9 +76,28 @@ def shards_of(project: Project, dataset: str, *view_sets: str) -> list[str]:
 
 def shards_with_role(project: Project, dataset: str, role: str) -> list[str]:
     """Return the paths of the shards of a data set's train, validation or evaluate view sets."""
-    view_sets = dataset_of(project, dataset).view_sets
-    names = [name for name, view_set in view_sets.items() if view_set.role == role]
-    return shards_of(project, dataset, *names)
+    return shards_of(project, dataset, *_with_role(dataset_of(project, dataset), role))
+
+
+def shard_files(project: Project, dataset: str, *view_sets: str) -> list[str]:
+    """List the files that stand for the shards of some view sets among what a step needs.
+
+    Those are the shards themselves; of an import, whose shards are known once it is imported, the
+    tables by which `shards_of` finds them.
+    """
+    if dataset in project.imports:
+        return [f.format(dataset=dataset) for f in (layout.VIEWS, layout.IMPORTED_IMAGES)]
+    return shards_of(project, dataset, *view_sets)
+
+
+def shard_files_with_role(project: Project, dataset: str, role: str) -> list[str]:
+    """List the files that stand for the shards of the view sets of a role, as `shard_files` does."""
+    names = [] if dataset in project.imports else _with_role(rendered(project, dataset), role)
+    return shard_files(project, dataset, *names)
+
+
+def _with_role(dataset: Dataset | Imported, role: str) -> list[str]:
+    return [name for name, view_set in dataset.view_sets.items() if view_set.role == role]
 
 
 def _shards(project: Project, name: str, view_set: str) -> list[str]:

@@ -7,7 +7,7 @@ import pandas as pd
 from matplotlib.colors import LogNorm
 from matplotlib.ticker import LogLocator
 
-from raymark.figures.style import GREY, SINGLE_IN, VERMILION, figure
+from raymark.core.drawing import GREY, SINGLE_IN, VERMILION, figure
 
 FEWEST = 5  # points that a median needs
 

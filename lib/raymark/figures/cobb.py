@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from raymark.figures.style import BLUE, DOUBLE_IN, GREEN, GREY, VERMILION, figure
+from raymark.core.drawing import BLUE, DOUBLE_IN, GREEN, GREY, VERMILION, figure
 from raymark.metrics.cobb import ANGLES, smape_percent, true_columns
 
 LOOKS = {

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib.axes import Axes
 
-from raymark.figures.style import BLUE, DOUBLE_IN, GREY, VERMILION, figure, show_xray
+from raymark.core.drawing import BLUE, DOUBLE_IN, GREY, VERMILION, figure, show_xray
 from raymark.radiotherapy.contrast_views import Paired
 
 COLOURS = {"kv": BLUE, "mv": VERMILION}

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from raymark.figures.style import COLOURS, DOUBLE_IN, figure, line_of
+from raymark.core.drawing import COLOURS, DOUBLE_IN, figure, line_of
 
 WHISKERS = (5, 95)
 

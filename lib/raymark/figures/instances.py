@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 from matplotlib.lines import Line2D
 
+from raymark.core.drawing import DARK, DOT, DOUBLE_IN, RING, SEQUENTIAL, figure, show_xray
 from raymark.datasets.shards import Shards
-from raymark.figures.style import DARK, DOT, DOUBLE_IN, RING, SEQUENTIAL, figure, show_xray
 from raymark.landmarks.types import XY, XY_TRUE, Types
 
 COLUMNS = ("X-ray with the true points", "belief map", "points found")

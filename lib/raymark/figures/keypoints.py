@@ -9,8 +9,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
+from raymark.core.drawing import COLOURS, DOUBLE_IN, GREY, MARKERS, figure, line_of
 from raymark.evaluation.results import UNSEEN, Part, Results
-from raymark.figures.style import COLOURS, DOUBLE_IN, GREY, MARKERS, figure, line_of
 from raymark.metrics.detection import correct_keypoints
 from raymark.tables.instances import WITHIN_PX, of_landmark, paper_scale
 

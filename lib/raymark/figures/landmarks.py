@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from raymark.figures.style import (
+from raymark.core.drawing import (
     DOUBLE_IN,
     ORANGE,
     SKY,
@@ -18,6 +18,7 @@ from raymark.figures.style import (
     note,
     rao_lao,
     show_xray,
+    spread,
 )
 from raymark.landmarks.names import VERTEBRA, readable, side_of
 
@@ -124,23 +125,6 @@ def _labels(points: pd.DataFrame) -> pd.DataFrame:
     found = points["landmark"].str.extract(VERTEBRA, expand=False)
     text = found.str.upper().fillna(points["landmark"].map(readable))
     return points.assign(label=text).groupby("label", as_index=False)[["x_px", "y_px"]].mean()
-
-
-def spread(wanted: np.ndarray, gap: float, limit: float) -> np.ndarray:
-    """Move ascending positions (n,) apart to at least `gap`, within [0, limit], as little as fits."""
-    n = len(wanted)
-    gap = min(gap, limit / max(n - 1, 1))
-    offset = gap * np.arange(n)
-    free = wanted - offset  # must be made ascending: pooled where it is not
-    blocks: list[list[float]] = []
-    for value in free:
-        blocks.append([value, 1])
-        while len(blocks) > 1 and blocks[-2][0] > blocks[-1][0]:
-            mean, count = blocks.pop()
-            before, size = blocks[-1]
-            blocks[-1] = [(before * size + mean * count) / (size + count), size + count]
-    pooled = np.concatenate([np.full(int(count), mean) for mean, count in blocks]) if n else free
-    return np.clip(pooled, 0, max(limit - gap * (n - 1), 0)) + offset
 
 
 def _explain(page: Figure, points: Sequence[pd.DataFrame]) -> None:

@@ -8,6 +8,7 @@ import pandas as pd
 from raymark import layout
 from raymark.config.dataset import Dataset, DetectorConfig
 from raymark.config.project import Project
+from raymark.core.drawing import cran_caud, rao_lao
 from raymark.core.seeds import generator
 from raymark.datasets.lookup import dataset_of, landmark_names, shards_of, shards_with_role
 from raymark.datasets.shards import Shards
@@ -18,7 +19,6 @@ from raymark.figures.make_results import errors_of, seeds_of
 from raymark.figures.overlays import one_view_each, overlays, pick_views
 from raymark.figures.pose import Verified, pose_verification
 from raymark.figures.stages import Example, belief_stages
-from raymark.figures.style import cran_caud, rao_lao
 from raymark.geometry.camera import Camera
 from raymark.landmarks.table import read_landmark_set, read_landmark_table
 from raymark.metrics.cobb import cobb_by_view, shows_spine

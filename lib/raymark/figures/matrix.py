@@ -10,7 +10,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
-from raymark.figures.style import BLUE, DOUBLE_IN, GREY, VERMILION, figure
+from raymark.core.drawing import BLUE, DOUBLE_IN, GREY, VERMILION, figure
 from raymark.tables.matrix_notes import patients_of
 
 # What the test said: marker, line colour, fill. Shape and fill tell them apart in greyscale too.

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from raymark.figures.style import (
+from raymark.core.drawing import (
     DARK,
     DOT,
     DOUBLE_IN,

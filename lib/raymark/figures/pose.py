@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from scipy.ndimage import gaussian_filter, gaussian_gradient_magnitude, gaussian_laplace
 
-from raymark.figures.style import DOUBLE_IN, ORANGE, SKY, VERMILION, figure, note, show_xray
+from raymark.core.drawing import DOUBLE_IN, ORANGE, SKY, VERMILION, figure, note, show_xray
 
 COLUMNS = 5
 EDGE_PX = 1.6  # scale of the edges drawn, px of an image 160 wide

@@ -13,10 +13,7 @@ from scipy.ndimage import shift
 
 from raymark import layout
 from raymark.config.project import Project
-from raymark.datasets.lookup import shards_of
-from raymark.datasets.shards import Shards
-from raymark.evaluation.errors import read_predictions
-from raymark.figures.style import (
+from raymark.core.drawing import (
     DOUBLE_IN,
     ORANGE,
     SINGLE_IN,
@@ -27,6 +24,9 @@ from raymark.figures.style import (
     note,
     show_xray,
 )
+from raymark.datasets.lookup import shards_of
+from raymark.datasets.shards import Shards
+from raymark.evaluation.errors import read_predictions
 from raymark.landmarks.table import read_landmark_set
 from raymark.radiotherapy.setup_errors import SetupView, setup_views
 from raymark.radiotherapy.setup_table import INTENSITY, LANDMARKS, NOTHING, read_setup

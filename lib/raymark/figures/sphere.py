@@ -8,7 +8,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
-from raymark.figures.style import DOUBLE_IN, SEQUENTIAL, SINGLE_IN, figure
+from raymark.core.drawing import DOUBLE_IN, SEQUENTIAL, SINGLE_IN, figure
 from raymark.landmarks.names import readable
 from raymark.metrics.detection import accuracy_by_view
 

@@ -10,7 +10,7 @@ from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from raymark.figures.style import DARK, DOT, DOUBLE_IN, RING, figure, show_xray
+from raymark.core.drawing import DARK, DOT, DOUBLE_IN, RING, figure, show_xray
 from raymark.landmarks.names import readable
 
 # From nothing over orange to white: the X-ray shows where there is no belief.

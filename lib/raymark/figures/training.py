@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from raymark.figures.style import COLOURS, DOUBLE_IN, SINGLE_IN, figure
+from raymark.core.drawing import COLOURS, DOUBLE_IN, SINGLE_IN, figure
 
 
 def training_curves(losses: Mapping[str, pd.DataFrame], stem: str | Path) -> None:

@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from raymark.config.project import read_project
+from raymark.core.drawing import DPI
 from raymark.core.errors import InputError
 from raymark.figures import FIGURES, figure_names, make_images
 from raymark.figures.beliefs import belief_error
@@ -21,7 +22,7 @@ from raymark.figures.contrast import contrast
 from raymark.figures.distribution import error_distribution
 from raymark.figures.instances import Found, found_instances
 from raymark.figures.keypoints import Measured, keypoint_accuracy
-from raymark.figures.landmarks import dataset_samples, landmark_overview, spread
+from raymark.figures.landmarks import dataset_samples, landmark_overview
 from raymark.figures.make import MAKERS, make_figure
 from raymark.figures.matrix import matrix as draw_matrix
 from raymark.figures.overlays import one_view_each, overlays, pick_views
@@ -34,7 +35,6 @@ from raymark.figures.sphere import (
     steadiest_and_most_varied,
 )
 from raymark.figures.stages import Example, belief_stages
-from raymark.figures.style import COLOURS, DPI, cran_caud, rao_lao
 from raymark.figures.training import training_curves
 from raymark.landmarks.names import readable, side_of
 from raymark.metrics.cobb import ANGLES, true_columns
@@ -164,13 +164,6 @@ def test_scattered_and_few_views_are_drawn_too(errors, tmp_path):
     for kind in ("overlays", "sphere_accuracy"):
         draw(kind, few, tmp_path / kind)
         assert (tmp_path / f"{kind}.png").stat().st_size > 1000
-
-
-def test_colours_differ_in_greyscale_where_curves_are_few():
-    """The first three, which most figures stop at, differ by at least 5 % of lightness."""
-    rgb = np.array([[int(c[i : i + 2], 16) for i in (1, 3, 5)] for c in COLOURS[:3]])
-    grey = np.sort(rgb @ [0.299, 0.587, 0.114]) / 255
-    assert np.diff(grey).min() > 0.05
 
 
 # cells of the sphere
@@ -324,21 +317,6 @@ def test_no_view_is_picked_twice():
     assert sorted(views["view"]) == sorted(grid_of_views(15)["view"][:7])
 
 
-@given(st.lists(st.floats(0, 100), min_size=1, max_size=30), st.floats(0.1, 20))
-def test_names_are_spread_in_order_without_overlap_and_inside(wanted, gap):
-    wanted = np.sort(wanted)
-    placed = spread(wanted, gap, 100.0)
-    fits = min(gap, 100.0 / max(len(wanted) - 1, 1))
-    assert (np.diff(placed) >= fits - 1e-6).all()
-    assert placed.min() >= -1e-6
-    assert placed.max() <= 100 + 1e-6
-
-
-def test_names_that_have_room_stay():
-    wanted = np.array([10.0, 30.0, 80.0])
-    assert spread(wanted, 5.0, 100.0).tolist() == wanted.tolist()
-
-
 @pytest.mark.parametrize(
     ("name", "text", "side"),
     [
@@ -351,11 +329,6 @@ def test_names_that_have_room_stay():
 def test_names(name, text, side):
     assert readable(name) == text
     assert side_of(name) == side
-
-
-def test_angles_are_named_by_side():
-    assert [rao_lao(a) for a in (-30, 0.2, 15)] == ["RAO 30°", "0°", "LAO 15°"]
-    assert [cran_caud(a) for a in (-30, -0.3, 15)] == ["CAUD 30°", "0°", "CRAN 15°"]
 
 
 # captions of the report

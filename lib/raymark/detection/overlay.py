@@ -8,9 +8,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from raymark.core.drawing import ORANGE, spread
 from raymark.core.files import atomic
-from raymark.figures.landmarks import spread
-from raymark.figures.style import ORANGE
 from raymark.imports.xray_file import Xray
 from raymark.landmarks.names import readable
 

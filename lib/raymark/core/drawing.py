@@ -1,4 +1,4 @@
-"""The one look of all figures, and how they are written.
+"""The one look of all pictures, and how figures are written.
 
 Colours are Okabe and Ito's, which colour-blind people tell apart; every curve also has its own
 dashes and marker, so that the figures read in greyscale. Text is drawn as outlines: no font is
@@ -91,6 +91,23 @@ def note(axes: Axes, text: str, size_pt: float = 5.5) -> None:
     """Write on an X-ray, in its upper left corner."""
     place = {"transform": axes.transAxes, "va": "top"}
     axes.text(0.03, 0.97, text, **place, color="white", fontsize=size_pt, path_effects=DARK)
+
+
+def spread(wanted: np.ndarray, gap: float, limit: float) -> np.ndarray:
+    """Move ascending positions (n,) apart to at least `gap`, within [0, limit], as little as fits."""
+    n = len(wanted)
+    gap = min(gap, limit / max(n - 1, 1))
+    offset = gap * np.arange(n)
+    free = wanted - offset  # must be made ascending: pooled where it is not
+    blocks: list[list[float]] = []
+    for value in free:
+        blocks.append([value, 1])
+        while len(blocks) > 1 and blocks[-2][0] > blocks[-1][0]:
+            mean, count = blocks.pop()
+            before, size = blocks[-1]
+            blocks[-1] = [(before * size + mean * count) / (size + count), size + count]
+    pooled = np.concatenate([np.full(int(count), mean) for mean, count in blocks]) if n else free
+    return np.clip(pooled, 0, max(limit - gap * (n - 1), 0)) + offset
 
 
 def rao_lao(degrees: float) -> str:
