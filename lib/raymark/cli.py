@@ -31,7 +31,7 @@ STEPS = {
     "correspondence-train": ("train the network that matches CT slices", []),
     "correspondence-match": ("match the test slices with their transformed copies", ["matcher"]),
     "correspondence-follow-up": ("match the test slices with a virtual second scan", []),
-    "correspondence-report": ("write the table and figures of the matches", []),
+    "correspondence-report": ("write the table of the matches", []),
     "table": ("write a table as CSV, Markdown, LaTeX and HTML", ["table"]),
     "figure": ("draw a figure as SVG and PNG", ["figure"]),
 }

@@ -186,7 +186,7 @@ def _setup_schema() -> pa.Schema:
 
 
 def _matches(path: Path):
-    from raymark.correspondence.jobs import read_matches
+    from raymark.correspondence.matches import read_matches
 
     return read_matches(path)
 
@@ -234,6 +234,6 @@ TABLES = {
     "errors": _table(_errors, _errors_schema, "evaluation"),
     "poses": _table(_poses, _poses_schema, "poses"),
     "set-up errors": _table(_setup, _setup_schema, "setup.results"),
-    "matches of slices": _table(_matches, _matches_schema, "correspondence.jobs"),
+    "matches of slices": _table(_matches, _matches_schema, "correspondence.matches"),
     "Snakemake's log": Reader("x.snakemake.log", _log, written("x.snakemake.log", LOG), ("progress",)),
 }  # fmt: skip

@@ -65,13 +65,7 @@ rule correspondence_follow_up:
         model=layout.CORRESPONDENCE_MODEL,
     output:
         layout.CORRESPONDENCE_FOLLOW_UP,
-        layout.FIGURE.format(figure="correspondence-follow_up", format="svg"),
-        png=report(
-            layout.FIGURE.format(figure="correspondence-follow_up", format="png"),
-            category=correspondence_chapter,
-            labels={"figure": "follow-up", "of": "correspondence"},
-            caption="../report/correspondence.rst",
-        ),
+        layout.CORRESPONDENCE_FOLLOW_UP_SLICES,
     log:
         "logs/correspondence/follow_up.log",
     benchmark:
@@ -95,7 +89,6 @@ rule correspondence_follow_up:
 rule correspondence_report:
     input:
         follow_up=layout.CORRESPONDENCE_FOLLOW_UP,
-        cts=lambda wildcards: cts_for("test", PROJECT, SUBJECTS).values(),
         matches=expand(layout.CORRESPONDENCE_MATCHES, matcher=["network", "sift"]),
         paper="config/papers/correspondence.yaml",
     output:
@@ -104,27 +97,10 @@ rule correspondence_report:
             table="correspondence",
             format=[f for f in layout.TABLE_FORMATS if f != "html"],
         ),
-        expand(
-            layout.FIGURE,
-            figure=["correspondence-cumulative", "correspondence-overlays"],
-            format="svg",
-        ),
         table=report(
             layout.TABLE.format(table="correspondence", format="html"),
             category=correspondence_chapter,
             labels={"table": "correspondence"},
-            caption="../report/correspondence.rst",
-        ),
-        cumulative=report(
-            layout.FIGURE.format(figure="correspondence-cumulative", format="png"),
-            category=correspondence_chapter,
-            labels={"figure": "cumulative", "of": "correspondence"},
-            caption="../report/correspondence.rst",
-        ),
-        overlays=report(
-            layout.FIGURE.format(figure="correspondence-overlays", format="png"),
-            category=correspondence_chapter,
-            labels={"figure": "overlays", "of": "correspondence"},
             caption="../report/correspondence.rst",
         ),
     log:
@@ -132,23 +108,24 @@ rule correspondence_report:
     conda:
         "../../envs/environment.yaml"
     resources:
-        mem_mb=memory(3000, cts=60),
+        mem_mb=memory(1500),
         runtime=minutes(30),
     params:
-        config=lambda wildcards: sections_text(PROJECT, "slices", "transformations"),
+        config=lambda wildcards: sections_text(PROJECT, "slices"),
         code=code_digest("raymark.correspondence.jobs"),
     shell:
         "python -m raymark correspondence-report > {log} 2>&1"
 
 
-# These two could make files of those names, but only from the detectors' results.
+# The other rule could make files of these names, but only from the detectors' results.
 ruleorder: correspondence_report > table
-ruleorder: correspondence_report > figure
-ruleorder: correspondence_follow_up > figure
 
 
 all_correspondence = (
-    [*rules.correspondence_report.output, *rules.correspondence_follow_up.output]
+    [
+        *rules.correspondence_report.output,
+        *[file for file in all_figures if "/correspondence-" in file],
+    ]
     if PROJECT.config.correspondence
     else []
 )

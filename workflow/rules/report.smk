@@ -41,13 +41,14 @@ rule table:
 
 rule figure:
     input:
-        figure_inputs,
+        files=figure_needs,
+        cts=figure_cts,
     output:
         svg=layout.FIGURE.replace("{format}", "svg"),
         png=report(
             layout.FIGURE.replace("{format}", "png"),
-            category=figure_chapter,
-            labels=figure_caption,
+            category=lambda wildcards: figures.chapter_of(wildcards.figure, PRESENT),
+            labels=figure_labels,
             caption="../report/figure.rst",
         ),
     log:
@@ -57,12 +58,14 @@ rule figure:
     conda:
         "../../envs/environment.yaml"
     resources:
-        mem_mb=memory(3000),
+        mem_mb=memory(3000, cts=60),
         runtime=minutes(30),
     params:
         config=shown_settings(),
-        shows=lambda wildcards: FIGURES[wildcards.figure.split("-")[0]][0],
-        code=code_digest("raymark.figures.make"),
+        caption=lambda wildcards: figures.caption_of(wildcards.figure),
+        code=lambda wildcards: code_digest(
+            f"raymark.figures.{figures.parts_of(wildcards.figure)[0]}"
+        ),
     shell:
         "python -m raymark figure {wildcards.figure} > {log} 2>&1"
 
@@ -71,7 +74,7 @@ all_tables = expand(
     layout.TABLE, table=table_names(PROJECT), format=layout.TABLE_FORMATS
 )
 all_figures = expand(
-    layout.FIGURE, figure=figure_names(PRESENT), format=layout.FIGURE_FORMATS
+    layout.FIGURE, figure=figures.figure_names(PRESENT), format=layout.FIGURE_FORMATS
 )
 # Nothing else needs a model once its predictions are there, but people do.
 all_models = of_experiments(layout.MODEL, EXPERIMENTS)

@@ -11,31 +11,26 @@ from raymark.config.project import Project
 from raymark.config.subjects import read_subjects
 from raymark.core.digests import code_digest, text_digest
 from raymark.core.files import sha256_of
-from raymark.core.stored_tables import store_table, stored_table
+from raymark.core.stored_tables import store_table
 from raymark.correspondence.config import (
     Correspondence,
     correspondence_of,
     cts_for,
-    has_unseen_patients,
     subjects_for,
 )
 from raymark.correspondence.evaluation import evaluate_network, evaluate_sift
 from raymark.correspondence.follow_up import align, match_slices, same_slices
+from raymark.correspondence.matches import read_matches, store_slices
 from raymark.correspondence.matching import Points, match_by_network, match_by_sift
 from raymark.correspondence.report import (
     correspondence_table,
-    cumulative_curves,
-    follow_up_overlays,
-    match_overlays,
     tested_on,
 )
 from raymark.correspondence.second_scan import measure_follow_up, scan_again
-from raymark.correspondence.slices import Stack, apart, spread, stack_of
+from raymark.correspondence.slices import Stack, stack_for, stacks_for
 from raymark.correspondence.training import load_model, train
-from raymark.ct import Volume, read_label_map, read_volume
+from raymark.ct import read_label_map, read_volume
 from raymark.tables import write_table
-
-SHOWN = 3  # slices in the figure of overlays
 
 
 def train_network(project: Project) -> None:
@@ -46,7 +41,7 @@ def train_network(project: Project) -> None:
     data = [sha256_of(path) for path in cts.values()]
     train(
         settings,
-        _stacks("train", settings, project),
+        list(stacks_for("train", project)),
         layout.CORRESPONDENCE_FOLDER,
         provenance=text_digest(settings.model_dump_json(), code, *data),
     )
@@ -62,13 +57,16 @@ MATCHERS = {"network": _match_by_network, "sift": evaluate_sift}
 def match_test_slices(project: Project, matcher: str) -> None:
     """Match every test slice with its transformed copies by one of `MATCHERS`."""
     settings = _settings(project)
-    matches = MATCHERS[matcher](_stacks("test", settings, project), settings)
+    matches = MATCHERS[matcher](list(stacks_for("test", project)), settings)
     path = layout.CORRESPONDENCE_MATCHES.format(matcher=matcher)
     store_table(pa.Table.from_pandas(matches, preserve_index=False), path)
 
 
 def match_follow_ups(project: Project) -> None:
-    """Match test slices of every CT with a virtual follow-up, by all methods; draw the first CT's."""
+    """Match test slices of every CT with a virtual follow-up, by all methods.
+
+    The slices of the first CT and of its follow-up are kept for a figure.
+    """
     settings = _settings(project)
     network, matching = load_model(layout.CORRESPONDENCE_MODEL)[1], settings.matching
 
@@ -85,72 +83,30 @@ def match_follow_ups(project: Project) -> None:
             first, labels.labels_xyz, settings.follow_up, subject, project.config.seed
         )
         aligned = align(first, scan.volume)
-        stack1 = _stack("test", first, subject, settings, project, settings.follow_up.slices)
+        stack1 = stack_for("test", first, subject, project, settings.follow_up.slices)
         stack2 = same_slices(aligned, stack1, settings)
         matches = match_slices(stack1, stack2, by_all)
         measured = measure_follow_up(matches, stack1, first, aligned, scan)
         if not tables:
-            stem = layout.FIGURE.removesuffix(".{format}")
-            follow_up_overlays(
-                measured, stack1, stack2, stem.format(figure="correspondence-follow_up")
-            )
+            store_slices(stack1, stack2, layout.CORRESPONDENCE_FOLLOW_UP_SLICES)
         tables.append(measured)
     matches = pa.Table.from_pandas(pd.concat(tables), preserve_index=False)
     store_table(matches, layout.CORRESPONDENCE_FOLLOW_UP)
 
 
-def read_matches(path: str, *measures: str) -> pd.DataFrame:
-    """Read a table of matches, with further `measures`; InputError where it is none."""
-    numbers = ("z_mm", "x1_px", "y1_px", "x2_px", "y2_px", "error_mm", *measures)
-    words, again = ("subject", "transformation", "method"), "Delete it and run the workflow again"
-    return stored_table(path, "a table of matches", again, words, numbers)
-
-
 def write_report(project: Project) -> None:
-    """Write the table, and the figures; overlays are of the first CT."""
-    settings = _settings(project)
+    """Write the table."""
     paths = [layout.CORRESPONDENCE_MATCHES.format(matcher=matcher) for matcher in MATCHERS]
     matches = pd.concat([read_matches(path) for path in paths], ignore_index=True)
     follow_up = read_matches(layout.CORRESPONDENCE_FOLLOW_UP, "unmatched_mm")
-    label = project.scale
-    where = tested_on(settings, project, read_subjects(project.config.subjects))
-    table = correspondence_table(matches, follow_up, read_paper("correspondence"), label, where)
+    sheet = read_subjects(project.config.subjects)
+    where = tested_on(correspondence_of(project), project, sheet)
+    paper = read_paper("correspondence")
+    table = correspondence_table(matches, follow_up, paper, project.scale, where)
     write_table(table, layout.TABLE.removesuffix(".{format}").format(table="correspondence"))
-    figure = layout.FIGURE.removesuffix(".{format}")
-    every = pd.concat([matches, follow_up], ignore_index=True)
-    cumulative_curves(every, figure.format(figure="correspondence-cumulative"))
-    shown = spread(_stacks("test", settings, project, first=True)[0], SHOWN)
-    match_overlays(matches, shown, settings, figure.format(figure="correspondence-overlays"))
 
 
 def _settings(project: Project) -> Correspondence:
     settings = correspondence_of(project)
     torch.set_num_threads(settings.training.threads)
     return settings
-
-
-def _stacks(
-    role: str, settings: Correspondence, project: Project, first: bool = False
-) -> list[Stack]:
-    """Return the slices for a role, CT by CT, or of the `first` CT alone."""
-    count = settings.slices.test_slices if role == "test" else None
-    cts = cts_for(role, project, read_subjects(project.config.subjects))
-    return [
-        _stack(role, read_volume(path), subject, settings, project, count)
-        for subject, path in list(cts.items())[: 1 if first else None]
-    ]
-
-
-def _stack(
-    role: str,
-    volume: Volume,
-    subject: str,
-    settings: Correspondence,
-    project: Project,
-    count: int | None,
-) -> Stack:
-    """Return `count` (None: all) of a CT's slices for a role."""
-    stack = stack_of(volume, subject, settings.slices)
-    if not has_unseen_patients(settings, project, read_subjects(project.config.subjects)):
-        stack = apart(stack, settings.slices, role)
-    return spread(stack, count)

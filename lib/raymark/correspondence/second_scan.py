@@ -15,8 +15,8 @@ from scipy.spatial.transform import Rotation
 from raymark.config.dataset import Cohort
 from raymark.core.seeds import generator
 from raymark.correspondence.config import FollowUp
-from raymark.correspondence.evaluation import FOLLOW_UP
 from raymark.correspondence.follow_up import Aligned, in_world
+from raymark.correspondence.matches import FOLLOW_UP
 from raymark.correspondence.slices import Stack
 from raymark.ct.grid import Volume
 from raymark.patients.deformation import Deformation
@@ -62,8 +62,7 @@ def measure_follow_up(
     matches: pd.DataFrame, stack1: Stack, first: Volume, aligned: Aligned, scan: SecondScan
 ) -> pd.DataFrame:
     """Measure matches with a virtual follow-up in space; columns as of
-    `raymark.correspondence.evaluation.evaluate_sift`, and
-    `unmatched_mm`: how far off the affine registration alone would have put the same points.
+    `raymark.correspondence.matches`, and `unmatched_mm`: how far off the affine registration alone would have put the same points.
     """
     every = pd.MultiIndex.from_product(
         [stack1.z_mm, matches["method"].unique()], names=["slice_mm", "method"]

@@ -122,6 +122,14 @@ def cts_of(project: Project, dataset: str, view_set: str) -> dict[str, str]:
     return {s: layout.CT.format(dataset=dataset, subject=s) for s in subjects}
 
 
+def contrast_files(project: Project) -> list[str]:
+    """List the views, CTs and labels of the real patients whose contrast of bone is compared."""
+    dataset = rendered(project, project.config.contrast.mv)
+    places = [{"dataset": dataset.name, "subject": subject} for subject in dataset.subjects]
+    volumes = [file.format(**p) for p in places for file in (layout.CT, layout.LABELS)]
+    return [layout.VIEWS.format(dataset=dataset.name), *volumes]
+
+
 def of_experiments(pattern: str, experiments: Iterable[Experiment]) -> list[str]:
     """Fill a path pattern of `raymark.layout` for every seed and evaluated view set, sorted."""
     places = (

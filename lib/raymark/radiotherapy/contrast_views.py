@@ -1,7 +1,7 @@
 """One view of a phantom, or of a patient, through a kilovoltage and a megavoltage beam, and how much
 its bone stands out: noiseless images of the workflow's own projector and detector."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -183,12 +183,11 @@ def beams_of(project: Project) -> dict[str, Physics]:
     return {name: project.datasets[getattr(names, name)].physics for name in ("kv", "mv")}
 
 
-def patient_views(project: Project) -> list[Paired]:
+def patient_views(project: Project) -> Iterator[Paired]:
     """Render the first view of a real patient in every evaluated view set, through both beams."""
     settings = project.datasets[project.config.contrast.mv]
     table = read_views(layout.VIEWS.format(dataset=settings.name))
     table = table[table["subject"].isin(settings.subjects)]
-    shown = []
     for name, view_set in settings.view_sets.items():
         rows = table[table["view_set"] == name]
         if view_set.role != "evaluate" or rows.empty:
@@ -198,18 +197,15 @@ def patient_views(project: Project) -> list[Paired]:
         volume = read_volume(layout.CT.format(**place))
         labels_xyz = read_label_map(layout.LABELS.format(**place)).labels_xyz
         camera = camera_of(row, detector_of(settings.detector))
-        shown.append(
-            paired_view(
-                settings.view_sets[name].title or name,
-                volume,
-                camera,
-                settings.projector,
-                beams_of(project),
-                row.source_to_isocentre_mm,
-                bones_of(labels_xyz, project.config.contrast.bone_labels),
-            )
+        yield paired_view(
+            settings.view_sets[name].title or name,
+            volume,
+            camera,
+            settings.projector,
+            beams_of(project),
+            row.source_to_isocentre_mm,
+            bones_of(labels_xyz, project.config.contrast.bone_labels),
         )
-    return shown
 
 
 def bones_of(labels_xyz: np.ndarray, ranges: Sequence[tuple[int, int]]) -> np.ndarray | None:

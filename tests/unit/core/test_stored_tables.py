@@ -10,7 +10,7 @@ import pytest
 from raymark import layout
 from raymark.core.errors import InputError
 from raymark.core.stored_tables import check_table, store_table, stored_table
-from raymark.correspondence.jobs import read_matches
+from raymark.correspondence.matches import read_matches
 from raymark.datasets.imported import read_images
 from raymark.evaluation.errors import read_errors, read_predictions
 from raymark.evaluation.results import read_losses

@@ -1,6 +1,7 @@
-"""Textured slices that stand for CTs, and settings small enough for a test."""
+"""Textured slices that stand for CTs, matches on them, and settings small enough for a test."""
 
 import numpy as np
+import pandas as pd
 from scipy import ndimage
 
 from raymark.correspondence.config import Correspondence
@@ -44,3 +45,16 @@ def textured(count: int, seed: int = 0, side: int = 112) -> Stack:
         image_zyx=np.stack(images),
         body_zyx=np.repeat(body[None], count, axis=0),
     )
+
+
+def matches_of(method, errors_by_pair, kind="elastic"):
+    """Matches on slices at heights 0, 5, ...; a pair without errors has no match."""
+    rows = []
+    for pair, errors_mm in enumerate(errors_by_pair):
+        for error_mm in errors_mm or [np.nan]:
+            rows.append(
+                {"subject": "texture0", "z_mm": 5.0 * pair, "transformation": kind,
+                 "method": method, "x1_px": 20.0, "y1_px": 30.0, "x2_px": 22.0, "y2_px": 30.0,
+                 "error_mm": error_mm}
+            )  # fmt: skip
+    return pd.DataFrame(rows)

@@ -1,36 +1,14 @@
-from contextlib import contextmanager
-
 import numpy as np
 import pandas as pd
 import pytest
-from matplotlib.figure import Figure
 
 from raymark.config.papers import read_paper
-from raymark.correspondence.evaluation import FOLLOW_UP, _rows, summary
+from raymark.correspondence.evaluation import _rows, summary
+from raymark.correspondence.matches import FOLLOW_UP, METHODS
 from raymark.correspondence.pairs import Affine, Transformation
-from raymark.correspondence.report import (
-    METHODS,
-    correspondence_table,
-    cumulative_curves,
-    follow_up_overlays,
-    match_overlays,
-    place_colours,
-)
+from raymark.correspondence.report import correspondence_table
 from raymark.tables.formats import markdown
-from tests.unit.correspondence.examples import TINY, textured
-
-
-def matches_of(method, errors_by_pair, kind="elastic"):
-    """Matches on slices at heights 0, 5, ...; a pair without errors has no match."""
-    rows = []
-    for pair, errors_mm in enumerate(errors_by_pair):
-        for error_mm in errors_mm or [np.nan]:
-            rows.append(
-                {"subject": "texture0", "z_mm": 5.0 * pair, "transformation": kind,
-                 "method": method, "x1_px": 20.0, "y1_px": 30.0, "x2_px": 22.0, "y2_px": 30.0,
-                 "error_mm": error_mm}
-            )  # fmt: skip
-    return pd.DataFrame(rows)
+from tests.unit.correspondence.examples import matches_of
 
 
 @pytest.fixture
@@ -94,38 +72,3 @@ def test_table_has_the_published_values_beside_ours(matches, follow_up):
     assert shares["elastic", "sift_ratio"] == "about 3 % beyond 64 mm (section 4.1)"
     assert shares["affine", "sift_inverse"] == shares["follow-up", "network"] == ""
     assert "20 ms on a GPU" in text
-
-
-def test_figures_are_drawn(matches, follow_up, tmp_path):
-    cumulative_curves(pd.concat([matches, follow_up]), tmp_path / "curves")
-    match_overlays(matches, textured(2), TINY, tmp_path / "overlays")
-    follow_up_overlays(follow_up, textured(2), textured(2, seed=1), tmp_path / "follow_up")
-    for name in ("curves", "overlays", "follow_up"):
-        assert (tmp_path / f"{name}.svg").stat().st_size > 1000
-        assert (tmp_path / f"{name}.png").stat().st_size > 1000
-
-
-def test_the_distance_of_far_apart_regions_is_marked(matches, monkeypatch, tmp_path):
-    pages = []
-
-    @contextmanager
-    def kept(*size_and_stem):
-        pages.append(Figure(layout="constrained"))
-        yield pages[-1]
-
-    monkeypatch.setattr("raymark.correspondence.report.figure", kept)
-    cumulative_curves(matches, tmp_path / "curves")
-    for axes in pages[0].axes:
-        assert [line.get_xdata() for line in axes.lines if line.get_label() == "64 mm"] == [
-            [64, 64]
-        ]
-        assert axes.get_xlim()[1] > 64
-
-
-def test_colours_tell_places_apart():
-    corners = np.array([[0, 0], [99, 0], [0, 49], [99, 49]], dtype=float)
-    colours = place_colours(corners, (50, 100))
-    apart = np.linalg.norm(colours[:, None] - colours[None], axis=-1)
-    assert apart[~np.eye(4, dtype=bool)].min() > 0.4
-    middle = place_colours(np.array([[49.5, 24.5]]), (50, 100))[0]
-    np.testing.assert_allclose(middle, colours.mean(axis=0))

@@ -138,7 +138,7 @@ def contrast(config: str) -> None:
     if settings is None:
         raise InputError(config, "has no `contrast`", "Name its data sets: config/README.md")
     projector = rendered(project, settings.mv).projector
-    views = patient_views(project)
+    views = list(patient_views(project))
     tabulated = read_tabulated(settings.tabulated)
     table = contrast_table(beams_of(project), tabulated, projector, views)
     with atomic(layout.CONTRAST) as partial:

@@ -16,7 +16,7 @@ def table(config: str, table: str) -> None:
 
 def figure(config: str, figure: str) -> None:
     from raymark.datasets.available import only_present
-    from raymark.figures.make import make_figure
+    from raymark.figures import make_figure
 
     project = read_project(config)
     stem = layout.FIGURE.format(figure=figure, format="svg").removesuffix(".svg")

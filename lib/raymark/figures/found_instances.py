@@ -6,10 +6,28 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from matplotlib.lines import Line2D
 
-from raymark.core.drawing import DARK, DOT, DOUBLE_IN, RING, SEQUENTIAL, figure, show_xray
+from raymark import layout
+from raymark.config.project import Project
+from raymark.core.drawing import (
+    DOT,
+    DOUBLE_IN,
+    RING,
+    SEQUENTIAL,
+    colour_bar,
+    dark_edge,
+    explain,
+    figure,
+    key,
+    show_belief,
+    show_xray,
+)
+from raymark.datasets.lookup import landmark_types, shard_files, shards_of
 from raymark.datasets.shards import Shards
+from raymark.evaluation.errors import read_errors
+from raymark.figures._places import experiments, first_training, of_experiment
+from raymark.figures._results import landmark_files
+from raymark.figures.base import FigureRecord
 from raymark.landmarks.types import XY, XY_TRUE, Types
 
 COLUMNS = ("X-ray with the true points", "belief map", "points found")
@@ -25,6 +43,29 @@ class Found:
     stride: int
     true_px: np.ndarray
     found_px: np.ndarray
+
+
+def experiments_by_type(project: Project) -> list[tuple[str, ...]]:
+    """List the experiments of methods that find instances of landmark types, on rendered images."""
+    return [
+        of
+        for of in experiments(project)
+        if of[0] in project.datasets and project.methods[of[1]].by_type
+    ]
+
+
+def needs(project: Project, dataset: str, method: str, view_set: str) -> list[str]:
+    place = first_training(project, dataset, method, view_set)
+    files = [layout.MODEL.format(**place), layout.ERRORS.format(**place)]
+    return [*files, *landmark_files(project, dataset), *shard_files(project, dataset, view_set)]
+
+
+def draw(project: Project, dataset: str, method: str, view_set: str, stem: str | Path) -> None:
+    """Draw what the first training finds on the first of the views that show most."""
+    model_file, errors_file, *_ = needs(project, dataset, method, view_set)
+    shards = Shards(shards_of(project, dataset, view_set))
+    types = landmark_types(project.datasets[dataset])
+    found_instances(looked_for(model_file, shards, read_errors([errors_file]), types), stem)
 
 
 def looked_for(
@@ -71,22 +112,32 @@ def found_instances(rows: Sequence[Found], stem: str | Path) -> None:
         for row, (image, belief, points) in zip(rows, panels, strict=True):
             for axes in (image, points):
                 show_xray(axes, row.image_yx)
-                axes.plot(*row.true_px.T, **RING, ms=6, mew=0.9, path_effects=DARK)
+                axes.plot(*row.true_px.T, **RING, ms=6, mew=0.9, path_effects=dark_edge())
             points.plot(*row.found_px.T, **DOT, ms=3)
             image.text(-0.04, 0.5, row.title, transform=image.transAxes, rotation=90, va="center",
                        ha="right", fontsize=8)  # fmt: skip
-            rows_cells, columns_cells = row.belief_yx.shape
-            extent = (-0.5, columns_cells * row.stride - 0.5, rows_cells * row.stride - 0.5, -0.5)
-            shown = belief.imshow(row.belief_yx, cmap=SEQUENTIAL, vmin=0, vmax=1, extent=extent)
-            belief.set(xlim=(-0.5, width - 0.5), ylim=(height - 0.5, -0.5))
-            belief.set_axis_off()
-        bar = page.colorbar(
-            shown, ax=panels[:, 1], location="bottom", shrink=0.6, aspect=30, pad=0.01
+            shown = show_belief(
+                belief, row.belief_yx, row.stride, row.image_yx.shape, cmap=SEQUENTIAL
+            )
+        place = {"location": "bottom", "shrink": 0.6, "aspect": 30, "pad": 0.01}
+        colour_bar(page, shown, "belief", ax=panels[:, 1], **place)
+        explain(
+            page,
+            key(**RING, ms=6, path_effects=dark_edge(), label="true"),
+            key(**DOT, ms=3, label="found"),
+            loc="outside lower right",
+            ncols=2,
         )
-        bar.set_label("belief")
-        bar.outline.set_linewidth(0.6)
-        keys = [
-            Line2D([], [], **RING, ms=6, path_effects=DARK, label="true"),
-            Line2D([], [], **DOT, ms=3, label="found"),
-        ]
-        page.legend(handles=keys, loc="outside lower right", ncols=2)
+
+
+FIGURE = FigureRecord(
+    about="belief maps of landmark types and the points found",
+    caption="""\
+An image of **{of}**, the belief map of each landmark type, and the points found after non-maximum
+suppression; first training, the first of the views that show most landmarks. Compare with Fig. 3 of
+LandmarkNet.""",
+    of=experiments_by_type,
+    needs=needs,
+    draw=draw,
+    chapter=of_experiment,
+)

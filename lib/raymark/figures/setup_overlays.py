@@ -1,4 +1,4 @@
-"""Treatment images laid on the plan, and how the errors of the registrations are distributed."""
+"""Treatment images laid on the plan, before and after registration."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -6,29 +6,33 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
-from scipy.ndimage import shift
 
 from raymark import layout
 from raymark.config.project import Project
 from raymark.core.drawing import (
     DOUBLE_IN,
     ORANGE,
-    SINGLE_IN,
     SKY,
     VERMILION,
+    explain,
     figure,
-    line_of,
+    key,
     note,
+    pack,
     show_xray,
 )
-from raymark.datasets.lookup import shards_of
+from raymark.datasets.lookup import cts_of, shard_files, shards_of
 from raymark.datasets.shards import Shards
 from raymark.evaluation.errors import read_predictions
+from raymark.figures._places import (
+    experiment,
+    first_training,
+    of_experiment,
+    set_up_experiments,
+)
+from raymark.figures._results import landmark_files
+from raymark.figures.base import FigureRecord
 from raymark.landmarks.table import read_landmark_set
-from raymark.radiotherapy.setup_errors import SetupView, setup_views
 from raymark.radiotherapy.setup_table import INTENSITY, LANDMARKS, NOTHING, read_setup
 from raymark.views.plan import evenly, read_views
 
@@ -56,28 +60,41 @@ class Compared:
     mm_per_px: float
 
 
-def compared_views(project: Project, place: Mapping) -> list[Compared]:
-    """Collect views of one table of set-up errors, spread over it, with all that is drawn of them."""
-    dataset = project.datasets[place["dataset"]]
-    beams = {(p["dataset"], p["method"]): p["reference"] for p in project.setup_places()}
-    reference = project.datasets[beams[place["dataset"], place["method"]]].physics
-    measured = read_setup([layout.SETUP.format(**place)]).set_index(["view", "registration"])
+def needs(project: Project, dataset: str, method: str, view_set: str) -> list[str]:
+    place = first_training(project, dataset, method, view_set)
+    tables = [f.format(**place) for f in (layout.SETUP, layout.PREDICTIONS, layout.VIEWS)]
+    images = [
+        *shard_files(project, dataset, view_set),
+        *cts_of(project, dataset, view_set).values(),
+    ]
+    return [*tables, *landmark_files(project, dataset), *images]
+
+
+def draw(project: Project, dataset: str, method: str, view_set: str, stem: str | Path) -> None:
+    """Draw views of the first training's table of set-up errors, spread over it."""
+    from raymark.radiotherapy.setup_errors import setup_views
+
+    setup_file, predictions_file, views_file, *_ = needs(project, dataset, method, view_set)
+    settings = project.datasets[dataset]
+    plan = project.datasets[experiment(project, dataset, method, view_set).setup.reference]
+    measured = read_setup([setup_file]).set_index(["view", "registration"])
     chosen = evenly(list(dict.fromkeys(measured.index.get_level_values("view"))), SHOWN)
-    shards = Shards(shards_of(project, place["dataset"], place["view_set"]))
-    views = read_views(layout.VIEWS.format(dataset=dataset.name)).set_index("view")
+    shards = Shards(shards_of(project, dataset, view_set))
     shown = setup_views(
         [shards.views.index(view) for view in chosen],
         shards,
-        read_predictions(layout.PREDICTIONS.format(**place)),
-        views,
-        dataset,
-        read_landmark_set(dataset.landmarks).kind_of,
-        reference,
+        read_predictions(predictions_file),
+        read_views(views_file).set_index("view"),
+        settings,
+        read_landmark_set(settings.landmarks).kind_of,
+        plan.physics,
     )
-    return [_compared(view, measured.loc[view.view], project) for view in shown]
+    views = [_compared(view, measured.loc[view.view], project) for view in shown]
+    setup_overlays(views, COLUMNS, stem)
 
 
-def _compared(view: SetupView, rows: pd.DataFrame, project: Project) -> Compared:
+def _compared(view, rows: pd.DataFrame, project: Project) -> Compared:
+    """Collect what is drawn of a view: a `SetupView`, and its rows of the table by registration."""
     match, _ = view.by_landmarks(project.config.setup)
     used = {found for found, _ in match.pairs} if match else set()
     return Compared(
@@ -102,17 +119,22 @@ def setup_overlays(views: Sequence[Compared], columns: Mapping[str, str], stem: 
     count = 2 + len(columns)
     row_in = DOUBLE_IN / count * height / width
     with figure(DOUBLE_IN, len(views) * (row_in + 0.02) + 0.42, stem) as page:
-        page.get_layout_engine().set(w_pad=0.01, h_pad=0.01, wspace=0.0, hspace=0.0)
+        pack(page)
         panels = page.subplots(len(views), count, squeeze=False)
         for axes, view in zip(panels, views, strict=True):
             _draw_row(axes, view, columns)
         titles = ["Plan (DRR)", "Treatment image", *columns.values()]
         for axes, title in zip(panels[0], titles, strict=True):
             axes.set_title(title, pad=3)
-        _explain(page)
+        explain(
+            page,
+            key(**PLANNED, label="planned landmark"),
+            key(**FOUND, label="found, agrees"),
+            key(**UNUSED, label="found, left out"),
+        )
 
 
-def _draw_row(axes: Sequence[Axes], view: Compared, columns: Mapping[str, str]) -> None:
+def _draw_row(axes: Sequence, view: Compared, columns: Mapping[str, str]) -> None:
     show_xray(axes[0], view.reference_yx)
     axes[0].plot(*view.planned_px.T, **PLANNED)
     note(axes[0], view.title)
@@ -137,6 +159,8 @@ def _draw_row(axes: Sequence[Axes], view: Compared, columns: Mapping[str, str]) 
 
 def moved_back(image_yx: np.ndarray, by_px: np.ndarray) -> np.ndarray:
     """Move an image's content by (x, y) px; what comes in is NaN."""
+    from scipy.ndimage import shift
+
     image = np.asarray(image_yx, dtype=float)
     return shift(image, (by_px[1], by_px[0]), order=1, cval=np.nan)
 
@@ -156,33 +180,15 @@ def chequerboard(first_yx: np.ndarray, second_yx: np.ndarray) -> np.ndarray:
     return np.where(first, *scaled)
 
 
-def _explain(page: Figure) -> None:
-    keys = [
-        Line2D([], [], **PLANNED, label="planned landmark"),
-        Line2D([], [], **FOUND, label="found, agrees"),
-        Line2D([], [], **UNUSED, label="found, left out"),
-    ]
-    page.legend(handles=keys, loc="outside lower center", ncols=3)
-
-
-def setup_errors(
-    errors_mm: Mapping[str, np.ndarray], within_mm: Sequence[float], stem: str | Path
-) -> None:
-    """Draw the share of views whose set-up error is at most so large, by registration.
-
-    `errors_mm` has an error (n,) for every view; NaN, a view that was not registered, never counts.
-    """
-    known = np.concatenate([np.asarray(e)[np.isfinite(e)] for e in errors_mm.values()])
-    with figure(SINGLE_IN, 2.9, stem) as page:
-        axes = page.subplots()
-        for index, (title, values) in enumerate(errors_mm.items()):
-            there = np.sort(values[np.isfinite(values)])
-            share = 100 * np.arange(len(there) + 1) / len(values)
-            axes.step(np.concatenate([[0.0], there]), share, where="post", label=title,
-                      **line_of(index))  # fmt: skip
-        for limit in within_mm:
-            axes.axvline(limit, color="0.6", lw=0.6, zorder=0)
-        axes.set(xlabel="set-up error (mm)", ylabel="views with at most this error (%)")
-        axes.set(xlim=(0, 1.05 * known.max(initial=1.0)), ylim=(0, 101))
-        axes.grid(True)
-        page.legend(loc="outside lower center", ncols=1, handlelength=3.2)
+FIGURE = FigureRecord(
+    about="treatment images on the plan, before and after registration",
+    caption="""\
+Treatment images on the plan, **{of}**: where the registration is right, structures run on from
+tile to tile of the chequerboards. Rings: where the plan has its landmarks; crosses: where the network
+found them. Displacements and what is left of them are in mm at the isocentre. Views are spread evenly over
+those that were registered.""",
+    of=set_up_experiments,
+    needs=needs,
+    draw=draw,
+    chapter=of_experiment,
+)

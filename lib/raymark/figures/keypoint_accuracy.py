@@ -6,11 +6,13 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
-from matplotlib.lines import Line2D
 
-from raymark.core.drawing import COLOURS, DOUBLE_IN, GREY, MARKERS, figure, line_of
-from raymark.evaluation.results import UNSEEN, Part, Results
+from raymark.config.project import Project
+from raymark.core.drawing import COLOURS, DOUBLE_IN, GREY, MARKERS, figure, key, line_of
+from raymark.evaluation.results import UNSEEN, Part, Results, read_results
+from raymark.figures._places import of_paper
+from raymark.figures._results import narrowed, result_files
+from raymark.figures.base import FigureRecord
 from raymark.metrics.detection import correct_keypoints
 from raymark.tables.instances import WITHIN_PX, of_landmark, paper_scale
 
@@ -26,6 +28,23 @@ class Measured:
 
     errors: pd.DataFrame
     published: float = np.nan
+
+
+def papers(project: Project) -> list[tuple[str, ...]]:
+    """List the paper whose figure this is, where an experiment is compared with it."""
+    return [("landmarknet",)] if project.experiments_with("landmarknet") else []
+
+
+def needs(project: Project, paper: str) -> list[str]:
+    return result_files(narrowed(project, project.experiments_with(paper)))
+
+
+def draw(project: Project, paper: str, stem: str | Path) -> None:
+    results = read_results(narrowed(project, project.experiments_with(paper)))
+    compared = results.papers[paper].compared_landmarks[0]
+    thresholds_px = project.config.evaluation.pck_px
+    types, methods = of_types(results, paper), of_methods(results, paper, compared)
+    keypoint_accuracy(types, methods, compared.replace("_", " "), thresholds_px, stem)
 
 
 def of_types(results: Results, paper: str) -> dict[str, Measured]:
@@ -107,7 +126,7 @@ def keypoint_accuracy(
                        ha="center", va="bottom", fontsize=6)  # fmt: skip
         boxes.set_xticks(range(len(boxed)), [name.replace(", ", "\n", 1) for name in boxed], rotation=35,
                          ha="right")  # fmt: skip
-        boxes.set(ylabel="deviation (px)")
+        boxes.set(ylabel="deviation (px of the paper's images)")
         boxes.set_ylim(bottom=0)
         boxes.set_title("c  Deviation of those found", loc="left", pad=12)
         for axes in (types, methods, boxes):
@@ -116,7 +135,7 @@ def keypoint_accuracy(
 
 
 def _curves(
-    axes: Axes, measured: Mapping[str, Measured], thresholds_px: Sequence[float], title: str
+    axes, measured: Mapping[str, Measured], thresholds_px: Sequence[float], title: str
 ) -> None:
     for index, (name, each) in enumerate(measured.items()):
         columns = [each.errors[key].to_numpy() for key in ("error_px", "visible", "detected")]
@@ -129,11 +148,11 @@ def _curves(
     if np.isfinite([each.published for each in measured.values()]).any():
         _draw_published(axes, measured)
         published = {"marker": "o", "color": GREY, "label": f"published, at {WITHIN_PX:g} px"}
-        handles.append(Line2D([], [], **published | HOLLOW))
+        handles.append(key(**published | HOLLOW))
     axes.legend(handles=handles, loc="upper center", bbox_to_anchor=(0.5, -0.2), handlelength=3.2)
 
 
-def _draw_published(axes: Axes, measured: Mapping[str, Measured]) -> None:
+def _draw_published(axes, measured: Mapping[str, Measured]) -> None:
     """Draw the published shares, which often coincide, side by side on a strip beyond the axis."""
     low, high = axes.get_xlim()
     step = STRIP_SHARE * (high - low) / len(measured)
@@ -148,3 +167,18 @@ def _draw_published(axes: Axes, measured: Mapping[str, Measured]) -> None:
 def _deviations(errors: pd.DataFrame) -> np.ndarray:
     found = errors[errors["visible"] & errors["detected"]]["error_px"].to_numpy(float)
     return found[np.isfinite(found)]
+
+
+FIGURE = FigureRecord(
+    about="landmarks within a distance, by type and method",
+    caption="""\
+Share of landmarks found within a distance, in px of images as wide as the paper's: a by landmark type
+and kind of images, b by method on the landmark the paper compares them on, over the view sets that all
+methods were evaluated on. Of unseen patients where there are any, else new views of those trained on;
+hollow markers on the grey strip: published, at 8 px. c: distance of the landmarks that were found, median,
+quartiles and the 5 to 95 % range. Compare with Fig. 4 of LandmarkNet.""",
+    of=papers,
+    needs=needs,
+    draw=draw,
+    chapter=of_paper,
+)
