@@ -32,7 +32,8 @@ def view_sets_of_spines(project: Project) -> list[tuple[str, ...]]:
 def _names(project: Project, dataset: str) -> list[str]:
     """List the landmarks of a data set; those of an import as far as they are known beforehand."""
     if dataset in project.datasets:
-        return landmark_names(project.datasets[dataset])
+        rendered = project.datasets[dataset]
+        return rendered.use_landmarks or landmark_names(rendered)
     settings = project.imports[dataset]
     return settings.landmarks or own_names(settings.annotations) or []
 
