@@ -15,6 +15,7 @@ from PIL import Image
 
 from raymark import figures, layout
 from raymark.config.project import read_project
+from raymark.core import digests
 from raymark.core.drawing import DPI
 from raymark.core.errors import InputError
 
@@ -141,6 +142,15 @@ def test_unknown_figures_are_refused(name, tmp_path):
             ask(name, project)
     with pytest.raises(InputError, match=r"Known: .*belief_error"):
         figures.make_figure(name, project, tmp_path / "x")
+
+
+@pytest.mark.parametrize("kind", figures.kinds())
+def test_a_changed_module_draws_no_other_figure_again(kind):
+    used: set[str] = set()
+    digests._collect(f"raymark.figures.{kind}", used)
+    assert used & {f"raymark.figures.{other}" for other in figures.kinds()} == {
+        f"raymark.figures.{kind}"
+    }
 
 
 def test_records_are_read_without_what_draws():
