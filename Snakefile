@@ -8,8 +8,6 @@ configfile: "config/config.yaml"
 
 include: "workflow/rules/common.smk"
 include: "workflow/rules/resources.smk"
-include: "workflow/rules/common_setup.smk"
-include: "workflow/rules/common_report.smk"
 include: "workflow/rules/patients.smk"
 include: "workflow/rules/ct.smk"
 include: "workflow/rules/landmarks.smk"
@@ -21,8 +19,9 @@ include: "workflow/rules/detection.smk"
 include: "workflow/rules/evaluation.smk"
 include: "workflow/rules/pose.smk"
 include: "workflow/rules/radiotherapy.smk"
-include: "workflow/rules/report.smk"
 include: "workflow/rules/correspondence.smk"
+include: "workflow/rules/tables.smk"
+include: "workflow/rules/figures.smk"
 
 
 report: "workflow/report/workflow.rst"
@@ -33,8 +32,26 @@ rule all:
     input:
         all_tables,
         all_figures,
-        all_correspondence,
         all_models,
+
+
+rule matrix:
+    """Methods by data sets: the two tables and the figure, nothing else."""
+    input:
+        expand(
+            layout.TABLE, table=["matrix", "comparisons"], format=layout.TABLE_FORMATS
+        ),
+        expand(layout.FIGURE, figure="matrix", format=layout.FIGURE_FORMATS),
+
+
+rule correspondence:
+    """The table and the figures of the matches between CT slices, nothing else."""
+    input:
+        [
+            f
+            for f in all_tables + all_figures
+            if Path(f).stem.startswith("correspondence")
+        ],
 
 
 onerror:

@@ -38,7 +38,6 @@ STEPS = (
     experiments.correspondence_train,
     experiments.correspondence_match,
     experiments.correspondence_follow_up,
-    experiments.correspondence_report,
     products.table,
     products.figure,
 )

@@ -31,6 +31,7 @@ CORRESPONDENCE_MODEL = CORRESPONDENCE_FOLDER + "/model.safetensors"
 CORRESPONDENCE_LOSSES = CORRESPONDENCE_FOLDER + "/losses.csv"
 CORRESPONDENCE_MATCHES = CORRESPONDENCE_FOLDER + "/{matcher}.parquet"
 CORRESPONDENCE_FOLLOW_UP = CORRESPONDENCE_FOLDER + "/follow_up.parquet"
+CORRESPONDENCE_FOLLOW_UP_SLICES = CORRESPONDENCE_FOLDER + "/follow_up_slices.parquet"
 CONFIG = "results/config/{digest}/config.yaml"
 
 TABLE_FORMATS = ("csv", "md", "tex", "html")

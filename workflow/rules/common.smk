@@ -14,13 +14,12 @@ from raymark.core.errors import InputError
 from raymark.workflow import inputs
 from raymark.workflow.snapshot import freeze
 from raymark.landmarks.table import read_landmark_set
-from raymark.config.papers import read_paper
-from raymark.datasets.available import absences, only_present, present_imports
+from raymark.datasets.available import absences, only_present
+from raymark.datasets.lookup import of_experiments
 from raymark.workflow.run_log import failures, read_run
-from raymark.core.digests import code_digest, text_digest
+from raymark.core.digests import code_digest
 from raymark.workflow.preflight import preflight
-from raymark.config.subjects import parent_of
-from raymark.views.plan import shards_of_view_set, subjects_of, view_count
+from raymark.views.plan import subjects_of, view_count
 
 try:
     PROJECT = project_of(config, " + ".join(map(str, workflow.configfiles)))
@@ -37,7 +36,6 @@ except InputError as error:
 # What there is data for; tables say what is left out.
 PRESENT = only_present(PROJECT, SUBJECTS)
 EXPERIMENTS = PRESENT.config.experiments
-IMPORTS = present_imports(PROJECT)
 if workflow.is_main_process:
     for line in dict.fromkeys(map(str, absences(PROJECT, SUBJECTS))):
         print(line, file=sys.stderr)
@@ -107,66 +105,6 @@ def landmark_types(wildcards):
 
 def import_file(wildcards):
     return next(f for f in PROJECT.config.imports if Path(f).stem == wildcards.dataset)
-
-
-def shards(dataset, *view_sets):
-    """List the shards of some view sets; of an import, the files by which its shards are found."""
-    if dataset in PROJECT.imports:
-        return [
-            f.format(dataset=dataset) for f in (layout.VIEWS, layout.IMPORTED_IMAGES)
-        ]
-    return [
-        layout.SHARD.format(
-            dataset=dataset,
-            view_set=view_set,
-            subject=subject,
-            shard=layout.shard_name(shard),
-        )
-        for view_set in view_sets
-        for subject, shard in shards_of_view_set(
-            PROJECT.datasets[dataset], view_set, SUBJECTS
-        )
-    ]
-
-
-def cts_of(dataset, view_set):
-    """List the CTs of the subjects that a view set shows."""
-    return [
-        layout.CT.format(dataset=dataset, subject=subject)
-        for subject in subjects_of(PROJECT.datasets[dataset], view_set, SUBJECTS)
-    ]
-
-
-def view_sets_for(dataset, role):
-    """List the view sets of a data set that play a role: train, validation or evaluate."""
-    if dataset in PROJECT.imports:
-        return []  # known once it is imported
-    return [n for n, s in PROJECT.datasets[dataset].view_sets.items() if s.role == role]
-
-
-def every_subject(dataset):
-    """List the subjects of a data set that some view set shows, virtual patients included."""
-    return sorted(
-        {
-            subject
-            for view_set in PROJECT.datasets[dataset].view_sets
-            for subject in subjects_of(PROJECT.datasets[dataset], view_set, SUBJECTS)
-        }
-    )
-
-
-def of_experiments(pattern, experiments):
-    """Fill a path pattern for every seed and evaluated view set of some experiments."""
-    return sorted(
-        {
-            pattern.format(
-                dataset=e.dataset, method=e.method, seed=seed, view_set=view_set
-            )
-            for e in experiments
-            for seed in e.seeds
-            for view_set in e.evaluate
-        }
-    )
 
 
 def method_threads(wildcards):

@@ -61,13 +61,7 @@ rule correspondence_follow_up:
         unpack(reads("correspondence_follow_up")),
     output:
         layout.CORRESPONDENCE_FOLLOW_UP,
-        layout.FIGURE.format(figure="correspondence-follow_up", format="svg"),
-        png=report(
-            layout.FIGURE.format(figure="correspondence-follow_up", format="png"),
-            category=correspondence_chapter,
-            labels={"figure": "follow-up", "of": "correspondence"},
-            caption="../report/correspondence.rst",
-        ),
+        layout.CORRESPONDENCE_FOLLOW_UP_SLICES,
     log:
         "logs/correspondence/follow_up.log",
     benchmark:
@@ -86,61 +80,3 @@ rule correspondence_follow_up:
         code=code_digest("raymark.correspondence.jobs"),
     shell:
         "python -m raymark correspondence-follow-up > {log} 2>&1"
-
-
-rule correspondence_report:
-    input:
-        follow_up=layout.CORRESPONDENCE_FOLLOW_UP,
-        cts=lambda wildcards: cts_for("test", PROJECT, SUBJECTS).values(),
-        matches=expand(layout.CORRESPONDENCE_MATCHES, matcher=["network", "sift"]),
-    output:
-        expand(
-            layout.FIGURE,
-            figure=["correspondence-cumulative", "correspondence-overlays"],
-            format="svg",
-        ),
-        cumulative=report(
-            layout.FIGURE.format(figure="correspondence-cumulative", format="png"),
-            category=correspondence_chapter,
-            labels={"figure": "cumulative", "of": "correspondence"},
-            caption="../report/correspondence.rst",
-        ),
-        overlays=report(
-            layout.FIGURE.format(figure="correspondence-overlays", format="png"),
-            category=correspondence_chapter,
-            labels={"figure": "overlays", "of": "correspondence"},
-            caption="../report/correspondence.rst",
-        ),
-    log:
-        "logs/correspondence/report.log",
-    conda:
-        "../../envs/environment.yaml"
-    resources:
-        mem_mb=memory(3000, cts=60),
-        runtime=minutes(30),
-    params:
-        config=lambda wildcards: sections_text(PROJECT, "slices", "transformations"),
-        code=code_digest("raymark.correspondence.jobs"),
-    shell:
-        "python -m raymark correspondence-report > {log} 2>&1"
-
-
-# That one could make files of those names, but only from the detectors' results.
-ruleorder: correspondence_report > figure
-ruleorder: correspondence_follow_up > figure
-
-
-all_correspondence = (
-    [
-        *rules.correspondence_report.output,
-        *rules.correspondence_follow_up.output,
-        *expand(layout.TABLE, table="correspondence", format=layout.TABLE_FORMATS),
-    ]
-    if PROJECT.config.correspondence
-    else []
-)
-
-
-rule correspondence:
-    input:
-        all_correspondence,

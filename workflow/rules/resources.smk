@@ -54,8 +54,9 @@ def images_trained(wildcards):
         views = imported_files(wildcards)
     else:
         settings = PROJECT.datasets[dataset]
-        shape, sets = settings.detector, view_sets_for(dataset, "train")
-        views = sum(view_count(settings, name, SUBJECTS) for name in sets)
+        shape, sets = settings.detector, settings.view_sets.items()
+        names = [name for name, view_set in sets if view_set.role == "train"]
+        views = sum(view_count(settings, name, SUBJECTS) for name in names)
     shown = training.views_seen or views * training.epochs
     return shown * share_of_pixels(shape.height_px, shape.width_px)
 

@@ -28,3 +28,9 @@ rule train:
     shell:
         "{params.launcher} python -m raymark train {wildcards.dataset} {wildcards.method} {wildcards.seed}"
         " > {log} 2>&1"
+
+
+# Nothing else needs a model once its predictions are there, but people do.
+all_models = of_experiments(layout.MODEL, EXPERIMENTS)
+if PROJECT.config.correspondence:
+    all_models.append(layout.CORRESPONDENCE_MODEL)

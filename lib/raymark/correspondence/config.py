@@ -237,6 +237,11 @@ def cts_for(
     }
 
 
+def shown_settings(project: Project) -> str:
+    """Return, as JSON, what the table and the figures of the matches show of the configuration."""
+    return project.shown_settings() + sections_text(project, "slices", "transformations")
+
+
 def sections_text(project: Project, *names: str) -> str:
     """Return sections of the settings as JSON: what a step depends on."""
     return correspondence_of(project).model_dump_json(include=set(names))

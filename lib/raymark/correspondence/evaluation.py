@@ -5,22 +5,11 @@ from collections.abc import Iterator
 import numpy as np
 import pandas as pd
 
-from raymark.core.seeds import generator
 from raymark.correspondence.config import Correspondence
 from raymark.correspondence.matching import Points, match_by_network, match_by_sift
 from raymark.correspondence.network import Network
-from raymark.correspondence.pairs import KINDS, Pair, Transformation, draw, make_pair
+from raymark.correspondence.pairs import KINDS, Pair, Transformation, pair_for_testing
 from raymark.correspondence.slices import PIXEL_MM, Stack
-
-
-def pair_for_testing(
-    stack: Stack, k: int, kind: str, settings: Correspondence
-) -> tuple[Pair, Transformation]:
-    """Make the test pair of a slice and a kind of transformation: always the same one."""
-    image = stack.image_zyx[k]
-    random = generator("test", stack.subject, f"{stack.z_mm[k]:.3f}", kind)
-    transformation = draw(kind, settings.transformations, image.shape, random)
-    return make_pair(image, stack.body_zyx[k], transformation), transformation
 
 
 def evaluate_network(

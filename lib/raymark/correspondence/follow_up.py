@@ -12,16 +12,16 @@ import numpy as np
 import pandas as pd
 import SimpleITK as sitk
 
+from raymark.core.drawing import DOUBLE_IN, figure, pack
 from raymark.core.errors import InputError
 from raymark.core.files import atomic
 from raymark.core.itk_threads import one_thread
 from raymark.correspondence.config import Correspondence
+from raymark.correspondence.drawing import draw_matches
 from raymark.correspondence.matching import Points, match_by_network
-from raymark.correspondence.report import draw_matches
 from raymark.correspondence.slices import GREYS, Stack, spread, stack_of
 from raymark.correspondence.training import load_model
 from raymark.ct import Volume, read_ct
-from raymark.figures.style import DOUBLE_IN, figure
 
 AIR_HU = -1000
 LPS = np.diag([-1.0, -1.0, 1.0, 1.0])  # from RAS, and back
@@ -142,7 +142,7 @@ def _draw(stack1: Stack, stack2: Stack, matches: pd.DataFrame, stem: Path) -> No
     panel_in = DOUBLE_IN / (2 * min(2, len(shown)))
     rows = -(-len(shown) // 2)
     with figure(DOUBLE_IN, rows * panel_in * shape_yx[0] / shape_yx[1] + 0.1, stem) as page:
-        page.get_layout_engine().set(w_pad=0.01, h_pad=0.01, wspace=0.0, hspace=0.0)
+        pack(page)
         panels = page.subplots(rows, 2 * min(2, len(shown)), squeeze=False)
         for axes in panels.flat:
             axes.set_axis_off()

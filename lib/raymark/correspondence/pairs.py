@@ -10,7 +10,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy import ndimage
 
-from raymark.correspondence.config import Transformations
+from raymark.core.seeds import generator
+from raymark.correspondence.config import Correspondence, Transformations
+from raymark.correspondence.slices import Stack
 
 KINDS = ("intensity", "affine", "elastic")
 LEAST_JACOBIAN = 0.2  # of an elastic map: it stays clear of folding
@@ -179,3 +181,13 @@ def _elastic(
 
 def _identity(shape_yx: tuple[int, int]) -> np.ndarray:
     return Affine(np.eye(2), np.zeros(2)).grid(shape_yx)
+
+
+def pair_for_testing(
+    stack: Stack, k: int, kind: str, settings: Correspondence
+) -> tuple[Pair, Transformation]:
+    """Make the test pair of a slice and a kind of transformation: always the same one."""
+    image = stack.image_zyx[k]
+    random = generator("test", stack.subject, f"{stack.z_mm[k]:.3f}", kind)
+    transformation = draw(kind, settings.transformations, image.shape, random)
+    return make_pair(image, stack.body_zyx[k], transformation), transformation

@@ -62,8 +62,7 @@ def measure_follow_up(
     matches: pd.DataFrame, stack1: Stack, first: Volume, aligned: Aligned, scan: SecondScan
 ) -> pd.DataFrame:
     """Measure matches with a virtual follow-up in space; columns as of
-    `raymark.correspondence.evaluation.evaluate_sift`, and
-    `unmatched_mm`: how far off the affine registration alone would have put the same points.
+    `raymark.correspondence.matches`, and `unmatched_mm`: how far off the affine registration alone would have put the same points.
     """
     every = pd.MultiIndex.from_product(
         [stack1.z_mm, matches["method"].unique()], names=["slice_mm", "method"]

@@ -1,13 +1,20 @@
 """Axial slices of a canonical CT as images of 1 mm pixels, with a mask of the body."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy import ndimage
 
-from raymark.correspondence.config import Slices
+from raymark.config.project import Project
+from raymark.correspondence.config import (
+    Slices,
+    correspondence_of,
+    cts_for,
+    has_unseen_patients,
+)
 from raymark.ct.grid import Volume
+from raymark.ct.store import read_volume
 
 PIXEL_MM = 1.0  # so that px and mm are one
 GREYS = 255  # eight bits: 2 HU of a window of 600 HU, below the noise of a CT
@@ -84,6 +91,25 @@ def apart(stack: Stack, settings: Slices, role: str) -> Stack:
     if role == "test":
         return stack.of(stack.z_mm >= start_mm)
     return stack.of(stack.z_mm < start_mm - settings.gap_mm)
+
+
+def stacks_for(role: str, project: Project) -> Iterator[Stack]:
+    """Yield the slices of every CT to train or test on, CT by CT."""
+    settings = correspondence_of(project)
+    count = settings.slices.test_slices if role == "test" else None
+    for subject, path in cts_for(role, project, project.sheet).items():
+        yield stack_for(role, read_volume(path), subject, project, count)
+
+
+def stack_for(
+    role: str, volume: Volume, subject: str, project: Project, count: int | None
+) -> Stack:
+    """Return `count` (None: all) of a CT's slices for a role."""
+    settings = correspondence_of(project)
+    stack = stack_of(volume, subject, settings.slices)
+    if not has_unseen_patients(settings, project, project.sheet):
+        stack = apart(stack, settings.slices, role)
+    return spread(stack, count)
 
 
 def spread(stack: Stack, count: int | None) -> Stack:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -73,18 +74,30 @@ def shards_of(project: Project, dataset: str, *view_sets: str) -> list[str]:
     return [path for name in view_sets for path in _shards(project, dataset, name)]
 
 
+def shards_with_role(project: Project, dataset: str, role: str) -> list[str]:
+    """Return the paths of the shards of a data set's train, validation or evaluate view sets."""
+    return shards_of(project, dataset, *_with_role(dataset_of(project, dataset), role))
+
+
 def shard_files(project: Project, dataset: str, *view_sets: str) -> list[str]:
-    """List the shards of some view sets; of an import, the files by which its shards are found."""
-    if dataset not in project.datasets:
+    """List the files that stand for the shards of some view sets among what a step needs.
+
+    Those are the shards themselves; of an import, whose shards are known once it is imported, the
+    tables by which `shards_of` finds them.
+    """
+    if dataset not in project.datasets:  # also an import that no configuration names
         return [f.format(dataset=dataset) for f in (layout.VIEWS, layout.IMPORTED_IMAGES)]
     return shards_of(project, dataset, *view_sets)
 
 
-def shards_with_role(project: Project, dataset: str, role: str) -> list[str]:
-    """Return the paths of the shards of a data set's train, validation or evaluate view sets."""
-    view_sets = dataset_of(project, dataset).view_sets
-    names = [name for name, view_set in view_sets.items() if view_set.role == role]
-    return shards_of(project, dataset, *names)
+def shard_files_with_role(project: Project, dataset: str, role: str) -> list[str]:
+    """List the files that stand for the shards of the view sets of a role, as `shard_files` does."""
+    settings = project.datasets.get(dataset)
+    return shard_files(project, dataset, *(_with_role(settings, role) if settings else []))
+
+
+def _with_role(dataset: Dataset | Imported, role: str) -> list[str]:
+    return [name for name, view_set in dataset.view_sets.items() if view_set.role == role]
 
 
 def _shards(project: Project, name: str, view_set: str) -> list[str]:
@@ -105,6 +118,17 @@ def cts_of(project: Project, dataset: str, view_set: str) -> dict[str, str]:
     """Return the paths of the CTs that a view set shows, by subject."""
     subjects = subjects_of(rendered(project, dataset), view_set, project.sheet)
     return {s: layout.CT.format(dataset=dataset, subject=s) for s in subjects}
+
+
+def contrast_files(project: Project) -> dict[str, Any]:
+    """Return the views, CTs and labels of the real patients whose contrast of bone is compared."""
+    dataset = rendered(project, project.config.contrast.mv)
+    places = [{"dataset": dataset.name, "subject": subject} for subject in dataset.subjects]
+    return {
+        "views": layout.VIEWS.format(dataset=dataset.name),
+        "cts": [layout.CT.format(**place) for place in places],
+        "labels": [layout.LABELS.format(**place) for place in places],
+    }
 
 
 def of_experiments(pattern: str, experiments: Iterable[Experiment]) -> list[str]:

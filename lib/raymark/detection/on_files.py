@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from raymark.core.errors import InputError
 from raymark.core.files import atomic
 from raymark.detection.on_views import found
-from raymark.figures.overlay import draw_overlay
+from raymark.detection.overlay import draw_overlay
 from raymark.geometry.belief_maps import cell_to_px
 from raymark.imports.xray_file import FORMATS, ITK_FILES, NIFTI, PICTURES, Xray, read_xray, stem_of
 from raymark.methods.base import LandmarkNetwork

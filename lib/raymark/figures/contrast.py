@@ -4,20 +4,46 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
-from matplotlib.axes import Axes
 
-from raymark.figures.style import BLUE, DOUBLE_IN, GREY, VERMILION, figure, show_xray
-from raymark.radiotherapy.contrast_views import Paired
+from raymark.config.project import Project
+from raymark.core.drawing import BLUE, DOUBLE_IN, GREY, VERMILION, figure, show_xray
+from raymark.datasets.lookup import contrast_files
+from raymark.figures._places import of_paper, of_tables
+from raymark.figures.base import FigureRecord
 
 COLOURS = {"kv": BLUE, "mv": VERMILION}
 DASHES = {"kv": "-", "mv": (0, (5, 1.5))}
 INNER_SHARE = 0.6  # of the rows, among which the line is chosen
 
 
-def contrast(view: Paired, titles: Mapping[str, str], stem: str | Path) -> None:
+def data_set(project: Project) -> list[tuple[str, ...]]:
+    """List the data set whose patient both beams see, where contrast is compared."""
+    return [(project.config.contrast.mv,)] if project.config.contrast else []
+
+
+def needs(project: Project, _: str) -> list[str]:
+    files = contrast_files(project)
+    return [files["views"], *files["cts"], *files["labels"]]
+
+
+def draw(project: Project, _: str, stem: str | Path) -> None:
+    from raymark.radiotherapy.contrast_views import patient_views
+
+    names = project.config.contrast
+    titles = {"kv": project.title_of(names.kv), "mv": project.title_of(names.mv)}
+    contrast(next(patient_views(project, contrast_files(project))), titles, stem)
+
+
+def chapter(project: Project, _: str) -> str:
+    """Name the chapter of the paper of the experiments that measure set-up errors."""
+    papers = [e.paper for e in project.config.experiments if e.setup and e.paper]
+    return of_paper(project, papers[0]) if papers else of_tables()
+
+
+def contrast(view, titles: Mapping[str, str], stem: str | Path) -> None:
     """Draw the images of both beams, each in its own greys, and below their values along one row.
 
-    `titles` names the beams. The row is the one, without metal, along which the bone varies most. The
+    `view` is a `raymark.radiotherapy.contrast_views.Paired`; `titles` names the beams. The row is the one, without metal, along which the bone varies most. The
     bone's contrast is the image minus that with soft tissue in the bone's place.
     """
     row = telling_row(view)
@@ -43,7 +69,7 @@ def contrast(view: Paired, titles: Mapping[str, str], stem: str | Path) -> None:
         page.legend(handles, labels, loc="outside lower center", ncols=2, handlelength=3.2)
 
 
-def telling_row(view: Paired) -> int:
+def telling_row(view) -> int:
     """Choose the row of the image's inner part along which the thickness of bone varies most.
 
     A row that crosses metal is taken only where all do.
@@ -56,20 +82,34 @@ def telling_row(view: Paired) -> int:
     return first + int(np.where(crosses_metal, variation - variation.max() - 1, variation).argmax())
 
 
-def _draw_profiles(axes: Axes, x_mm, values: Mapping[str, np.ndarray], titles) -> None:
+def _draw_profiles(axes, x_mm, values: Mapping[str, np.ndarray], titles) -> None:
     for beam, along in values.items():
         axes.plot(x_mm, along, color=COLOURS[beam], ls=DASHES[beam], label=titles[beam])
-    axes.set(xlabel="at the isocentre (mm)", xlim=(x_mm[0], x_mm[-1]))
+    axes.set(xlabel="along the line (mm at the isocentre)", xlim=(x_mm[0], x_mm[-1]))
     axes.grid(True)
     axes.set_axisbelow(True)
 
 
-def _shade_bone(axes: Axes, x_mm: np.ndarray, view: Paired, row: int) -> None:
+def _shade_bone(axes, x_mm: np.ndarray, view, row: int) -> None:
     bone_mm = view.bone_mm_yx[row]
     right = axes.twinx()
     right.fill_between(x_mm, bone_mm, color=GREY, alpha=0.25, lw=0)
     low, high = axes.get_ylim()
     right.set_ylim(1.4 * bone_mm.max() * low / high, max(1.4 * bone_mm.max(), 1.0))  # zeros meet
     what = "bone" if view.labelled else "bone, by HU alone,"
-    right.set_ylabel(f"solid {what} passed (mm), shaded")
+    right.set_ylabel(f"solid {what} on the ray (mm), shaded")
     right.spines["right"].set_visible(True)
+
+
+FIGURE = FigureRecord(
+    about="one view in kilovoltage and megavoltage, and a profile",
+    caption="""\
+One view of **{of}** in kilovoltage and megavoltage, each in greys of its own, and below them what
+the line, the one without metal along which bone varies most, crosses: the bone on the ray, and how both
+beams show it (the image minus that with soft tissue in the bone's place). Bone is what lies in a label
+of a bone; without such labels, and then the axis says so, what the CT's HU make bone.""",
+    of=data_set,
+    needs=needs,
+    draw=draw,
+    chapter=chapter,
+)

@@ -5,13 +5,16 @@ from textwrap import fill
 
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
-from matplotlib.lines import Line2D
-from matplotlib.patches import Patch
-from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
-from raymark.figures.style import BLUE, DOUBLE_IN, GREY, VERMILION, figure
+from raymark.config.project import Project
+from raymark.core.drawing import BLUE, DOUBLE_IN, GREY, VERMILION, explain, figure, key
+from raymark.evaluation.errors import MEAN_POSITION
+from raymark.evaluation.results import read_results
+from raymark.figures._places import of_tables, whole_project
+from raymark.figures._results import narrowed, result_files
+from raymark.figures.base import FigureRecord
 from raymark.tables._matrix import patients_of
+from raymark.tables.matrix import comparison_rows, place_title
 
 # What the test said: marker, line colour, fill. Shape and fill tell them apart in greyscale too.
 LOOKS = {
@@ -29,8 +32,21 @@ COLUMNS, TITLE_WIDTH, WORDS_WIDTH = 3, 80, 108  # letters over the whole width
 LINE_IN, ROOM_IN = 0.17, 0.95  # height of a method, and of what surrounds a panel
 
 
+def needs(project: Project) -> list[str]:
+    return result_files(narrowed(project, project.config.experiments))
+
+
+def draw(project: Project, stem: str | Path) -> None:
+    results = read_results(narrowed(project, project.config.experiments))
+    rows = comparison_rows(results)
+    places = zip(rows["dataset"], rows["view_set"], rows["evaluated_on"], strict=True)
+    rows = rows.assign(place_title=[place_title(results, *place) for place in places])
+    order = [results.method_title(name) for name in [*project.methods, MEAN_POSITION]]
+    matrix(rows, order, stem)
+
+
 def matrix(rows: pd.DataFrame, order: list[str], stem: str | Path) -> None:
-    """Draw mean errors with their intervals, data set by data set.
+    """Draw mean radial errors with their intervals, data set by data set.
 
     `rows` is the frame of the table *comparisons* with a column `place_title`; `order` lists the
     titles of all methods from top to bottom. Panels side by side share their methods; one without a
@@ -52,18 +68,18 @@ def matrix(rows: pd.DataFrame, order: list[str], stem: str | Path) -> None:
                 part = rows[rows["place_title"] == title]
                 _panel(axes, part, names)
                 words = fill(_stands_on(part), WORDS_WIDTH // columns)
-                axes.set_xlabel(f"mean error (mm)\n{words}", fontsize=6.5)
+                axes.set_xlabel(f"MRE (mm at the isocentre)\n{words}", fontsize=6.5)
                 axes.set_title(fill(title, TITLE_WIDTH // columns), loc="left")
             panels[0].set_yticks(range(len(names)), names)
             panels[0].set_ylim(len(names) - 0.4, -0.6)
-        page.legend(handles=_handles(), loc="outside lower center", ncols=4)
+        explain(page, *_keys(), ncols=4)
 
 
 def _methods_of(rows: pd.DataFrame, order: list[str]) -> list[str]:
     return [method for method in order if method in set(rows["method_title"])]
 
 
-def _panel(axes: Axes, rows: pd.DataFrame, methods: list[str]) -> None:
+def _panel(axes, rows: pd.DataFrame, methods: list[str]) -> None:
     baseline = rows[rows["change"] == "baseline"].iloc[0]
     low, high = baseline["mre_isocentre_mm_low"], baseline["mre_isocentre_mm_high"]
     if np.isfinite(low):
@@ -80,7 +96,7 @@ def _panel(axes: Axes, rows: pd.DataFrame, methods: list[str]) -> None:
     axes.tick_params(axis="y", length=0)
 
 
-def _line(axes: Axes, row: pd.Series, place: int) -> None:
+def _line(axes, row: pd.Series, place: int) -> None:
     if row["diverged"]:
         return _word(axes, place, "DIV")
     marker, colour, fill = LOOKS[row["change"]]
@@ -93,14 +109,16 @@ def _line(axes: Axes, row: pd.Series, place: int) -> None:
     return None
 
 
-def _word(axes: Axes, place: int, word: str) -> None:
+def _word(axes, place: int, word: str) -> None:
     """Write what takes the place of a number, at the panel's left edge."""
     axes.text(0.02, place, word, transform=axes.get_yaxis_transform(), color=GREY, va="center",
               fontsize=6)  # fmt: skip
 
 
-def _ticks(axes: Axes, rows: pd.DataFrame) -> None:
+def _ticks(axes, rows: pd.DataFrame) -> None:
     """Fit the axis to what is shown, with ticks at 1, 2 and 5, or evenly where these were too few."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
+
     shown = rows[~rows["diverged"].astype(bool)]
     names = ["mre_isocentre_mm", "mre_isocentre_mm_low", "mre_isocentre_mm_high"]
     low, high = np.nanmin(shown[names]), np.nanmax(shown[names])
@@ -120,11 +138,26 @@ def _stands_on(rows: pd.DataFrame) -> str:
     return f"{patients_of(baseline)}, {baseline['views']} views, {points} points"
 
 
-def _handles() -> list:
+def _keys() -> list:
     """Explain the three outcomes and the baseline."""
+    from matplotlib.patches import Patch
+
     outcomes = [
-        Line2D([], [], marker=LOOKS[change][0], color=LOOKS[change][1], mfc=LOOKS[change][2],
-               ms=4.5, lw=1.2, label=words)
+        key(marker=LOOKS[change][0], color=LOOKS[change][1], mfc=LOOKS[change][2], ms=4.5, lw=1.2,
+            label=words)
         for change, words in LEGEND.items()
     ]  # fmt: skip
     return [*outcomes, Patch(facecolor="#E4E4E4", edgecolor="black", label="baseline")]
+
+
+FIGURE = FigureRecord(
+    about="errors of methods by data sets, beside the baseline's",
+    caption="""\
+Mean radial error (MRE), in mm at the isocentre, of the methods trained on each data set, with bootstrap
+intervals; the band is the baseline's. Filled: the difference from the baseline is significant after
+correction for all comparisons (table *comparisons*). DIV: the training diverged.""",
+    of=whole_project,
+    needs=needs,
+    draw=draw,
+    chapter=of_tables,
+)

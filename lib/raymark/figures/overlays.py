@@ -5,21 +5,30 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 
-from raymark.figures.style import (
-    DARK,
+from raymark import layout
+from raymark.config.project import Project
+from raymark.core.drawing import (
     DOT,
     DOUBLE_IN,
     RING,
     VERMILION,
     cran_caud,
+    dark_edge,
+    direction,
+    explain,
     figure,
+    key,
+    pack,
     rao_lao,
     show_xray,
 )
+from raymark.datasets.lookup import dataset_of, landmark_names, shard_files, shards_of
+from raymark.datasets.shards import Shards
+from raymark.figures._places import experiments, first_training, is_grid, of_experiment
+from raymark.figures._results import first_instances, images_of, landmark_files
+from raymark.figures.base import FigureRecord
+from raymark.metrics.cobb import cobb_by_view, shows_spine
 from raymark.views.plan import evenly
 
 COLUMNS, ROWS = 5, 3
@@ -27,6 +36,41 @@ ABREAST = 6  # panels that fit side by side
 TEXT_PT, LINE_IN = 6.5, 0.115
 MANY = 30  # landmarks, from which on marks are drawn smaller
 LINE = {"color": VERMILION, "lw": 0.8}
+
+
+def needs(project: Project, dataset: str, method: str, view_set: str) -> list[str]:
+    errors = layout.ERRORS.format(**first_training(project, dataset, method, view_set))
+    return [errors, *landmark_files(project, dataset), *shard_files(project, dataset, view_set)]
+
+
+def draw(project: Project, dataset: str, method: str, view_set: str, stem: str | Path) -> None:
+    """Draw the first training's predictions: a view of each rendered subject, where there are several
+    and no grid of views; else views over the sphere."""
+    errors = first_instances(needs(project, dataset, method, view_set)[:1])
+    views = errors[["view", "subject", "primary_deg", "secondary_deg"]]
+    if dataset not in project.datasets:
+        views = pick_views(views.drop(columns="subject"))
+    elif is_grid(project, dataset, view_set) or views["subject"].nunique() == 1:
+        first = views["subject"] == views["subject"].min()
+        views = pick_views(views[first].drop(columns="subject"))
+    else:
+        views = one_view_each(views)
+    settings = dataset_of(project, dataset)
+    names, angles = landmark_names(settings), {}
+    if shows_spine(names):
+        shown = errors[errors["view"].isin(views["view"])]
+        angles = main_angles(cobb_by_view(shown, names, settings.detector.height_px))
+    shards = Shards(shards_of(project, dataset, view_set))
+    overlays(views, images_of(shards, views["view"]), errors, stem, angles)
+
+
+def main_angles(angles: pd.DataFrame) -> dict[str, str]:
+    """Say a view's true and predicted MT, by view; `angles` as from `cobb_by_view`."""
+    return {
+        row.view: f"MT true {row.mt_true_deg:.0f}°\npredicted "
+        + (f"{row.mt_deg:.0f}°" if np.isfinite(row.mt_deg) else "none")
+        for row in angles.itertuples()
+    }
 
 
 def pick_views(views: pd.DataFrame) -> pd.DataFrame:
@@ -81,7 +125,7 @@ def overlays(
     lines = sum(max(len(text.splitlines()) for text in texts) for texts in (titles, below))
     row_in = DOUBLE_IN / columns * height / width + 0.03 + LINE_IN * lines
     with figure(DOUBLE_IN, rows * row_in + 0.36, stem) as page:
-        page.get_layout_engine().set(w_pad=0.01, h_pad=0.01, wspace=0.0, hspace=0.0)
+        pack(page)
         panels = page.subplots(rows, columns, squeeze=False)
         for axes in panels.flat[len(views) :]:
             axes.set_axis_off()
@@ -95,16 +139,26 @@ def overlays(
                       fontsize=TEXT_PT)  # fmt: skip
         if grid:
             _name_rows_and_columns(panels, views)
-        _explain(page)
+        explain(
+            page,
+            key(**RING, ms=5, path_effects=dark_edge(), label="true (ring alone: not detected)"),
+            key(**DOT, ms=4, label="predicted"),
+            key(**LINE, label="error"),
+        )
 
 
-def _draw_points(axes: Axes, rows: pd.DataFrame) -> None:
+def _draw_points(axes, rows: pd.DataFrame) -> None:
     found = rows[rows["detected"] & rows["x_px"].notna()]
     for row in found.itertuples():
         axes.plot([row.x_true_px, row.x_px], [row.y_true_px, row.y_px], **LINE)
     size = 1.0 if len(rows) < MANY else 0.65
     axes.plot(
-        rows["x_true_px"], rows["y_true_px"], **RING, ms=4.2 * size, mew=0.75, path_effects=DARK
+        rows["x_true_px"],
+        rows["y_true_px"],
+        **RING,
+        ms=4.2 * size,
+        mew=0.75,
+        path_effects=dark_edge(),
     )
     axes.plot(found["x_px"], found["y_px"], **DOT, ms=2.1 * size)
 
@@ -137,13 +191,18 @@ def _titles(views: pd.DataFrame) -> list[str]:
         [f"{name}\n" for name in views["subject"]] if "subject" in views else [""] * len(views)
     )
     angles = zip(subjects, views["primary_deg"], views["secondary_deg"], strict=True)
-    return [f"{subject}{rao_lao(x)}, {cran_caud(y)}" for subject, x, y in angles]
+    return [f"{subject}{direction(x, y)}" for subject, x, y in angles]
 
 
-def _explain(page: Figure) -> None:
-    keys = [
-        Line2D([], [], **RING, ms=5, path_effects=DARK, label="true (ring alone: not detected)"),
-        Line2D([], [], **DOT, ms=4, label="predicted"),
-        Line2D([], [], **LINE, label="error"),
-    ]
-    page.legend(handles=keys, loc="outside lower center", ncols=3)
+FIGURE = FigureRecord(
+    about="true and predicted landmarks over the view sphere",
+    caption="""\
+Predicted (dots) and true (rings) landmarks, **{of}**; first training. Of rendered images a view of
+each subject, or, of a grid of views and where there is but one subject, views over the sphere. A ring
+without a dot was not detected. Below spines: the largest Cobb angle (MT) of the true and of the predicted
+points. Compare with Fig. 3 of Bier 2018.""",
+    of=experiments,
+    needs=needs,
+    draw=draw,
+    chapter=of_experiment,
+)

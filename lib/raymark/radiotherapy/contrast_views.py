@@ -1,8 +1,9 @@
 """One view of a phantom, or of a patient, through a kilovoltage and a megavoltage beam, and how much
 its bone stands out: noiseless images of the workflow's own projector and detector."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from scipy.spatial import cKDTree
@@ -182,38 +183,32 @@ def beams_of(project: Project) -> dict[str, Physics]:
     return {name: project.datasets[getattr(names, name)].physics for name in ("kv", "mv")}
 
 
-def patient_views(project: Project, files: Mapping) -> list[Paired]:
+def patient_views(project: Project, files: Mapping[str, Any]) -> Iterator[Paired]:
     """Render the first view of a real patient in every evaluated view set, through both beams.
 
-    `files` has the table of `views`, and the `cts` and `labels` of the data set's subjects in order.
+    `files` has the table of `views`, and the `cts` and `labels` of the data set's subjects in order
+    (`raymark.datasets.lookup.contrast_files`).
     """
     settings = project.datasets[project.config.contrast.mv]
+    volumes = zip(files["cts"], files["labels"], strict=True)
+    volumes_of = dict(zip(settings.subjects, volumes, strict=True))
     table = read_views(files["views"])
     table = table[table["subject"].isin(settings.subjects)]
-    patients = dict(
-        zip(settings.subjects, zip(files["cts"], files["labels"], strict=True), strict=True)
-    )
-    shown = []
     for name, view_set in settings.view_sets.items():
         rows = table[table["view_set"] == name]
         if view_set.role != "evaluate" or rows.empty:
             continue
         row = rows.iloc[0]
-        ct, labels = patients[row.subject]
-        labels_xyz = read_label_map(labels).labels_xyz
-        camera = camera_of(row, detector_of(settings.detector))
-        shown.append(
-            paired_view(
-                settings.view_sets[name].title or name,
-                read_volume(ct),
-                camera,
-                settings.projector,
-                beams_of(project),
-                row.source_to_isocentre_mm,
-                bones_of(labels_xyz, project.config.contrast.bone_labels),
-            )
+        ct, labels = volumes_of[row.subject]
+        yield paired_view(
+            view_set.title or name,
+            read_volume(ct),
+            camera_of(row, detector_of(settings.detector)),
+            settings.projector,
+            beams_of(project),
+            row.source_to_isocentre_mm,
+            bones_of(read_label_map(labels).labels_xyz, project.config.contrast.bone_labels),
         )
-    return shown
 
 
 def bones_of(labels_xyz: np.ndarray, ranges: Sequence[tuple[int, int]]) -> np.ndarray | None:

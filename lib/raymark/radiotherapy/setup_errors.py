@@ -17,15 +17,13 @@ import pandas as pd
 
 from raymark.config.dataset import Dataset, Physics
 from raymark.config.results import SetupSettings
-from raymark.core.seeds import generator
-from raymark.ct import read_volume
 from raymark.datasets.shards import Shards
 from raymark.evaluation.errors import read_predictions
 from raymark.geometry.camera import Camera
 from raymark.radiotherapy.by_intensity import mutual_information_shift
 from raymark.radiotherapy.by_landmarks import Match, Planned, matched
 from raymark.radiotherapy.setup_table import INTENSITY, LANDMARKS, NOTHING, write_setup
-from raymark.rendering.scene import Scene
+from raymark.rendering.scene import Scene, noiseless_image, noiseless_scene
 from raymark.views.plan import evenly, isocentre_among, read_views, seen_in_training
 
 ISOCENTRE = ["isocentre_x_mm", "isocentre_y_mm", "isocentre_z_mm"]
@@ -129,7 +127,7 @@ def setup_views(
     for number in numbers:
         name, subject = shards.views[number], shards.subjects[number]
         if subject not in scenes:
-            scenes = {subject: _scene(cts[subject], dataset, reference)}
+            scenes = {subject: noiseless_scene(cts[subject], dataset, reference)}
         world_mm = shards.small["landmarks_world"][number].astype(float)
         true, K = (shards.small[key][number] for key in ("world_to_camera", "K"))
         image_yx = shards.read(np.array([number]))["image"][0].astype(np.float32)
@@ -140,7 +138,7 @@ def setup_views(
         yield SetupView(
             view=name,
             image_yx=image_yx,
-            reference_yx=rendered(scenes[subject], plan),
+            reference_yx=noiseless_image(scenes[subject], plan),
             planned=planned_landmarks(shards.landmarks, kinds, world_mm, plan),
             true_mm=displacement_mm(true, plan),
             mm_per_px=views.loc[name, "source_to_isocentre_mm"] / abs(plan.K[0, 0]),
@@ -174,15 +172,3 @@ def planned_landmarks(
     depth_mm = world_mm @ plan.world_to_camera[2, :3] + plan.world_to_camera[2, 3]
     types = [kinds.get(name, "") for name in kept]
     return Planned(kept, types, plan.project(world_mm), depth_mm / abs(plan.K[0, 0]))
-
-
-def _scene(ct: str, dataset: Dataset, reference: Physics) -> Scene:
-    quiet = reference.model_copy(update={"photons_per_px": None})
-    nothing = np.zeros((0, 3))
-    return Scene(read_volume(ct), nothing, [], [], dataset.model_copy(update={"physics": quiet}))
-
-
-def rendered(scene: Scene, camera: Camera) -> np.ndarray:
-    """Return the image (y, x) of a noiseless scene."""
-    line_integrals_myx = scene.projector.project(camera)
-    return scene.detection.log_image(line_integrals_myx, generator("none")).astype(np.float32)

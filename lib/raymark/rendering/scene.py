@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from raymark.config.dataset import Dataset, Tools
+from raymark.config.dataset import Dataset, Physics, Tools
 from raymark.core.seeds import generator
 from raymark.core.threads import in_order, thread_count
-from raymark.ct import Volume
+from raymark.ct import Volume, read_volume
 from raymark.datasets.shards import write_shard
 from raymark.geometry.belief_maps import belief_maps
 from raymark.geometry.camera import Camera, inside
@@ -124,6 +124,20 @@ class Scene:
             return None
         rods = rods_of_view(tools, self.landmarks_world_mm, seed)
         return shadow(camera, rods, self.detection.metal_attenuation(tools.metal))
+
+
+def noiseless_scene(ct: str, dataset: Dataset, beam: Physics) -> Scene:
+    """Return a CT in front of a data set's detector, without landmarks and without noise."""
+    quiet = beam.model_copy(update={"photons_per_px": None})
+    return Scene(
+        read_volume(ct), np.zeros((0, 3)), [], [], dataset.model_copy(update={"physics": quiet})
+    )
+
+
+def noiseless_image(scene: Scene, camera: Camera) -> np.ndarray:
+    """Return the image (y, x) of a noiseless scene."""
+    line_integrals_myx = scene.projector.project(camera)
+    return scene.detection.log_image(line_integrals_myx, generator("none")).astype(np.float32)
 
 
 def mirror_order(names: list[str], flip_pairs: list[tuple[str, str]]) -> np.ndarray:

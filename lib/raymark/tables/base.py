@@ -122,7 +122,8 @@ class TableRecord:
     files that `needs` lists, and no other but the configuration's own. `asked` tells whether a
     configuration calls for it. `publishes` is a metric of papers that it prints beside ours: it is
     made only where an experiment's paper publishes that. `chapter` names its chapter of the report;
-    without one that is the first such paper's, or else "Tables".
+    without one that is the first such paper's, or else "Tables". `settings` returns, as JSON, what of the
+    configuration it prints.
     """
 
     about: str
@@ -132,6 +133,7 @@ class TableRecord:
     asked: Callable[[Project], bool] = lambda project: True
     publishes: str | None = None
     chapter: Callable[[Project], str] | None = None
+    settings: Callable[[Project], str] = Project.shown_settings
 
     def paper(self, project: Project) -> str | None:
         """Name the first paper, in the order of the experiments, of those whose values it prints."""

@@ -9,6 +9,7 @@ from raymark.correspondence.config import (
     Correspondence,
     correspondence_of,
     has_unseen_patients,
+    shown_settings,
     subjects_for,
 )
 from raymark.correspondence.matches import (
@@ -150,4 +151,5 @@ TABLE = TableRecord(
     make=_make,
     asked=lambda project: project.config.correspondence is not None,
     chapter=lambda project: chapter_of_paper(PAPER),
+    settings=shown_settings,
 )

@@ -11,7 +11,15 @@ from raymark import layout
 from raymark.config.project import Project
 from raymark.config.subjects import parent_of
 from raymark.correspondence.config import correspondence_of, cts_for, subjects_for
-from raymark.datasets.lookup import cts_of, file_of, rendered, shard_files, subject_of
+from raymark.datasets.lookup import (
+    contrast_files,
+    cts_of,
+    file_of,
+    rendered,
+    shard_files,
+    shard_files_with_role,
+    subject_of,
+)
 from raymark.views.plan import subjects_of
 
 Files = dict[str, str | list[str]]
@@ -91,8 +99,8 @@ def train(project: Project, dataset: str, method: str, seed: str) -> Files:
     first = project.named(project.methods, method, "method").start_from
     model = first and layout.MODEL.format(dataset=dataset, method=first, seed=seed)
     return {
-        "train": _shards_with_role(project, dataset, "train"),
-        "validation": _shards_with_role(project, dataset, "validation"),
+        "train": shard_files_with_role(project, dataset, "train"),
+        "validation": shard_files_with_role(project, dataset, "validation"),
         "first": [model] if model else [],
         "names": _landmark_file(project, dataset),
     }
@@ -113,7 +121,7 @@ def evaluate(project: Project, dataset: str, method: str, seed: str, view_set: s
 
 def mean_position(project: Project, dataset: str, view_set: str) -> Files:
     return {
-        "train": _shards_with_role(project, dataset, "train"),
+        "train": shard_files_with_role(project, dataset, "train"),
         "shards": shard_files(project, dataset, view_set),
         "views": layout.VIEWS.format(dataset=dataset),
     }
@@ -140,15 +148,8 @@ def setup_error(project: Project, dataset: str, method: str, seed: str, view_set
 
 
 def contrast(project: Project) -> Files:
-    """The real patients of the megavoltage data set, and the published coefficients."""
-    settings = project.config.contrast
-    subjects = rendered(project, settings.mv).subjects
-    return {
-        "cts": [layout.CT.format(dataset=settings.mv, subject=s) for s in subjects],
-        "labels": [layout.LABELS.format(dataset=settings.mv, subject=s) for s in subjects],
-        "views": layout.VIEWS.format(dataset=settings.mv),
-        "tabulated": settings.tabulated,
-    }
+    """The real patients that both beams see, and the published coefficients."""
+    return contrast_files(project) | {"tabulated": project.config.contrast.tabulated}
 
 
 def correspondence_train(project: Project) -> Files:
@@ -187,10 +188,3 @@ def _landmark_file(project: Project, dataset: str) -> list[str]:
     """The landmark file, of whose types instances are named; imported images have none."""
     settings = project.datasets.get(dataset)
     return [settings.landmarks] if settings else []
-
-
-def _shards_with_role(project: Project, dataset: str, role: str) -> list[str]:
-    settings = project.datasets.get(dataset)
-    view_sets = settings.view_sets if settings else {}
-    names = [name for name, view_set in view_sets.items() if view_set.role == role]
-    return shard_files(project, dataset, *names)

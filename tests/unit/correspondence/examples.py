@@ -1,4 +1,4 @@
-"""Textured slices that stand for CTs, and settings small enough for a test."""
+"""Textured slices that stand for CTs, matches on them, and settings small enough for a test."""
 
 import numpy as np
 import pandas as pd

@@ -15,6 +15,7 @@ from raymark.config.papers import Paper
 from raymark.config.project import Config, Project, project_of, read_project
 from raymark.config.subjects import Subject
 from raymark.core.errors import InputError
+from raymark.datasets import lookup
 from raymark.datasets.available import (
     Absence,
     absences,
@@ -24,7 +25,13 @@ from raymark.datasets.available import (
     present_imports,
 )
 from raymark.datasets.imported import Imported
-from raymark.datasets.lookup import dataset_of, shards_of, shards_with_role
+from raymark.datasets.lookup import (
+    dataset_of,
+    shard_files,
+    shard_files_with_role,
+    shards_of,
+    shards_with_role,
+)
 from raymark.evaluation.results import SEEN, UNSEEN, Results
 from raymark.imports.write import import_2d
 from raymark.landmarks.table import read_landmark_set
@@ -152,6 +159,17 @@ def test_an_import_is_found_as_a_data_set_is(images):
     assert shards_with_role(asked, "made", "evaluate") == made.view_sets["test"].shards
     with pytest.raises(InputError, match=r"'valid' of made.*Known: test, train, validation"):
         shards_of(asked, "made", "valid")
+
+
+def test_tables_stand_for_the_shards_of_an_import_before_it_is_imported(images, monkeypatch):
+    asked = project(images)
+    tables = ["results/views/made.parquet", "results/views/made.images.csv"]
+    assert shard_files(asked, "made", "test") == tables
+    assert shard_files_with_role(asked, "made", "train") == tables
+    monkeypatch.setattr(lookup, "read_subjects", lambda _: sheet(a="train", b="test"))
+    shards = ["results/shards/pelvis/train/a/00000.zarr.zip"]
+    assert shard_files(asked, "pelvis", "train") == shards == shards_of(asked, "pelvis", "train")
+    assert shard_files_with_role(asked, "pelvis", "train") == shards
 
 
 def test_the_view_sets_that_imports_promise_are_those_they_make(images):

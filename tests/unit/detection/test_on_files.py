@@ -12,7 +12,7 @@ from PIL import Image
 from raymark import cli
 from raymark.core.errors import InputError
 from raymark.detection.on_files import find_landmarks, markups, predict_images
-from raymark.figures.overlay import draw_overlay
+from raymark.detection.overlay import draw_overlay
 from raymark.imports.xray_file import Xray
 from raymark.landmarks.slicer import read_markups
 from raymark.methods.base import build

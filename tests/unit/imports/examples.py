@@ -4,6 +4,7 @@ import csv
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
 from raymark.config.imports import Import2d
 from raymark.datasets.imported import read_imported
@@ -28,6 +29,21 @@ def write_table(path, header, rows):
 def read_rows(path):
     with open(path, encoding="utf-8") as file:
         return list(csv.reader(file))
+
+
+def write_images() -> None:
+    """Write twelve images of six patients, of several sizes, in a spreadsheet's layout."""
+    rows = []
+    rng = np.random.default_rng(0)
+    Path("images/deeper").mkdir(parents=True)
+    for number in range(12):
+        height, width = 120 + 4 * number, 60 + 3 * number
+        folder = "deeper" if number % 2 else "."
+        points = rng.uniform([8, 8], [width - 9, height - 9], (3, 2)).round(2)
+        Image.fromarray(blobs(points, (height, width))).save(f"images/{folder}/x{number:02d}.png")
+        for name, (x, y) in zip(NAMES, points, strict=True):
+            rows.append([f"x{number:02d}.png", name, x, y, f"p{number // 2}"])
+    write_table("points.csv", ["image", "landmark", "x_px", "y_px", "patient"], rows)
 
 
 def settings(**changes) -> Import2d:

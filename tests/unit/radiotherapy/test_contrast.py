@@ -7,7 +7,6 @@ from raymark.config.dataset import Physics
 from raymark.config.project import read_project
 from raymark.core.errors import InputError
 from raymark.ct import Volume
-from raymark.figures.contrast import contrast, telling_row
 from raymark.geometry.camera import Detector, carm_camera
 from raymark.radiotherapy.contrast import (
     contrast_table,
@@ -263,14 +262,3 @@ def test_the_table_is_wrong_if_the_physics_is(tabulated):
 
     frame = contrast_table({"kv": BEAMS["kv"], "mv": BEAMS["mv"]}, off, "shearwarp", [])
     assert (frame["kv"] / frame["kv_tabulated"] < 0.97).all()
-
-
-def test_the_figure_shows_the_row_without_metal_where_bone_varies(tmp_path):
-    view = scene()
-    assert 15 <= telling_row(view) < 25
-    view.g_per_cm2_myx[2, 15:20, 3] = 1.0
-    assert 20 <= telling_row(view) < 25  # past the metal
-    view.g_per_cm2_myx[2, :, 3] = 1.0
-    assert 15 <= telling_row(view) < 25  # there is no way past it
-    contrast(view, {"kv": "kV", "mv": "6 MV"}, tmp_path / "contrast")
-    assert (tmp_path / "contrast.png").stat().st_size > 10_000

@@ -1,4 +1,4 @@
-"""Set-up errors on rendered images: mutual information, signs, the table and the figures."""
+"""Set-up errors on rendered images: mutual information, signs, the table."""
 
 import contextlib
 
@@ -14,18 +14,16 @@ from raymark.core.errors import InputError
 from raymark.ct import Volume
 from raymark.ct.store import write_volume
 from raymark.datasets.shards import Shards
-from raymark.figures.setup import Compared, chequerboard, moved_back, setup_errors, setup_overlays
 from raymark.geometry.camera import Camera, Detector, carm_camera
 from raymark.radiotherapy.by_intensity import mutual_information_shift
 from raymark.radiotherapy.setup_errors import (
     displacement_mm,
     measure_setup,
     planned_landmarks,
-    rendered,
     seen_after,
 )
 from raymark.radiotherapy.setup_table import SCHEMA, read_setup
-from raymark.rendering.scene import Scene, render_shard
+from raymark.rendering.scene import Scene, noiseless_image, render_shard
 from raymark.tables.setup import table as setup_table
 from raymark.views.plan import plan_views, write_views
 from raymark.workflow.steps import experiments
@@ -192,7 +190,7 @@ def test_mutual_information_recovers_a_known_shift_of_a_rendered_image(project, 
     K = camera.K.copy()
     K[:2, 2] += shift_px  # moves every pixel alike, whatever its depth
     moved = Camera(K, camera.world_to_camera, *camera.shape_yx)
-    reference, image = rendered(scenes[0], camera), rendered(scenes[1], moved)
+    reference, image = noiseless_image(scenes[0], camera), noiseless_image(scenes[1], moved)
     found_px = mutual_information_shift(reference, image, PIXEL_AT_ISOCENTRE_MM)
     np.testing.assert_allclose(found_px / PIXEL_AT_ISOCENTRE_MM, shift_px, atol=0.5)
     again = mutual_information_shift(reference, image, PIXEL_AT_ISOCENTRE_MM)
@@ -324,34 +322,3 @@ def test_many_patients_are_exchanged_as_often_as_the_configuration_says():
     frame = setup_table(project, setup_rows(patients=[f"P{n}" for n in range(30)])).frame
     drawn = project.config.evaluation.permutations
     assert frame["p"].iloc[2] == pytest.approx(1 / (drawn + 1))  # none of them as large
-
-
-def test_moving_an_image_back_undoes_the_displacement():
-    image = np.zeros((20, 30))
-    image[8, 17] = 1.0
-    assert np.unravel_index(np.nanargmax(moved_back(image, np.array([-5, 3]))), (20, 30)) == (
-        11,
-        12,
-    )
-    board = chequerboard(
-        np.linspace(0, 1, 600).reshape(20, 30), moved_back(image, np.array([9, 0]))
-    )
-    assert np.isfinite(board).all()
-    assert board.min() >= 0
-    assert board.max() <= 1
-
-
-def test_figures_are_drawn_also_of_views_that_were_not_registered(tmp_path):
-    rng = np.random.default_rng(0)
-    lost = {"none": np.zeros(2), "landmarks": np.full(2, np.nan)}
-    errors = {"none": 9.0, "landmarks": np.nan}
-    points_px = np.array([[40, 15], [40.5, 22.5], [39.5, 30.5]])
-    compared = Compared("displaced by 9 mm", rng.random((40, 48)), rng.random((40, 48)),
-                        points_px, points_px, np.array([True, False, True]), lost,
-                        errors, 1.6)  # fmt: skip
-    columns = {"none": "Before", "landmarks": "By landmarks"}
-    setup_overlays([compared, compared], columns, tmp_path / "overlays")
-    distributions = {"a": np.array([1.0, np.nan, 3.0]), "b": np.full(3, np.nan)}
-    setup_errors(distributions, [2.0], tmp_path / "errors")
-    for name in ("overlays", "errors"):
-        assert (tmp_path / f"{name}.png").stat().st_size > 5_000

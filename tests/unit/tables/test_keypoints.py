@@ -7,8 +7,7 @@ import pandas as pd
 import pytest
 
 from raymark.config.papers import Paper
-from raymark.evaluation.results import SEEN, UNSEEN, Results
-from raymark.figures.keypoints import of_methods, of_types
+from raymark.evaluation.results import SEEN, Results
 from raymark.metrics.cobb import corner_names
 from raymark.tables import cobb, instances, pck, sdr
 from tests.unit.evaluation.examples import LANDMARKS, METHODS, errors_of, project_of_examples
@@ -73,60 +72,6 @@ def test_types_stand_beside_what_was_published_in_the_papers_pixels():
     assert ours["published_pck_image_8_paper_px"] == 0.9
     assert set(table.frame["method"]) == {"cpm", "mean_position"}
     assert "each 2 px here" in " ".join(table.notes)
-
-
-def figure_results(*tables):
-    """Results of two methods of one paper, which states 90 and 80 % for them, and 70 % for a type."""
-    row = {"title": "-", "evaluated_on": UNSEEN, "source": "Table 9", "dataset": "pelvis"}
-    rows = [
-        row | {"method": m, "values": {"pck_8_paper_px": v}}
-        for m, v in (("cpm", 0.9), ("unet", 0.8))
-    ]
-    rows.append(row | {"method": "cpm", "landmark": "asis", "values": {"pck_8_paper_px": 0.7}})
-    paper = Paper.model_validate({"name": "bier2018", "short": "P", "citation": "-", "rows": rows})
-    results = results_of({}, pd.concat(tables, ignore_index=True))
-    experiments = [
-        e.model_copy(update={"paper": "bier2018", "evaluate": ["grid", "other"]})
-        for e in results.project.config.experiments
-    ]
-    project = results.project
-    sets = project.datasets["pelvis"].view_sets
-    dataset = project.datasets["pelvis"].model_copy(
-        update={"view_sets": sets | {"other": sets["grid"]}}
-    )
-    config = project.config.model_copy(update={"experiments": experiments})
-    project = replace(project, config=config, datasets={"pelvis": dataset})
-    types = {"pelvis": {"asis": ["left_asis", "right_asis"]}}
-    return replace(results, project=project, papers={"bier2018": paper}, types=types)
-
-
-def test_the_figure_s_curves_are_of_unseen_patients_where_there_are_any():
-    seen = errors_of("cpm")
-    unseen = errors_of("cpm", seed=1, patients=("P2",), seen=False)
-    for tables, wanted in (((seen, unseen), unseen), ((seen,), seen)):
-        found = of_types(figure_results(*tables), "bier2018")
-        assert list(found) == ["Asis, Pelvis"]
-        measured = found["Asis, Pelvis"]
-        assert measured.published == 0.7
-        wanted = wanted[wanted["landmark"].isin(["left_asis", "right_asis"])]
-        assert sorted(measured.errors["error_px"]) == pytest.approx(sorted(wanted["error_px"]))
-
-
-def test_the_figure_compares_methods_on_the_view_sets_that_all_have():
-    grid, other = errors_of("cpm"), errors_of("cpm", view_set="other")
-    of_unet = [errors_of("unet"), errors_of("unet", view_set="other")]
-    for tables, wanted in (
-        ((grid, other, *of_unet), pd.concat([grid, other])),
-        ((grid, other, of_unet[0]), grid),
-    ):
-        found = of_methods(figure_results(*tables), "bier2018", "sacrum")
-        assert {name: each.published for name, each in found.items()} == {
-            "Pose machine": 0.9,
-            "U-Net": 0.8,
-        }
-        errors = wanted[wanted["landmark"] == "sacrum"]["error_px"]
-        ours = found["Pose machine"].errors["error_px"]
-        assert sorted(ours) == pytest.approx(sorted(errors))
 
 
 def test_a_row_about_one_landmark_is_not_that_of_all():

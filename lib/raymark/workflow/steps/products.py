@@ -20,7 +20,7 @@ def table(project: "Project", table: TableName) -> None:
 def figure(project: "Project", figure: FigureName) -> None:
     """Draw a figure as SVG and PNG."""
     from raymark.datasets.available import only_present
-    from raymark.figures.make import make_figure
+    from raymark.figures import make_figure
 
     stem = layout.FIGURE.format(figure=figure, format="svg").removesuffix(".svg")
     make_figure(figure, only_present(project, project.sheet), stem)

@@ -1,0 +1,54 @@
+# One job a figure; what it reads, shows and where it belongs is told by its record.
+
+from raymark import figures
+
+
+def figure_needs(wildcards):
+    return figures.needs(wildcards.figure, PRESENT)
+
+
+def figure_cts(wildcards):
+    """List the CTs among what a figure needs, which decide how much memory it takes."""
+    ending = Path(layout.CT).name
+    return [file for file in figure_needs(wildcards) if file.endswith(ending)]
+
+
+def figure_labels(wildcards):
+    kind, parts = figures.parts_of(wildcards.figure)
+    return {"figure": kind.replace("_", " "), "of": ", ".join(parts)}
+
+
+rule figure:
+    input:
+        files=figure_needs,
+        cts=figure_cts,
+    output:
+        svg=layout.FIGURE.replace("{format}", "svg"),
+        png=report(
+            layout.FIGURE.replace("{format}", "png"),
+            category=lambda wildcards: figures.chapter_of(wildcards.figure, PRESENT),
+            labels=figure_labels,
+            caption="../report/figure.rst",
+        ),
+    log:
+        "logs/figure/{figure}.log",
+    wildcard_constraints:
+        figure="[a-z0-9_-]+",
+    conda:
+        "../../envs/environment.yaml"
+    resources:
+        mem_mb=memory(3000, cts=60),
+        runtime=minutes(30),
+    params:
+        config=lambda wildcards: figures.settings_of(wildcards.figure, PRESENT),
+        caption=lambda wildcards: figures.caption_of(wildcards.figure),
+        code=lambda wildcards: code_digest(
+            f"raymark.figures.{figures.parts_of(wildcards.figure)[0]}"
+        ),
+    shell:
+        "python -m raymark figure {wildcards.figure} > {log} 2>&1"
+
+
+all_figures = expand(
+    layout.FIGURE, figure=figures.figure_names(PRESENT), format=layout.FIGURE_FORMATS
+)

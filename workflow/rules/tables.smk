@@ -1,0 +1,42 @@
+# One job a table; what it reads, prints and where it belongs is told by its record.
+
+from raymark import tables
+
+
+rule table:
+    input:
+        lambda wildcards: tables.record(wildcards.table).needs(PROJECT),
+    output:
+        expand(
+            layout.TABLE,
+            format=[f for f in layout.TABLE_FORMATS if f != "html"],
+            allow_missing=True,
+        ),
+        html=report(
+            layout.TABLE.replace("{format}", "html"),
+            category=lambda wildcards: tables.chapter_of(wildcards.table, PROJECT),
+            labels={"table": "{table}"},
+            caption="../report/table.rst",
+        ),
+    log:
+        "logs/table/{table}.log",
+    wildcard_constraints:
+        table="[a-z0-9_]+",
+    conda:
+        "../../envs/environment.yaml"
+    resources:
+        mem_mb=memory(1500, mb_per_input_mb=20),
+        runtime=minutes(30, by_size(mb_per_minute=10)),
+    params:
+        config=lambda wildcards: tables.record(wildcards.table).settings(PROJECT),
+        caption=lambda wildcards: tables.record(wildcards.table).caption,
+        code=lambda wildcards: code_digest(
+            f"raymark.tables.{wildcards.table}", "raymark.tables._formats"
+        ),
+    shell:
+        "python -m raymark table {wildcards.table} > {log} 2>&1"
+
+
+all_tables = expand(
+    layout.TABLE, table=tables.table_names(PROJECT), format=layout.TABLE_FORMATS
+)
