@@ -12,6 +12,7 @@ from raymark.core.files import sha256_of
 from raymark.core.stored_tables import store_table
 from raymark.correspondence.config import (
     Correspondence,
+    Role,
     correspondence_of,
     cts_for,
     has_unseen_patients,
@@ -72,7 +73,7 @@ def match_follow_ups(project: Project) -> None:
         by_network = {"network": match_by_network(network, image1, image2, matching)}
         return by_network | match_by_sift(image1, image2, matching)
 
-    tables = []
+    tables: list[pd.DataFrame] = []
     for dataset, subject in subjects_for("test", settings, project, project.sheet):
         first = read_volume(layout.CT.format(dataset=dataset, subject=subject))
         labels = read_label_map(layout.LABELS.format(dataset=dataset, subject=subject))
@@ -112,7 +113,7 @@ def _settings(project: Project) -> Correspondence:
 
 
 def _stacks(
-    role: str, settings: Correspondence, project: Project, first: bool = False
+    role: Role, settings: Correspondence, project: Project, first: bool = False
 ) -> list[Stack]:
     """Return the slices for a role, CT by CT, or of the `first` CT alone."""
     count = settings.slices.test_slices if role == "test" else None
@@ -124,7 +125,7 @@ def _stacks(
 
 
 def _stack(
-    role: str,
+    role: Role,
     volume: Volume,
     subject: str,
     settings: Correspondence,

@@ -178,8 +178,8 @@ def neighbour_contrast(view: Paired) -> tuple[dict[str, float], int]:
 
 def beams_of(project: Project) -> dict[str, Physics]:
     """Return the two beams that the configuration compares."""
-    names = project.config.contrast
-    return {name: project.datasets[getattr(names, name)].physics for name in ("kv", "mv")}
+    names = {"kv": project.contrast.kv, "mv": project.contrast.mv}
+    return {beam: project.datasets[name].physics for beam, name in names.items()}
 
 
 def patient_views(project: Project, files: Mapping) -> list[Paired]:
@@ -187,7 +187,7 @@ def patient_views(project: Project, files: Mapping) -> list[Paired]:
 
     `files` has the table of `views`, and the `cts` and `labels` of the data set's subjects in order.
     """
-    settings = project.datasets[project.config.contrast.mv]
+    settings = project.datasets[project.contrast.mv]
     table = read_views(files["views"])
     table = table[table["subject"].isin(settings.subjects)]
     patients = dict(
@@ -210,7 +210,7 @@ def patient_views(project: Project, files: Mapping) -> list[Paired]:
                 settings.projector,
                 beams_of(project),
                 row.source_to_isocentre_mm,
-                bones_of(labels_xyz, project.config.contrast.bone_labels),
+                bones_of(labels_xyz, project.contrast.bone_labels),
             )
         )
     return shown
