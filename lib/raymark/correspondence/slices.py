@@ -8,6 +8,7 @@ from scipy import ndimage
 
 from raymark.config.project import Project
 from raymark.correspondence.config import (
+    Role,
     Slices,
     correspondence_of,
     cts_for,
@@ -68,7 +69,7 @@ def stack_of(
         bodies.append(body_mask(_at_one_mm(hu_yx, spacing_mm, order=1), settings))
     z_mm = spacing_mm[2] * np.array(chosen)
     stack = Stack(subject, z_mm, np.stack(images), np.stack(bodies))
-    return stack.of(stack.body_zyx.any(axis=(1, 2))) if wanted is None else stack
+    return stack.of(np.any(stack.body_zyx, axis=(1, 2))) if wanted is None else stack
 
 
 def body_mask(hu_yx: np.ndarray, settings: Slices) -> np.ndarray:
@@ -82,7 +83,7 @@ def body_mask(hu_yx: np.ndarray, settings: Slices) -> np.ndarray:
     return ndimage.binary_fill_holes(_large(parts, settings.least_body_mm2))
 
 
-def apart(stack: Stack, settings: Slices, role: str) -> Stack:
+def apart(stack: Stack, settings: Slices, role: Role) -> Stack:
     """Return the slices of a CT that serves training and testing for one `role` of the two.
 
     The upper `test_share` of its height is for testing; the `gap_mm` below it is for neither.
@@ -93,7 +94,7 @@ def apart(stack: Stack, settings: Slices, role: str) -> Stack:
     return stack.of(stack.z_mm < start_mm - settings.gap_mm)
 
 
-def stacks_for(role: str, project: Project) -> Iterator[Stack]:
+def stacks_for(role: Role, project: Project) -> Iterator[Stack]:
     """Yield the slices of every CT to train or test on, CT by CT."""
     settings = correspondence_of(project)
     count = settings.slices.test_slices if role == "test" else None
@@ -102,7 +103,7 @@ def stacks_for(role: str, project: Project) -> Iterator[Stack]:
 
 
 def stack_for(
-    role: str, volume: Volume, subject: str, project: Project, count: int | None
+    role: Role, volume: Volume, subject: str, project: Project, count: int | None
 ) -> Stack:
     """Return `count` (None: all) of a CT's slices for a role."""
     settings = correspondence_of(project)

@@ -27,7 +27,7 @@ def dataset_of(project: Project, name: str) -> Dataset | Imported:
     if name in project.datasets:
         return project.datasets[name]
     settings = project.imports.get(name)
-    imported = read_imported(name, settings and settings.title)
+    imported = read_imported(name, settings.title if settings else None)
     if imported is None:
         what = f"data set {name!r}"
         if settings is None:
@@ -122,7 +122,7 @@ def cts_of(project: Project, dataset: str, view_set: str) -> dict[str, str]:
 
 def contrast_files(project: Project) -> dict[str, Any]:
     """Return the views, CTs and labels of the real patients whose contrast of bone is compared."""
-    dataset = rendered(project, project.config.contrast.mv)
+    dataset = rendered(project, project.contrast.mv)
     places = [{"dataset": dataset.name, "subject": subject} for subject in dataset.subjects]
     return {
         "views": layout.VIEWS.format(dataset=dataset.name),
