@@ -9,7 +9,7 @@ import inspect
 import os
 import sys
 from collections.abc import Callable
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -20,7 +20,7 @@ from raymark.workflow.steps.arguments import ConfigFile, Threads
 
 OWN_FILES = (by_hand.predict, by_hand.match_cts, by_hand.export)
 AFTER_A_RUN = (by_hand.progress, by_hand.check, by_hand.schemas)
-STEPS = (
+STEPS: tuple[Callable[..., None], ...] = (
     data.fetch,
     data.ingest,
     data.landmarks,
@@ -78,7 +78,7 @@ def _told(function: Callable[..., None]) -> Callable[..., None]:
     """Let a command tell in one line what it cannot use, or what the machine refused it."""
     name = function.__name__.replace("_", "-")
 
-    def run(**arguments) -> None:
+    def run(**arguments: Any) -> None:
         try:
             function(**arguments)
         except InputError as error:
@@ -95,8 +95,7 @@ def _told(function: Callable[..., None]) -> Callable[..., None]:
 
 def _refused(error: Exception) -> str:
     """Tell in one line what the machine refused, and of which file where that is known."""
-    name = getattr(error, "filename2", None) or getattr(error, "filename", None)
-    if isinstance(error, OSError) and name is not None:
+    if isinstance(error, OSError) and (name := error.filename2 or error.filename) is not None:
         return f"{name}: {error.strerror}. Check the path, its rights and the space on its disk"
     return f"{type(error).__name__}: {' '.join(str(error).split())}"
 
@@ -104,7 +103,7 @@ def _refused(error: Exception) -> str:
 def _of_project(step: Callable[..., None]) -> Callable[..., None]:
     """Give a step the project that `--config` names, once `--threads` are set."""
 
-    def run(config: str, threads: int | None, **arguments) -> None:
+    def run(config: str, threads: int | None, **arguments: Any) -> None:
         if threads:
             for variable in ("OMP_NUM_THREADS", "NUMBA_NUM_THREADS", "MKL_NUM_THREADS"):
                 os.environ[variable] = str(threads)  # read when the libraries are imported

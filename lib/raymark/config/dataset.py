@@ -1,6 +1,6 @@
 """A data set: its CTs, patients, views, beam and detector."""
 
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -105,7 +105,7 @@ class Grid(Section):
     )
 
     @model_validator(mode="after")
-    def _steps_end_on_the_borders(self):
+    def _steps_end_on_the_borders(self) -> Self:
         views = 1
         for key in ("primary_deg", "secondary_deg"):
             low, high = getattr(self, key)
@@ -145,7 +145,7 @@ class Tools(Section):
     )
 
     @model_validator(mode="after")
-    def _counts_ascend(self):
+    def _counts_ascend(self) -> Self:
         if not 0 <= self.count[0] <= self.count[1] <= 100:
             raise ValueError("count is the fewest first, then the most, at most 100")
         return self
@@ -199,7 +199,7 @@ class ViewSet(Section):
         return {key: value for key, value in values.items() if value not in (1.0, None)}
 
     @model_validator(mode="after")
-    def _detector_is_behind_the_patient(self):
+    def _detector_is_behind_the_patient(self) -> Self:
         if self.source_to_detector_mm[0] <= self.source_to_isocentre_mm[1]:
             raise ValueError("source_to_detector_mm must be above source_to_isocentre_mm")
         return self

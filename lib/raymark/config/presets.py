@@ -14,8 +14,9 @@ def merged(base: dict, override: dict) -> dict:
     result = dict(base)
     for key, value in override.items():
         old = result.get(key)
-        both = isinstance(old, dict) and isinstance(value, dict)
-        result[key] = merged(old, value) if both else value
+        if isinstance(old, dict) and isinstance(value, dict):
+            value = merged(old, value)
+        result[key] = value
     return result
 
 

@@ -6,10 +6,11 @@ file's own values when the main file asks for one. The sections are in the modul
 """
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Self, TypeVar
 
 from pydantic import Field, model_validator
 
@@ -60,7 +61,7 @@ class Config(Section):
     )
 
     @model_validator(mode="after")
-    def _experiments_are_known(self):
+    def _experiments_are_known(self) -> Self:
         names = [Path(file).stem for file in [*self.datasets, *self.imports]]
         for name in names:
             if names.count(name) > 1:
@@ -92,7 +93,10 @@ class Config(Section):
         return self
 
 
-def _read_part(model: type[Section], path: str, preset: str):
+Part = TypeVar("Part", Dataset, Method)
+
+
+def _read_part(model: type[Part], path: str, preset: str) -> Part:
     part = checked(model, read_preset(path, preset), path)
     if part.name != Path(path).stem:
         raise InputError(path, f"name is {part.name!r}", "Name the file and the key alike")
@@ -133,6 +137,15 @@ class Project:
     def title_of(self, dataset: str) -> str:
         """Return how tables and figures call a data set or an import."""
         return (self.datasets.get(dataset) or self.imports[dataset]).title
+
+    @property
+    def contrast(self) -> Contrast:
+        """The data sets whose contrast is compared; InputError where the main file names none."""
+        if self.config.contrast is None:
+            raise InputError(
+                self.source, "has no `contrast`", "Name its data sets: config/README.md"
+            )
+        return self.config.contrast
 
     @property
     def scale(self) -> str:
@@ -198,7 +211,7 @@ class Project:
     def shown_settings(self) -> str:
         """Return, as JSON, what tables and figures print that none of the files they are made from holds."""
         sections = {"preset", "evaluation", "matrix", "pose", "setup", "contrast"}
-        titles = [self.title_of(name) for name in (*self.datasets, *self.imports)]
+        titles: list[str | None] = [self.title_of(name) for name in (*self.datasets, *self.imports)]
         titles += [
             v.title for dataset in self.datasets.values() for v in dataset.view_sets.values()
         ]
@@ -238,6 +251,7 @@ def _check_view_sets(
     source: str | Path,
 ) -> None:
     """See that every experiment evaluates view sets that there are, and poses only where known."""
+    known: Collection[str] | None  # None: only a table that is not read yet tells them
     for experiment in config.experiments:
         if experiment.dataset in imports:
             known = imports[experiment.dataset].split.view_sets

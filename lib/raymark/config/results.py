@@ -1,5 +1,7 @@
 """What is made of data sets and methods: trainings, poses, set-up errors and tables."""
 
+from typing import Self
+
 from pydantic import Field, model_validator
 
 from raymark.core.sections import Name, Section, Seed
@@ -37,7 +39,7 @@ class Experiment(Section):
     )
 
     @model_validator(mode="after")
-    def _poses_are_of_what_is_predicted(self):
+    def _poses_are_of_what_is_predicted(self) -> Self:
         for name in self.poses:
             if name not in self.evaluate:
                 raise ValueError(f"poses of {name!r} need it among `evaluate`: {self.evaluate}")

@@ -18,13 +18,14 @@ def code_digest(*modules: str) -> str:
     """Return 16 hexadecimal digits that change with what these modules, or any of ours they import, do.
 
     Comments, layout, docstrings and the descriptions of keys do nothing.
+    ModuleNotFoundError where there is no such module.
     """
     found: set[str] = set()
     for module in modules:
         _collect(module, found)
     digest = hashlib.sha256()
     for module in sorted(found):
-        digest.update(f"{module}\0{_meaning(_path(module))}".encode())
+        digest.update(f"{module}\0{_meaning(_file(module))}".encode())
     return digest.hexdigest()[:16]
 
 
@@ -49,6 +50,13 @@ def _path(module: str) -> Path | None:
     return next((file for file in files if file.is_file()), None)
 
 
+def _file(module: str) -> Path:
+    """Return the file of a module that there is."""
+    if (file := _path(module)) is None:
+        raise ModuleNotFoundError(f"there is no module {module}", name=module)
+    return file
+
+
 @cache
 def _meaning(path: Path) -> str:
     """Return what of a module's text decides what it does: all but comments, layout and descriptions."""
@@ -65,7 +73,7 @@ def _meaning(path: Path) -> str:
 def _imports(module: str) -> frozenset[str]:
     """Find the modules of this package that `module` imports, at its top or inside functions."""
     names: set[str] = set()
-    for node in ast.walk(ast.parse(_path(module).read_text(encoding="utf-8"))):
+    for node in ast.walk(ast.parse(_file(module).read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:

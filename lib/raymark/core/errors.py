@@ -20,7 +20,7 @@ class InputError(Exception):
         self.problem = " ".join(_printable(problem).split())
         super().__init__(f"{self.source}: {self.problem}. {remedy}")
 
-    def __reduce__(self):
+    def __reduce__(self) -> tuple[type["InputError"], tuple[str, str, str]]:
         return type(self), (self.source, self.problem, self.remedy)
 
 

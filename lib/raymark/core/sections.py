@@ -1,7 +1,7 @@
 """What every section of a configuration is: described keys, checked values, one-line errors."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
@@ -31,7 +31,10 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
-def checked(model: type[Section], values: Any, source: str | Path):
+SomeSection = TypeVar("SomeSection", bound=Section)
+
+
+def checked(model: type[SomeSection], values: Any, source: str | Path) -> SomeSection:
     """Validate `values` as a `model`; an InputError names the file, the key and what is allowed."""
     try:
         return model.model_validate(values)

@@ -3,7 +3,11 @@
 import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TypeVar
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 
 def thread_count() -> int:
@@ -11,13 +15,15 @@ def thread_count() -> int:
     return int(os.environ.get("OMP_NUM_THREADS", 0)) or len(os.sched_getaffinity(0))
 
 
-def in_order(work: Callable, items: Iterable, threads: int) -> Iterator:
+def in_order(
+    work: Callable[[Item], Result], items: Iterable[Item], threads: int
+) -> Iterator[Result]:
     """Yield ``work(item)`` for each item, in order, computed by `threads` threads.
 
     Two items per thread are taken ahead and no more, so memory does not grow with their number.
     """
     with ThreadPoolExecutor(threads) as pool:
-        ahead = deque()
+        ahead: deque[Future[Result]] = deque()
         for item in items:
             ahead.append(pool.submit(work, item))
             if len(ahead) > 2 * threads:

@@ -46,7 +46,7 @@ def read_yaml(path: str | Path) -> dict:
 def _excess(text: str) -> str | None:
     """Return what of a YAML text is more than any configuration needs, or None."""
     values = 0
-    sizes: dict[str, int] = {}  # by anchor, of the nodes that have ended
+    sizes: dict[str | None, int] = {}  # by anchor, of the nodes that have ended; None: not repeated
     nodes: list[tuple[str | None, int]] = []  # those that have not: anchor, values before them
     for event in yaml.parse(text, LOADER):
         if isinstance(event, yaml.CollectionStartEvent):

@@ -12,6 +12,8 @@ from raymark.config.subjects import Subject
 from raymark.core.errors import InputError
 from raymark.core.sections import Name, PositiveRange, Range, Section, checked
 
+Role = Literal["train", "test"]  # of a slice
+
 
 class Slices(Section):
     """Which axial slices take part and how they become images of 1 mm pixels."""
@@ -189,7 +191,7 @@ def correspondence_of(project: Project) -> Correspondence:
 
 
 def subjects_for(
-    role: Literal["train", "test"],
+    role: Role,
     settings: Correspondence,
     project: Project,
     sheet: dict[str, Subject],
@@ -226,9 +228,7 @@ def has_unseen_patients(settings: Correspondence, project: Project, sheet: dict)
     return subjects_for("test", *args) != subjects_for("train", *args)
 
 
-def cts_for(
-    role: Literal["train", "test"], project: Project, sheet: dict[str, Subject]
-) -> dict[str, str]:
+def cts_for(role: Role, project: Project, sheet: dict[str, Subject]) -> dict[str, str]:
     """Return the paths of the CTs to train or test on, by subject."""
     settings = correspondence_of(project)
     return {

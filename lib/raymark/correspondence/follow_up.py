@@ -124,7 +124,7 @@ def match_slices(stack1: Stack, stack2: Stack, matcher: Matcher) -> pd.DataFrame
 
 def in_world(matches: pd.DataFrame, first: Volume, first_to_second: np.ndarray) -> dict:
     """Return x1_mm to z2_mm: pixels of 1 mm of both images, which share the first CT's grid."""
-    columns = {}
+    columns: dict[str, np.ndarray] = {}
     for of, onward in (("1", np.eye(4)), ("2", first_to_second)):
         pixels = matches[[f"x{of}_px", f"y{of}_px", "slice_mm"]].to_numpy()
         voxels = pixels / first.spacing_mm

@@ -67,7 +67,7 @@ def match_follow_ups(project: Project) -> None:
         by_network = {"network": match_by_network(network, image1, image2, matching)}
         return by_network | match_by_sift(image1, image2, matching)
 
-    tables = []
+    tables: list[pd.DataFrame] = []
     for dataset, subject in subjects_for("test", settings, project, project.sheet):
         first = read_volume(layout.CT.format(dataset=dataset, subject=subject))
         labels = read_label_map(layout.LABELS.format(dataset=dataset, subject=subject))

@@ -6,6 +6,7 @@ from torch import Tensor
 
 from raymark.correspondence.config import CorrespondenceTraining
 from raymark.correspondence.network import Network, at, covered_px, describe, distances, sample
+from raymark.methods.base import total
 
 
 def total_loss(
@@ -39,7 +40,7 @@ def total_loss(
         ),
     }
     share = truth.any(dim=1).float().mean()
-    return sum(parts.values()), parts | {"matching_share": share}
+    return total(parts), parts | {"matching_share": share}
 
 
 def matching(

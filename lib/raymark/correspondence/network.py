@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from raymark.correspondence.config import NetworkConfig
+from raymark.methods.base import start_bias
 
 LEVELS = 5
 CELL_PX = 8
@@ -135,7 +136,7 @@ def _block(inputs: int, outputs: int, config: NetworkConfig) -> nn.Sequential:
 def _convolution(inputs: int, outputs: int, config: NetworkConfig) -> list[nn.Module]:
     convolution = nn.Conv2d(inputs, outputs, 3, padding=1)
     nn.init.kaiming_normal_(convolution.weight, nonlinearity="relu")
-    nn.init.zeros_(convolution.bias)
+    start_bias(convolution)
     if config.normalisation == "none":
         return [convolution, nn.ReLU(inplace=True)]
     return [convolution, nn.GroupNorm(math.gcd(outputs, 8), outputs), nn.ReLU(inplace=True)]

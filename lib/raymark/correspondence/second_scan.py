@@ -6,6 +6,7 @@ look at them.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -48,9 +49,10 @@ def scan_again(
     corners = np.array([[0, 0, 0], np.array(first.hu_xyz.shape) - 1], dtype=float)
     ends_mm = corners @ first.affine[:3, :3].T + first.affine[:3, 3]
     cohort = Cohort(deformation=settings.deformation, scale=(1.0, 1.0))
-    named = {"dataset": "follow-up", "subject": subject, "seed": seed}
+    named: dict[str, Any] = {"dataset": "follow-up", "subject": subject, "seed": seed}
     deformation, _ = draw_deformation(first.hu_xyz.shape, first.affine, ends_mm, cohort, **named)
     patient = make_virtual_patient(first.hu_xyz, labels_xyz, first.affine, ends_mm, cohort, **named)
+    assert patient.labels_xyz is not None  # it was made with labels
     hu_xyz = patient.hu_xyz + _contrast(patient.labels_xyz, settings.contrast_hu)
     hu_xyz += settings.noise_hu * _noise(hu_xyz.shape, random)
     lying = _lying(settings, ends_mm.mean(axis=0), random)

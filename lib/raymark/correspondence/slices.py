@@ -8,6 +8,7 @@ from scipy import ndimage
 
 from raymark.config.project import Project
 from raymark.correspondence.config import (
+    Role,
     Slices,
     correspondence_of,
     cts_for,
@@ -68,7 +69,7 @@ def stack_of(
         bodies.append(body_mask(_at_one_mm(hu_yx, spacing_mm, order=1), settings))
     z_mm = spacing_mm[2] * np.array(chosen)
     stack = Stack(subject, z_mm, np.stack(images), np.stack(bodies))
-    return stack.of(stack.body_zyx.any(axis=(1, 2))) if wanted is None else stack
+    return stack.of(np.any(stack.body_zyx, axis=(1, 2))) if wanted is None else stack
 
 
 def body_mask(hu_yx: np.ndarray, settings: Slices) -> np.ndarray:
@@ -82,7 +83,7 @@ def body_mask(hu_yx: np.ndarray, settings: Slices) -> np.ndarray:
     return ndimage.binary_fill_holes(_large(parts, settings.least_body_mm2))
 
 
-def apart(stack: Stack, settings: Slices, role: str) -> Stack:
+def apart(stack: Stack, settings: Slices, role: Role) -> Stack:
     """Return the slices of a CT that serves training and testing for one `role` of the two.
 
     The upper `test_share` of its height is for testing; the `gap_mm` below it is for neither.

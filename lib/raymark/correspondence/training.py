@@ -47,8 +47,12 @@ class Pairs(Dataset):
         image, shape_yx = stack.image_zyx[k], (training.image_px, training.image_px)
         kind = KINDS[random.integers(len(KINDS))]
         transformation = draw(kind, self.settings.transformations, shape_yx, random)
-        origin = [_start(length, training.image_px, random) for length in image.shape[::-1]]
-        return vars(make_pair(image, stack.body_zyx[k], transformation, tuple(origin), shape_yx))
+        height, width = image.shape
+        origin_xy = (
+            _start(width, training.image_px, random),
+            _start(height, training.image_px, random),
+        )
+        return vars(make_pair(image, stack.body_zyx[k], transformation, origin_xy, shape_yx))
 
 
 def train(
@@ -99,7 +103,8 @@ def _epoch(
     network: Network, optimizer: torch.optim.Optimizer, pairs: Pairs, device: torch.device
 ) -> dict:
     """Train on one epoch's pairs; return its row of losses."""
-    start, sums = time.perf_counter(), {}
+    start = time.perf_counter()
+    sums: dict[str, float] = {}
     training = pairs.settings.training
     loader = DataLoader(pairs, training.batch, num_workers=training.workers)
     for batch in loader:

@@ -31,22 +31,22 @@ def canonical(
 
 
 def _crop(volume: Volume, labels: LabelMap | None, config: Ct) -> tuple[Volume, LabelMap]:
-    region = None if labels is None else np.isin(labels.labels_xyz, config.region_labels)
-    if region is None or not region.any():
+    wanted = config.region_labels
+    if labels is None or not (region := np.isin(labels.labels_xyz, wanted)).any():
         raise InputError(
             "ct.region_labels",
-            f"asks to crop to the labels {config.region_labels}, the subject has none of them",
+            f"asks to crop to the labels {wanted}, the subject has none of them",
             "Name labels that the subject's label map holds, or leave region_labels empty",
         )
-    box = []
+    sides = []
     for axis, spacing_mm in enumerate(volume.spacing_mm):
         others = tuple({0, 1, 2} - {axis})
         inside = np.flatnonzero(region.any(axis=others))
         margin = int(np.ceil(config.region_margin_mm / spacing_mm))
-        box.append(slice(max(0, inside[0] - margin), inside[-1] + margin + 1))
-    box = tuple(box)
+        sides.append(slice(max(0, inside[0] - margin), inside[-1] + margin + 1))
+    box = tuple(sides)
     affine = volume.affine.copy()
-    affine[:3, 3] += affine[:3, :3] @ [side.start for side in box]
+    affine[:3, 3] += affine[:3, :3] @ [side.start for side in sides]
     return (
         Volume(volume.hu_xyz[box].copy(), affine, volume.orientation),
         LabelMap(labels.labels_xyz[box].copy(), affine),

@@ -29,6 +29,7 @@ def check_data_file(path: Path) -> int:
         open(path, "rb") as file,
         mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content,
     ):
+        text: bytes | mmap.mmap
         if content[:4] == b"NRRD":
             text, line = _nrrd_header(path, content), IN_NRRD
         else:  # where a MetaImage header ends, only its reader knows

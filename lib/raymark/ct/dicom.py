@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import BinaryIO
+from typing import IO
 
 import numpy as np
 import pydicom
@@ -44,7 +44,7 @@ LARGEST_SLICE_BYTES = 2**28  # 4096² voxels take 2^25: a larger member of a zip
 DUPLICATE_MM = 1e-3
 IRREGULAR = 0.1  # deviation of a slice from its place in a regular stack, in slice distances
 
-Open = Callable[[], BinaryIO]
+Open = Callable[[], IO[bytes]]
 
 
 @dataclass(frozen=True)
@@ -84,8 +84,7 @@ def _files(path: Path) -> Iterator[dict[str, Open]]:
     """Yield the candidate files of a folder or zip, in order of name, each with how to open it."""
     if path.is_dir():
         inside = sorted(file for file in path.rglob("*") if file.is_file())
-        files = {file.relative_to(path).as_posix(): partial(file.open, "rb") for file in inside}
-        yield _wanted(path, files)
+        yield _wanted(path, {f.relative_to(path).as_posix(): partial(_opened, f) for f in inside})
         return
     with zipfile.ZipFile(path) as archive:
         members = [member for member in archive.infolist() if not member.is_dir()]
@@ -95,6 +94,10 @@ def _files(path: Path) -> Iterator[dict[str, Open]]:
         if len(files) < len(members):
             raise _unsafe(path, "two files of the same name")
         yield _wanted(path, dict(sorted(files.items())))
+
+
+def _opened(file: Path) -> IO[bytes]:
+    return file.open("rb")
 
 
 def _wanted(path: Path, files: dict[str, Open]) -> dict[str, Open]:

@@ -13,7 +13,10 @@ BONE_CUT_MM2 = 100.0
 SIDES = (("left", "right"), ("posterior", "anterior"), ("inferior", "superior"))
 
 
-def quality(volume: Volume, original: Volume) -> dict[str, float | int | str]:
+Row = dict[str, float | int | str]
+
+
+def quality(volume: Volume, original: Volume) -> Row:
     """Describe the canonical `volume` and the `original` it came from; one flat row.
 
     Grid, HU statistics, padding and metal are the original's, tissue shares the canonical volume's.
@@ -22,7 +25,7 @@ def quality(volume: Volume, original: Volume) -> dict[str, float | int | str]:
     levels = np.percentile(hu, (1, 50, 99))
     soft = np.count_nonzero(volume.hu_xyz >= SOFT_TISSUE_FROM_HU) / volume.hu_xyz.size
     bone = np.count_nonzero(volume.hu_xyz >= BONE_FROM_HU) / volume.hu_xyz.size
-    row = {"original_orientation": original.orientation}
+    row: Row = {"original_orientation": original.orientation}
     row |= _grid("original", original) | _grid("volume", volume)
     row |= {
         "hu_min": int(hu.min()),
@@ -39,8 +42,8 @@ def quality(volume: Volume, original: Volume) -> dict[str, float | int | str]:
     return row | {"warnings": "; ".join(_warnings(row, volume, original))}
 
 
-def _grid(prefix: str, volume: Volume) -> dict[str, float | int]:
-    row = {}
+def _grid(prefix: str, volume: Volume) -> Row:
+    row: Row = {}
     for axis, count, spacing in zip("xyz", volume.hu_xyz.shape, volume.spacing_mm, strict=True):
         row[f"{prefix}_voxels_{axis}"] = count
         row[f"{prefix}_spacing_{axis}_mm"] = round(float(spacing), 4)

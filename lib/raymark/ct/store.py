@@ -2,6 +2,7 @@
 
 import gzip
 from pathlib import Path
+from typing import cast
 
 import nibabel as nib
 import numpy as np
@@ -49,5 +50,5 @@ def _write(path: str | Path, voxels_xyz: np.ndarray, affine: np.ndarray) -> None
 
 def _read(path: str | Path) -> tuple[np.ndarray, np.ndarray]:
     with reading(path):
-        image = nib.load(path)
+        image = cast(nib.Nifti1Image, nib.load(path))  # as `_write` wrote it
         return np.asarray(image.dataobj), np.asarray(image.affine, dtype=np.float64)

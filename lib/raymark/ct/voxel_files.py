@@ -14,6 +14,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import nibabel as nib
 import numpy as np
@@ -21,6 +22,9 @@ import numpy as np
 from raymark.core.errors import InputError
 from raymark.ct.detached import LONGEST_NRRD_HEADER, check_data_file
 from raymark.ct.grid import check_affine, check_shape
+
+if TYPE_CHECKING:
+    import SimpleITK
 
 NIFTI_SUFFIXES = (".nii", ".nii.gz")
 ITK_SUFFIXES = {
@@ -152,7 +156,7 @@ def _read_itk(path: Path) -> tuple[np.ndarray, np.ndarray]:
     return voxels_kji.T, LPS_TO_RAS @ affine
 
 
-def check_itk_size(reader, path: Path, file_bytes: int) -> int:
+def check_itk_size(reader: "SimpleITK.ImageFileReader", path: Path, file_bytes: int) -> int:
     """Return the bytes of the voxels that a reader's header declares, where the files can hold them.
 
     `file_bytes` is what header and data files have together.
@@ -183,7 +187,7 @@ def _check_gzip_end(path: Path, voxels_bytes: int) -> None:
                         raise _too_long(path)
 
 
-def _nrrd_space(reader) -> str:
+def _nrrd_space(reader: "SimpleITK.ImageFileReader") -> str:
     """Return the frame of a NRRD file after ITK has turned RAS and LAS to LPS; empty if untold."""
     return reader.GetMetaData("NRRD_space") if reader.HasMetaDataKey("NRRD_space") else ""
 

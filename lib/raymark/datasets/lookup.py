@@ -27,7 +27,7 @@ def dataset_of(project: Project, name: str) -> Dataset | Imported:
     if name in project.datasets:
         return project.datasets[name]
     settings = project.imports.get(name)
-    imported = read_imported(name, settings and settings.title)
+    imported = read_imported(name, settings.title if settings else None)
     if imported is None:
         what = f"data set {name!r}"
         if settings is None:

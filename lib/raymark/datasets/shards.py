@@ -21,6 +21,7 @@ import zipfile
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
+from typing import TypeVar, cast
 
 import numpy as np
 import tensorstore as ts
@@ -30,6 +31,8 @@ from numcodecs.checksum32 import CRC32C
 from raymark.core.digests import text_digest
 from raymark.core.errors import InputError
 from raymark.core.files import atomic
+
+Result = TypeVar("Result")
 
 DIMENSIONS = {
     "image": ("view", "y", "x"),
@@ -88,7 +91,7 @@ def write_shard(
                 shapes[name] = chunk.shape
                 for codec in CODECS:
                     chunk = codec.encode(chunk)
-                _add(archive, _chunk(name, index), chunk)
+                _add(archive, _chunk(name, index), chunk.data)
             for name, rows in small.items():
                 rows.append(np.asarray(view[name], dtype=TYPES[name]))
         large = {name: (count, *shape) for name, shape in shapes.items()}
@@ -102,10 +105,11 @@ def _described(
 ) -> list[tuple[str, bytes]]:
     """Return all of a group but the chunks of its large arrays, of which only shapes are given."""
     import zarr  # only those who write need it
+    from zarr.abc.buffer import Buffer
     from zarr.codecs import BloscCodec, Crc32cCodec
     from zarr.storage import MemoryStore
 
-    files = {}
+    files: dict[str, Buffer] = {}
     group = zarr.create_group(MemoryStore(files), attributes=dict(attributes) | {"units": UNITS})
 
     def array(name: str, shape: tuple, chunks: tuple) -> zarr.Array:
@@ -131,7 +135,7 @@ def _chunk(name: str, index: int) -> str:
     return "/".join([name, "c", str(index), *["0"] * (len(DIMENSIONS[name]) - 1)])
 
 
-def _add(archive: zipfile.ZipFile, name: str, content: bytes) -> None:
+def _add(archive: zipfile.ZipFile, name: str, content: bytes | memoryview) -> None:
     archive.writestr(zipfile.ZipInfo(name, date_time=(1980, 1, 1, 0, 0, 0)), content)
 
 
@@ -191,7 +195,8 @@ def _open(path: str | Path, name: str) -> ts.TensorStore:
         reason = str(error).splitlines()[0][:120]
         raise InputError(path, f"has no readable array {name!r} ({reason})", REMEDY) from None
     # What a chunk is said to hold is allocated before it is read.
-    chunk_bytes = math.prod(array.chunk_layout.read_chunk.shape) * array.dtype.numpy_dtype.itemsize
+    chunk_shape = cast(tuple[int, ...], array.chunk_layout.read_chunk.shape)  # known once open
+    chunk_bytes = math.prod(chunk_shape) * array.dtype.numpy_dtype.itemsize
     if chunk_bytes > LZ4_RATIO * Path(path).stat().st_size:
         raise InputError(path, f"is too small for its array {name!r}", REMEDY)
     if array.dtype.name != TYPES[name] or array.rank != len(DIMENSIONS[name]):
@@ -199,7 +204,7 @@ def _open(path: str | Path, name: str) -> ts.TensorStore:
     return array
 
 
-def _result(path: str | Path, read: ts.Future):
+def _result(path: str | Path, read: ts.Future[Result]) -> Result:
     """Wait for what is being read."""
     try:
         return read.result()
@@ -237,7 +242,7 @@ class Shards:
 
     def _refuse_repeated(self) -> None:
         """Refuse a shard in the place of another: its views would count twice."""
-        of = {}
+        of: dict[str, Path] = {}
         for path, attributes in zip(self.paths, self.attributes, strict=True):
             for view in attributes["view"]:
                 if view in of:
@@ -247,12 +252,9 @@ class Shards:
     def __len__(self) -> int:
         return len(self.views)
 
-    def __getstate__(self) -> dict:
+    def __reduce__(self) -> tuple[type["Shards"], tuple[list[Path]]]:
         """Leave open files behind, so that other processes can have a copy."""
-        return {"paths": self.paths}
-
-    def __setstate__(self, state: dict) -> None:
-        self.__init__(state["paths"])
+        return Shards, (self.paths,)
 
     @cached_property
     def _images(self) -> list[ts.TensorStore]:
@@ -265,7 +267,8 @@ class Shards:
     @property
     def shape_yx(self) -> tuple[int, int]:
         """Size of the images in px."""
-        return self._images[0].shape[1:]
+        _, height, width = self._images[0].shape
+        return height, width
 
     @cached_property
     def small(self) -> dict[str, np.ndarray]:

@@ -35,11 +35,11 @@ class Stages:
 
 
 @torch.inference_mode()
-def stages_of(network: LandmarkNetwork, samples: Samples, numbers: Sequence[int]) -> Stages:
+def stages_of(network: LandmarkNetwork, samples: Samples, views: Sequence[int]) -> Stages:
     """Look at the views with these numbers; the network must offer `stage_maps`."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     network = network.to(device)
-    numbers = np.asarray(numbers)
+    numbers = np.asarray(views)
     groups = np.split(numbers, range(BATCH, len(numbers), BATCH))
     parts = []
     for batch in batches(samples, groups, device):
@@ -72,7 +72,7 @@ def most_withdrawn(stages: Stages, threshold: float, count: int) -> list[tuple[i
 
 def _largest(value: np.ndarray, count: int) -> list[tuple[int, int]]:
     """Return the places (view, landmark) of the largest positive values of different landmarks."""
-    chosen = []
+    chosen: list[tuple[int, int]] = []
     for place in np.argsort(-np.nan_to_num(value, nan=-np.inf), axis=None, kind="stable"):
         view, landmark = (int(n) for n in np.unravel_index(place, value.shape))
         if len(chosen) == count or not value[view, landmark] > 0:

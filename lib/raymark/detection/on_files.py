@@ -130,7 +130,7 @@ def _images(given: list[str]) -> list[str]:
     """List what is to be predicted, each once: a folder stands for the images that lie in it."""
     from pydicom.misc import is_dicom  # DICOM files often have no suffix
 
-    paths = []
+    paths: list[str] = []
     for path in map(Path, given):
         found = [path]
         if os.path.isdir(path):  # Path.is_dir raises where the name is too long

@@ -12,7 +12,7 @@ from raymark.core.stored_tables import store_table
 from raymark.geometry import decoding
 from raymark.geometry.belief_maps import cell_to_px
 from raymark.methods.base import LandmarkNetwork, standardised
-from raymark.training.batches import Samples, batches
+from raymark.training.batches import NamedSamples, Samples, batches
 from raymark.training.model_files import Model, load_model
 
 BATCH = 16
@@ -35,7 +35,11 @@ SCHEMA = pa.schema(
 
 
 def predict(
-    model_path: str | Path, samples: Samples, out_path: str | Path, dataset: str, view_set: str
+    model_path: str | Path,
+    samples: NamedSamples,
+    out_path: str | Path,
+    dataset: str,
+    view_set: str,
 ) -> None:
     """Write the table of predictions of one view set: a row per view and landmark.
 
@@ -78,8 +82,12 @@ def found(network: LandmarkNetwork, model: Model, image: Tensor) -> tuple[Tensor
     points, confidence = (part[:, :, None] for part in network.decode(output))
     if not model.types:
         return points, confidence
-    maps, spacing = network.maps(output), model.by_type.distance_px / network.stride
-    cells, values = decoding.peaks(maps, model.by_type.at_most, spacing, model.detection_threshold)
+    maps, by_type = network.maps(output), model.by_type
+    # Nothing else is trained on types.
+    assert maps is not None
+    assert by_type is not None
+    spacing = by_type.distance_px / network.stride
+    cells, values = decoding.peaks(maps, by_type.at_most, spacing, model.detection_threshold)
     others = cell_to_px(decoding.refined_log_quadratic(maps[:, :, None], cells), network.stride)
     single = torch.tensor([name not in model.types for name in model.landmarks])
     others[:, single] = torch.nan
@@ -88,7 +96,7 @@ def found(network: LandmarkNetwork, model: Model, image: Tensor) -> tuple[Tensor
 
 
 def _table(
-    model: Model, samples: Samples, points: np.ndarray, confidence: np.ndarray
+    model: Model, samples: NamedSamples, points: np.ndarray, confidence: np.ndarray
 ) -> pd.DataFrame:
     views, landmarks, instances = confidence.shape
     table = pd.DataFrame(

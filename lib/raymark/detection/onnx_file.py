@@ -63,7 +63,9 @@ def export_onnx(model_path: str | Path, out_path: str | Path) -> str:
     )
 
 
-def _program(detector: Detector, example: Tensor, free_axes: tuple[int, ...]):
+def _program(
+    detector: Detector, example: Tensor, free_axes: tuple[int, ...]
+) -> torch.onnx.ONNXProgram | None:
     """Return the ONNX program, or None if it cannot be made with these axes free."""
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     try:

@@ -5,6 +5,7 @@ Cell j of a map covers the pixels ``stride*j`` to ``stride*j + stride - 1``; its
 at the landmark's true place, between cell centres or not (Wei 2016; Bier 2018, section 2.1).
 """
 
+from collections.abc import Sequence
 from importlib import import_module
 from typing import Any
 
@@ -13,7 +14,7 @@ import numpy as np
 Array = Any  # a NumPy array or a torch tensor; torch is imported only where tensors come in
 
 
-def belief_shape(shape_yx: tuple[int, int], stride: int) -> tuple[int, int]:
+def belief_shape(shape_yx: Sequence[int], stride: int) -> tuple[int, int]:
     """Return the (rows, columns) of the belief maps of an image of `shape_yx` px."""
     # Rounded up without negative numbers, which ONNX divides towards zero.
     return (shape_yx[0] + stride - 1) // stride, (shape_yx[1] + stride - 1) // stride
@@ -25,12 +26,17 @@ def cell_to_px(cell: Array, stride: float) -> Array:
 
 
 def belief_maps(
-    points_px: Array, visible: Array, shape_yx: tuple[int, int], stride: int, sigma_px: float
+    points_px: Array,
+    visible: Array,
+    shape_yx: Sequence[int],
+    stride: int,
+    sigma_px: float | Array,
 ) -> Array:
     """Render belief maps (..., landmark, row, column) of the kind and on the device of `points_px`.
 
     `points_px` is (..., landmark, 2) as (x, y) in image px, `visible` (..., landmark); a landmark
-    that is not visible, or whose position is not finite, has an empty map. `sigma_px` is in px.
+    that is not visible, or whose position is not finite, has an empty map. `sigma_px` is one number
+    in px, or one for each landmark: (..., landmark, 1).
     """
     xp = np if isinstance(points_px, np.ndarray) else import_module("torch")
     present = visible & xp.isfinite(points_px).all(-1)

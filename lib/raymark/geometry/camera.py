@@ -141,4 +141,4 @@ def carm_camera(
 def inside(points_px: np.ndarray, shape_yx: tuple[int, int]) -> np.ndarray:
     """Tell which image points (..., 2) lie on the image, pixel borders included; NaN is outside."""
     limits = np.array([shape_yx[1], shape_yx[0]]) - 0.5
-    return ((points_px >= -0.5) & (points_px <= limits)).all(axis=-1)
+    return np.all((points_px >= -0.5) & (points_px <= limits), axis=-1)

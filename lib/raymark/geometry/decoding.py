@@ -134,7 +134,10 @@ def mass_about(logits: Tensor, cell: Tensor, radius_cells: float = 3.0) -> Tenso
     return (weight * (from_x.square() + from_y.square() <= radius_cells**2)).sum((-2, -1))
 
 
-def _refined_maximum(refine: Callable[[Tensor, Tensor], Tensor]):
+Decoder = Callable[[Tensor], tuple[Tensor, Tensor]]
+
+
+def _refined_maximum(refine: Callable[[Tensor, Tensor], Tensor]) -> Decoder:
     def decode(maps: Tensor) -> tuple[Tensor, Tensor]:
         cell, value = maximum(maps)
         return refine(maps, cell), value
@@ -151,7 +154,7 @@ def _soft(maps: Tensor) -> tuple[Tensor, Tensor]:
 
 # From belief maps (..., row, column) to positions (..., 2) in cells and confidence (...): the map's
 # value at its maximum or, for the soft-argmax, the share of the map about the position.
-DECODERS: dict[str, Callable[[Tensor], tuple[Tensor, Tensor]]] = {
+DECODERS: dict[str, Decoder] = {
     "maximum": maximum,
     "quarter offset": _refined_maximum(refined_quarter),
     "log-quadratic": _refined_maximum(refined_log_quadratic),

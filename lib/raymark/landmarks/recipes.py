@@ -307,7 +307,8 @@ def _knee(x: np.ndarray, y: np.ndarray) -> float:
         design = np.stack([np.ones_like(x), x, np.maximum(x - knee, 0)], axis=1)
         return float(np.linalg.norm(design @ np.linalg.lstsq(design, y, rcond=None)[0] - y))
 
-    return float(min(np.linspace(*np.quantile(x, [0.2, 0.9]), 141), key=misfit))
+    first, last = np.quantile(x, [0.2, 0.9])
+    return float(min(np.linspace(first, last, 141), key=misfit))
 
 
 Recipe = Annotated[

@@ -2,6 +2,7 @@
 
 import csv
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 from raymark.core.errors import InputError
@@ -93,7 +94,7 @@ def read_fcsv(path: str | Path) -> list[NamedPoint]:
     return points
 
 
-def _header_entries(lines: list[str]):
+def _header_entries(lines: list[str]) -> Iterator[tuple[str, str]]:
     """Yield (key, value) of comment lines like ``# CoordinateSystem = 0``; keys in lower case."""
     for line in lines:
         key, separator, value = line.lstrip("# ").partition("=")

@@ -6,6 +6,7 @@ RAS) and origin: where the point came from, e.g. ``slicer``, ``csv`` or ``recipe
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 import pandas as pd
@@ -65,7 +66,7 @@ class LandmarkSet(Section):
         return landmarks
 
     @model_validator(mode="after")
-    def _types_are_of_landmarks(self):
+    def _types_are_of_landmarks(self) -> Self:
         names, typed = self.names, [name for members in self.types.values() for name in members]
         for name in typed:
             if name not in names:
@@ -196,6 +197,7 @@ def compute_landmarks(
     the map lacks, raises InputError.
     """
     structures = Structures(labels_xyz, affine, source)
+    recipes = []
     for landmark in landmark_set.landmarks:
         if landmark.recipe is None:
             raise InputError(
@@ -203,7 +205,8 @@ def compute_landmarks(
                 f"the landmark {landmark.name!r} has no recipe",
                 "Add one, or import the landmarks from a file of points",
             )
-    points = [landmark.recipe.locate(structures) for landmark in landmark_set.landmarks]
+        recipes.append(landmark.recipe)
+    points = [recipe.locate(structures) for recipe in recipes]
     origin = f"recipe:{landmark_set.name}"
     return landmark_table(subject, landmark_set.names, np.array(points), origin)
 
@@ -251,7 +254,12 @@ def check_names(names: list[str], expected: list[str], source: str | Path) -> No
             raise InputError(source, f"the landmark {first!r}{more} {problem}", remedy)
 
 
-def _check_inside(table: pd.DataFrame, shape: tuple, affine: np.ndarray, source) -> None:
+def _check_inside(
+    table: pd.DataFrame,
+    shape: tuple[int, int, int],
+    affine: np.ndarray,
+    source: str | Path,
+) -> None:
     points = table[XYZ].to_numpy(float)
     for name, point in zip(table["landmark"], points, strict=True):
         if not np.isfinite(point).all():
@@ -273,7 +281,7 @@ def _check_inside(table: pd.DataFrame, shape: tuple, affine: np.ndarray, source)
         )
 
 
-def _check_sides(table: pd.DataFrame, pairs: Sequence[tuple[str, str]], source) -> None:
+def _check_sides(table: pd.DataFrame, pairs: Sequence[tuple[str, str]], source: str | Path) -> None:
     right_of = dict(zip(table["landmark"], table["x_mm"], strict=True))
     swapped = [pair for pair in pairs if right_of[pair[0]] >= right_of[pair[1]]]
     if swapped:

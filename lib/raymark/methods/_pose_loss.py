@@ -11,7 +11,7 @@ and shifts them. Everything is float64 and batched over images.
 
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Self
 
 import torch
 from pydantic import Field, model_validator
@@ -59,7 +59,7 @@ class PoseSettings(Section):
     )
 
     @model_validator(mode="after")
-    def _truth_is_within_the_bounds(self):
+    def _truth_is_within_the_bounds(self) -> Self:
         if self.bound_rotation_deg < self.initial_rotation_deg:
             raise ValueError("bound_rotation_deg must not be below initial_rotation_deg")
         if self.bound_translation_mm < self.initial_translation_mm:

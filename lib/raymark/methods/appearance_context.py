@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from raymark.core.sections import Section
 from raymark.geometry import decoding
 from raymark.geometry.belief_maps import belief_maps, cell_to_px
-from raymark.methods.base import Batch, LandmarkNetwork, cropped, padded
+from raymark.methods.base import Batch, LandmarkNetwork, cropped, padded, start_bias
 
 
 class Config(Section):
@@ -116,7 +116,7 @@ class LocalAppearance(nn.Module):
         self.decoder = nn.ModuleList(_level(2 * width, width, config) for width in upwards)
         self.output = nn.Conv2d(config.channels, landmark_count, 1)
         nn.init.normal_(self.output.weight, std=0.01)
-        nn.init.zeros_(self.output.bias)
+        start_bias(self.output)
 
     def forward(self, image: Tensor) -> Tensor:
         features, skipped = image, []
@@ -167,7 +167,7 @@ def global_context(config: Config, landmark_count: int) -> nn.Sequential:
     nn.init.normal_(output.weight, std=0.01)
     # Two factors that both start near zero hardly have a gradient. From a context of one everywhere,
     # the local appearance learns first as if it were alone.
-    nn.init.ones_(output.bias)
+    start_bias(output, 1.0)
     return nn.Sequential(*layers, output)
 
 

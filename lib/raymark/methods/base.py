@@ -1,7 +1,9 @@
 """The contract between a method and the loop that trains it, and nothing more."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
-from typing import Any
+from pathlib import Path
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -70,17 +72,20 @@ class LandmarkNetwork(nn.Module):
         raise NotImplementedError
 
 
-def build(module: str, network: dict, landmark_count: int, seed: int, source: str):
+def build(
+    module: str, settings: dict, landmark_count: int, seed: int, source: str | Path
+) -> LandmarkNetwork:
     """Build the network of the method `module`, initialised from `seed` alone.
 
-    `network` holds its hyper-parameters; an InputError names `source` and the wrong key. The weights
+    `settings` holds its hyper-parameters; an InputError names `source` and the wrong key. The weights
     are laid out channels last: convolutions are then up to twice as fast on CPUs and GPUs alike.
     """
-    definition, config = definition_of(module, network, source)
+    definition, config = definition_of(module, settings, source)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        network = definition.Network(config, landmark_count)
-    return network.to(memory_format=torch.channels_last)
+        network: LandmarkNetwork = definition.Network(config, landmark_count)
+    # PyTorch takes this keyword, but its signatures leave it out.
+    return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
 def target_maps(batch: Batch, stride: int, sigma_px: float) -> Tensor:
@@ -109,6 +114,17 @@ def squared_errors(points: Tensor, batch: Batch) -> Tensor:
         visible = batch.visible[:, members]
         nearest.append(squares.masked_fill(~visible, torch.inf).amin(1)[visible.any(1)])
     return torch.cat(nearest)
+
+
+def total(parts: Mapping[str, Tensor]) -> Tensor:
+    """Add up the parts of a loss, of which there is at least one."""
+    return cast(Tensor, sum(parts.values()))
+
+
+def start_bias(layer: nn.Conv2d, value: float = 0.0) -> None:
+    """Set the bias of a convolution, which must have one."""
+    assert layer.bias is not None
+    nn.init.constant_(layer.bias, value)
 
 
 def standardised(image: Tensor) -> Tensor:

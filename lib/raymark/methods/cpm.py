@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from raymark.core.sections import Section
 from raymark.geometry import decoding
 from raymark.geometry.belief_maps import belief_maps, cell_to_px
-from raymark.methods.base import Batch, LandmarkNetwork, cropped, padded
+from raymark.methods.base import Batch, LandmarkNetwork, cropped, padded, start_bias
 
 
 class Config(Section):
@@ -68,9 +68,10 @@ class Network(LandmarkNetwork):
     def forward(self, image: Tensor) -> Tensor:
         whole = padded(image, self.stride)
         beliefs = [self.first(whole)]
-        shared = self.shared(whole) if self.later else None
-        for stage in self.later:
-            beliefs.append(stage(torch.cat([shared, beliefs[-1]], dim=1)))
+        if self.shared is not None:
+            shared = self.shared(whole)
+            for stage in self.later:
+                beliefs.append(stage(torch.cat([shared, beliefs[-1]], dim=1)))
         return cropped(torch.stack(beliefs, dim=1), image, self.stride)
 
     def loss(self, output: Tensor, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
@@ -116,7 +117,7 @@ def _later_stage(config: Config, landmark_count: int) -> nn.Sequential:
 def _hidden(config: Config, inputs: int, outputs: int, kernel: int) -> list[nn.Module]:
     convolution = nn.Conv2d(inputs, outputs, kernel, padding=kernel // 2)
     nn.init.kaiming_normal_(convolution.weight, nonlinearity="relu")
-    nn.init.zeros_(convolution.bias)
+    start_bias(convolution)
     norm = [nn.GroupNorm(1, outputs)] if config.normalisation == "group" else []
     return [convolution, *norm, nn.ReLU(inplace=True)]
 
@@ -125,5 +126,5 @@ def _output(inputs: int, landmark_count: int) -> nn.Conv2d:
     """The last layer of a stage, scaled so that beliefs start near zero."""
     convolution = nn.Conv2d(inputs, landmark_count, 1)
     nn.init.normal_(convolution.weight, std=0.01)
-    nn.init.zeros_(convolution.bias)
+    start_bias(convolution)
     return convolution

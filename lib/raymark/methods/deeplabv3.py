@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from raymark.core.sections import Section
 from raymark.geometry import decoding
 from raymark.geometry.belief_maps import cell_to_px
-from raymark.methods.base import Batch, LandmarkNetwork, cropped, padded, target_maps
+from raymark.methods.base import Batch, LandmarkNetwork, cropped, padded, start_bias, target_maps
 
 OUTPUT_STRIDE = 16
 
@@ -153,5 +153,5 @@ def _output(inputs: int, landmark_count: int) -> nn.Conv2d:
     """The last layer, scaled so that heat maps start near zero."""
     convolution = nn.Conv2d(inputs, landmark_count, 1)
     nn.init.normal_(convolution.weight, std=0.01)
-    nn.init.zeros_(convolution.bias)
+    start_bias(convolution)
     return convolution

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from raymark.core.sections import Section
 from raymark.geometry import decoding
 from raymark.geometry.belief_maps import belief_maps, cell_to_px
-from raymark.methods.base import Batch, LandmarkNetwork, cropped, padded
+from raymark.methods.base import Batch, LandmarkNetwork, cropped, padded, total
 
 
 class Config(Section):
@@ -80,7 +80,7 @@ class Network(LandmarkNetwork):
             * torch.where(visible, divergence(logits, target), 0.0).sum()
             / count,
         }
-        return sum(parts.values()), parts
+        return total(parts), parts
 
     def decode(self, output: Tensor) -> tuple[Tensor, Tensor]:
         """Return the means, and as confidence the probability within three target deviations.

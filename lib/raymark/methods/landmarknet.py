@@ -18,7 +18,15 @@ from torch import Tensor, nn
 from raymark.core.sections import Section
 from raymark.geometry import decoding
 from raymark.geometry.belief_maps import cell_to_px
-from raymark.methods.base import Batch, LandmarkNetwork, cropped, padded, target_maps
+from raymark.methods.base import (
+    Batch,
+    LandmarkNetwork,
+    cropped,
+    padded,
+    start_bias,
+    target_maps,
+    total,
+)
 
 LEVEL_STRIDES = (4, 8, 16, 32)
 
@@ -145,7 +153,7 @@ class Network(LandmarkNetwork):
             zip(output.levels, LEVEL_STRIDES, strict=True), start=1
         ):
             parts[f"level{number}"] = error(maps, stride, self.config.level_sigma_cells * stride)
-        return sum(parts.values()), parts
+        return total(parts), parts
 
     def decode(self, output: Maps) -> tuple[Tensor, Tensor]:
         maps = self.maps(output)
@@ -193,5 +201,5 @@ def _output(inputs: int, landmark_count: int) -> nn.Conv2d:
     """A last layer, scaled so that heat maps start near zero."""
     convolution = nn.Conv2d(inputs, landmark_count, 1)
     nn.init.normal_(convolution.weight, std=0.01)
-    nn.init.zeros_(convolution.bias)
+    start_bias(convolution)
     return convolution

@@ -7,6 +7,7 @@ missed, a wide one is penalised. (Their first version, MICCAI 2016, has fixed wi
 """
 
 import math
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
@@ -16,7 +17,7 @@ from torch import Tensor, nn
 from raymark.core.sections import Section
 from raymark.geometry import decoding
 from raymark.geometry.belief_maps import belief_maps, cell_to_px
-from raymark.methods.base import Batch, LandmarkNetwork, cropped, padded
+from raymark.methods.base import Batch, LandmarkNetwork, cropped, padded, start_bias, total
 
 
 class Config(Section):
@@ -96,9 +97,9 @@ class Network(LandmarkNetwork):
             "sigmas": self.config.sigma_penalty * deviations,
             "kernels": self.config.weight_penalty * torch.stack(kernels).sum(),
         }
-        return sum(parts.values()), parts
+        return total(parts), parts
 
-    def heat_maps(self, points_px: Tensor, visible: Tensor, shape_yx: tuple[int, int]) -> Tensor:
+    def heat_maps(self, points_px: Tensor, visible: Tensor, shape_yx: Sequence[int]) -> Tensor:
         """Render the true heat maps (b, landmark, row, column), differentiable in the deviations."""
         # One deviation per landmark, broadcast over the cells along each axis.
         sigma_px = self.stride * self.sigma_cells[:, None]
@@ -154,7 +155,7 @@ class LocalAppearance(nn.Module):
 def _hidden(inputs: int, outputs: int, kernel: int) -> list[nn.Module]:
     convolution = nn.Conv2d(inputs, outputs, kernel, padding="same")
     nn.init.kaiming_normal_(convolution.weight, a=0.1, nonlinearity="leaky_relu")
-    nn.init.zeros_(convolution.bias)
+    start_bias(convolution)
     return [convolution, nn.LeakyReLU(0.1)]
 
 
@@ -162,5 +163,5 @@ def _output(inputs: int, landmark_count: int, kernel: int) -> nn.Conv2d:
     """A linear convolution that starts near zero, as the authors' own."""
     convolution = nn.Conv2d(inputs, landmark_count, kernel, padding="same")
     nn.init.normal_(convolution.weight, std=0.001)
-    nn.init.zeros_(convolution.bias)
+    start_bias(convolution)
     return convolution

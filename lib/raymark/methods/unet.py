@@ -6,7 +6,8 @@ probability there.
 """
 
 import math
-from typing import Literal
+from collections.abc import Sequence
+from typing import Literal, Self
 
 import torch
 import torch.nn.functional as F
@@ -16,7 +17,7 @@ from torch import Tensor, nn
 from raymark.core.sections import Section
 from raymark.geometry import decoding
 from raymark.geometry.belief_maps import belief_shape, cell_to_px
-from raymark.methods.base import Batch, LandmarkNetwork, cropped, padded
+from raymark.methods.base import Batch, LandmarkNetwork, cropped, padded, start_bias
 
 
 class Config(Section):
@@ -33,7 +34,7 @@ class Config(Section):
     )
 
     @model_validator(mode="after")
-    def _stride_is_reached(self):
+    def _stride_is_reached(self) -> Self:
         if self.stride > 2**self.depth:
             raise ValueError(f"stride {self.stride} needs a depth of {int(math.log2(self.stride))}")
         return self
@@ -60,7 +61,7 @@ class Network(LandmarkNetwork):
         )
         self.output = nn.Conv2d(widths[self.output_level], landmark_count, 1)
         nn.init.normal_(self.output.weight, std=0.01)
-        nn.init.constant_(self.output.bias, -5.0)  # almost every pixel is background
+        start_bias(self.output, -5.0)  # almost every pixel is background
 
     def forward(self, image: Tensor) -> Tensor:
         features = padded(image, 2**self.config.depth)
@@ -87,7 +88,7 @@ class Network(LandmarkNetwork):
 
 
 def discs(
-    points_px: Tensor, visible: Tensor, shape_yx: tuple[int, int], stride: int, radius_px: float
+    points_px: Tensor, visible: Tensor, shape_yx: Sequence[int], stride: int, radius_px: float
 ) -> Tensor:
     """Render masks (b, l, row, column): 1 where a cell's centre is within `radius_px` of its landmark.
 

@@ -4,6 +4,8 @@ The network is the baseline's own, so that a model of one can start the training
 the loss differs: segmentation and pose-estimation loss, each with its weight (eq. 9).
 """
 
+from typing import Self
+
 from pydantic import Field, model_validator
 from torch import Tensor
 
@@ -11,7 +13,7 @@ from raymark.geometry import decoding
 from raymark.geometry.belief_maps import cell_to_px
 from raymark.methods import unet
 from raymark.methods._pose_loss import PoseSettings, pose_estimation_loss
-from raymark.methods.base import Batch
+from raymark.methods.base import Batch, total
 
 
 class Config(unet.Config):
@@ -26,7 +28,7 @@ class Config(unet.Config):
     pose: PoseSettings = PoseSettings()
 
     @model_validator(mode="after")
-    def _something_is_minimised(self):
+    def _something_is_minimised(self) -> Self:
         if self.segmentation_weight == self.pose_weight == 0:
             raise ValueError("segmentation_weight and pose_weight must not both be 0")
         return self
@@ -34,6 +36,8 @@ class Config(unet.Config):
 
 class Network(unet.Network):
     """Output: logits (b, landmark, row, column)."""
+
+    config: Config
 
     def loss(self, output: Tensor, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """Weighted sum of the cross-entropy and the pose-estimation loss; a weight of 0 omits one."""
@@ -46,4 +50,4 @@ class Network(unet.Network):
             points = cell_to_px(cell, self.stride)
             distance = pose_estimation_loss(points, batch, self.config.pose)
             parts["pose"] = self.config.pose_weight * distance
-        return sum(parts.values()), parts
+        return total(parts), parts

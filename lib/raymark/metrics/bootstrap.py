@@ -86,7 +86,13 @@ def wilson_interval(successes: int, trials: int, confidence: float) -> tuple[flo
     return float(max(middle - spread, 0.0)), float(min(middle + spread, 1.0))
 
 
-def _resampled(metric, numerator_cg, denominator_cg, resamplings, rng) -> np.ndarray:
+def _resampled(
+    metric: Ratio,
+    numerator_cg: np.ndarray,
+    denominator_cg: np.ndarray,
+    resamplings: int,
+    rng: np.random.Generator,
+) -> np.ndarray:
     """Return the metric of `resamplings` samples of as many clusters, drawn with replacement."""
     clusters = len(numerator_cg)
     share = np.full(clusters, 1.0 / clusters)
@@ -99,7 +105,9 @@ def _resampled(metric, numerator_cg, denominator_cg, resamplings, rng) -> np.nda
     return np.concatenate(values)
 
 
-def _bca_levels(resampled, estimate, left_out, confidence) -> list[float]:
+def _bca_levels(
+    resampled: np.ndarray, estimate: np.ndarray, left_out: np.ndarray, confidence: float
+) -> list[float]:
     """Return the two quantile levels of the BCa interval."""
     normal = NormalDist()
     tails = (1 - confidence) / 2, (1 + confidence) / 2
@@ -112,7 +120,7 @@ def _bca_levels(resampled, estimate, left_out, confidence) -> list[float]:
     squares = np.sum(deviation**2)
     acceleration = np.sum(deviation**3) / (6 * squares**1.5) if squares > 0 else 0.0
 
-    def corrected(level):
+    def corrected(level: float) -> float:
         z = bias + normal.inv_cdf(level)
         return normal.cdf(bias + z / (1 - acceleration * z))
 

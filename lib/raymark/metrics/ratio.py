@@ -35,7 +35,7 @@ class Ratio:
         groups = int(group_n.max(initial=0)) + 1
         cell_n = cluster_n * groups + group_n
 
-        def added(values_n):
+        def added(values_n: np.ndarray) -> np.ndarray:
             sums = np.bincount(cell_n, weights=values_n, minlength=clusters * groups)
             return sums.reshape(clusters, groups)
 

@@ -42,7 +42,7 @@ def _installed(source: Source, _scratch: Path) -> Path:
             f"the package {source.package} {source.version} is not installed",
             "Install the pinned environment (make env)",
         )
-    return Path(package.locate_file(source.member))
+    return Path(str(package.locate_file(source.member)))
 
 
 def _from_archive(source: Source, scratch: Path) -> Path:
@@ -60,7 +60,15 @@ def _from_archive(source: Source, scratch: Path) -> Path:
         )
     (archive,) = (scratch / "archive").iterdir()
     with tarfile.open(archive) as tar:
-        (member,) = [m for m in tar.getmembers() if m.name.partition("/")[2] == source.member]
-        with tar.extractfile(member) as packed, open(scratch / "member", "wb") as plain:
+        members = {member.name.partition("/")[2]: member for member in tar.getmembers()}
+        found = members.get(source.member)
+        packed = tar.extractfile(found) if found else None  # None: a folder
+        if packed is None:
+            raise InputError(
+                source.id,
+                f"the source archive {pinned.split()[0]} has no file {source.member!r}",
+                "Mend its row in the table of sources",
+            )
+        with packed, open(scratch / "member", "wb") as plain:
             shutil.copyfileobj(packed, plain)
     return scratch / "member"

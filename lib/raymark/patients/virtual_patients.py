@@ -167,7 +167,9 @@ def _lattice_step_mm(cohort: Cohort) -> float:
     return min(STEP_MM, cohort.deformation.wavelength_mm / STEPS_PER_WAVE)
 
 
-def _axes(shape_xyz, affine: np.ndarray, step_mm: float, margin: float) -> list[np.ndarray]:
+def _axes(
+    shape_xyz: tuple[int, ...], affine: np.ndarray, step_mm: float, margin: float
+) -> list[np.ndarray]:
     """Return voxel indices at most `step_mm` apart from edge to edge of a grid and `margin` more.
 
     `margin` is a part of the grid's size, on either side.
@@ -179,7 +181,9 @@ def _axes(shape_xyz, affine: np.ndarray, step_mm: float, margin: float) -> list[
     return axes
 
 
-def _lattice(shape_xyz, affine: np.ndarray, step_mm: float, margin: float) -> np.ndarray:
+def _lattice(
+    shape_xyz: tuple[int, ...], affine: np.ndarray, step_mm: float, margin: float
+) -> np.ndarray:
     """Return the points of `_axes` in the world, (i, j, k, 3) mm."""
     axes = _axes(shape_xyz, affine, step_mm, margin)
     return _transform(affine, np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1))
@@ -190,7 +194,7 @@ def _transform(affine: np.ndarray, points: np.ndarray) -> np.ndarray:
 
 
 def _deformed_grid(
-    shape_xyz, affine: np.ndarray, deformation: Deformation, step_mm: float
+    shape_xyz: tuple[int, ...], affine: np.ndarray, deformation: Deformation, step_mm: float
 ) -> tuple[tuple[int, ...], np.ndarray]:
     """Return shape and affine of the parent's grid extended to hold the deformed volume."""
     moved = deformation.forward(_lattice(shape_xyz, affine, step_mm, margin=0.0))
@@ -203,7 +207,13 @@ def _deformed_grid(
 
 
 def _pull_back(
-    hu_xyz, labels_xyz, affine, deformation: Deformation, step_mm: float, shape_xyz, new_affine
+    hu_xyz: np.ndarray,
+    labels_xyz: np.ndarray | None,
+    affine: np.ndarray,
+    deformation: Deformation,
+    step_mm: float,
+    shape_xyz: tuple[int, ...],
+    new_affine: np.ndarray,
 ) -> tuple[np.ndarray, np.ndarray | None]:
     """Fill the new grid: HU interpolated linearly with air around, labels from the nearest voxel.
 

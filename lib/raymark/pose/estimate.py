@@ -100,7 +100,13 @@ def _from_landmarks(shards: Shards, seen: Callable, number: int) -> Iterable[dic
                "pose": pose}  # fmt: skip
 
 
-def _refined(shards: Shards, cts: Mapping, physics: Physics, settings: Pose, rows) -> list[dict]:
+def _refined(
+    shards: Shards,
+    cts: Mapping[str, str],
+    physics: Physics,
+    settings: Pose,
+    rows: Sequence[dict],
+) -> list[dict]:
     """Return the rows of the last stage, in the order of the views."""
     started = [r for r in rows if r["stage"] == "robust" and r["pose"] is not None]
     chosen = evenly(started, settings.refined_views)
@@ -120,12 +126,13 @@ def registered(
     Several views are at work at a time, each on one thread: results do not depend on the cores.
     """
     torch.set_num_threads(1)
-    begun, poses = time.perf_counter(), {}
+    begun = time.perf_counter()
+    poses: dict[int, np.ndarray] = {}
     for subject in dict.fromkeys(shards.subjects[number] for number, _ in starts):
         registration = Registration(read_volume(cts[subject]), physics)
         mine = [i for i, (number, _) in enumerate(starts) if shards.subjects[number] == subject]
 
-        def refine(index: int, registration=registration) -> np.ndarray:
+        def refine(index: int, registration: Registration = registration) -> np.ndarray:
             number, pose = starts[index]
             view = {key: a[0] for key, a in shards.read(np.array([number])).items()}
             points = known_points(view["landmarks_world"])

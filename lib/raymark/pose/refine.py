@@ -68,7 +68,7 @@ class _Renderer:
         self.affine = affine
         by_voxel = np.stack(np.gradient(density_xyz))
         gradient = np.tensordot(np.linalg.inv(affine[:3, :3]).T, by_voxel, 1)
-        index = np.stack(np.indices(density_xyz.shape)).astype(float)
+        index = np.indices(density_xyz.shape).astype(float)
         self.middle_mm = affine[:3, :3] @ index.mean(axis=(1, 2, 3)) + affine[:3, 3]
         arm = np.tensordot(affine[:3, :3], index, 1) + affine[:3, 3, None, None, None]
         arm -= self.middle_mm[:, None, None, None]
@@ -96,7 +96,13 @@ class _Fit:
     and no less than what shows well.
     """
 
-    def __init__(self, renderer: _Renderer, image_yx, K, points_world_mm):
+    def __init__(
+        self,
+        renderer: _Renderer,
+        image_yx: np.ndarray,
+        K: np.ndarray,
+        points_world_mm: np.ndarray,
+    ):
         self.renderer, self.K, self.points = renderer, K, points_world_mm
         self.shape_yx = image_yx.shape
         truth = gradients(image_yx)
@@ -170,7 +176,7 @@ def shrunk(K: np.ndarray, factor: int) -> np.ndarray:
     return np.array([[1, 0, -middle], [0, 1, -middle], [0, 0, factor]]) / factor @ K
 
 
-def pooled(array: np.ndarray, factor) -> np.ndarray:
+def pooled(array: np.ndarray, factor: int | np.ndarray) -> np.ndarray:
     """Return the means over blocks of `factor` (one for all axes, or one each); a rest is cut off."""
     factors = np.broadcast_to(factor, array.ndim)
     whole = [size // f for size, f in zip(array.shape, factors, strict=True)]
@@ -198,7 +204,9 @@ def attenuation(hu_xyz: np.ndarray, energy_kev: float) -> np.ndarray:
     return np.tensordot(weights, densities_from_hu(hu_xyz), 1)
 
 
-def _coarsened(density_xyz: np.ndarray, affine: np.ndarray, spacing_mm: float):
+def _coarsened(
+    density_xyz: np.ndarray, affine: np.ndarray, spacing_mm: float
+) -> tuple[np.ndarray, np.ndarray]:
     """Return the means over blocks of voxels about `spacing_mm` long, and their affine.
 
     A rim of nothing is put around, so that the volume's own borders have a gradient.

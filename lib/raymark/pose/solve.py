@@ -50,7 +50,12 @@ def closed_form(
     return _best(K, poses, points_world_mm, points_px)
 
 
-def _best(K, poses: Sequence[np.ndarray], points_world_mm, points_px) -> np.ndarray | None:
+def _best(
+    K: np.ndarray,
+    poses: Sequence[np.ndarray],
+    points_world_mm: np.ndarray,
+    points_px: np.ndarray,
+) -> np.ndarray | None:
     squares = [_squares(K, pose, points_world_mm, points_px).sum() for pose in poses]
     best = int(np.argmin(squares))
     return poses[best] if np.isfinite(squares[best]) else None
@@ -78,7 +83,9 @@ def robust(
     return min(polished, key=lambda pose: _noise_px(_squares(K, pose, *known)), default=None)
 
 
-def _polished(K, pose, points_world_mm, points_px):
+def _polished(
+    K: np.ndarray, pose: np.ndarray, points_world_mm: np.ndarray, points_px: np.ndarray
+) -> np.ndarray:
     for _ in range(SCALE_ROUNDS):
         noise_px = _noise_px(_squares(K, pose, points_world_mm, points_px))
         scale_px = CAUCHY * max(noise_px, LEAST_SCALE_PX)
@@ -86,7 +93,13 @@ def _polished(K, pose, points_world_mm, points_px):
     return pose
 
 
-def _fitted(K, pose, points_world_mm, points_px, scale_px):
+def _fitted(
+    K: np.ndarray,
+    pose: np.ndarray,
+    points_world_mm: np.ndarray,
+    points_px: np.ndarray,
+    scale_px: float,
+) -> np.ndarray:
     """Lower the sum of Cauchy's losses of the reprojection errors by Levenberg–Marquardt."""
     damping, squares = 1e-3, _squares(K, pose, points_world_mm, points_px) / scale_px**2
     for _ in range(STEPS):
@@ -136,7 +149,9 @@ def _check_count(points: np.ndarray) -> None:
         raise ValueError(f"{len(points)} landmarks; the closed form needs {LEAST_LANDMARKS}")
 
 
-def _squares(K, pose, points_world_mm, points_px) -> np.ndarray:
+def _squares(
+    K: np.ndarray, pose: np.ndarray, points_world_mm: np.ndarray, points_px: np.ndarray
+) -> np.ndarray:
     """Return the squared reprojection errors (n,) in px²; infinite behind the source."""
     squares = ((project(K, pose, points_world_mm) - points_px) ** 2).sum(axis=-1)
     return np.where(np.isnan(squares), np.inf, squares)
@@ -155,7 +170,7 @@ def _noise_px(squares: np.ndarray) -> float:
     return np.sqrt(np.sort(squares)[kept - 1]) / quantile * np.sqrt(n / (n - 3))
 
 
-def _freed_from_K(K, points_px) -> np.ndarray:
+def _freed_from_K(K: np.ndarray, points_px: np.ndarray) -> np.ndarray:
     """Return where rays meet the plane one unit before the source, (n, 2)."""
     homogeneous = np.column_stack([points_px, np.ones(len(points_px))])
     rays = np.linalg.solve(K, homogeneous.T).T

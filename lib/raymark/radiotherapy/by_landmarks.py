@@ -56,9 +56,16 @@ def matched(
     return min(matches, key=lambda m: (-len(m.pairs), round(np.hypot(*m.displacement_mm), 6)))
 
 
-def _settled(start_mm, found, plan, moved_mm, inlier_mm: float) -> Match:
+def _settled(
+    start_mm: np.ndarray,
+    found: np.ndarray,
+    plan: np.ndarray,
+    moved_mm: np.ndarray,
+    inlier_mm: float,
+) -> Match:
     """Turn one proposal into the mean of the pairs that agree with it."""
-    displacement_mm, kept = start_mm, []
+    displacement_mm = start_mm
+    kept: list[int] = []
     for _ in range(ROUNDS):
         agreeing = _agreeing(displacement_mm, found, plan, moved_mm, inlier_mm)
         if agreeing == kept or not agreeing:
@@ -68,7 +75,13 @@ def _settled(start_mm, found, plan, moved_mm, inlier_mm: float) -> Match:
     return Match(displacement_mm, pairs)
 
 
-def _agreeing(displacement_mm, found, plan, moved_mm, inlier_mm: float) -> list[int]:
+def _agreeing(
+    displacement_mm: np.ndarray,
+    found: np.ndarray,
+    plan: np.ndarray,
+    moved_mm: np.ndarray,
+    inlier_mm: float,
+) -> list[int]:
     """Choose the pairs near a displacement, the nearest first, every landmark at most once."""
     away_mm = np.hypot(*(moved_mm - displacement_mm).T)
     chosen, used_found, used_plan = [], set(), set()

@@ -35,6 +35,8 @@ from raymark.rendering.physics import (
 )
 
 Attenuation = Callable[[str, np.ndarray], np.ndarray]  # material, keV (n,) -> cm²/g (n,)
+Quantity = Callable[[Spectrum, Attenuation], float]
+ByBeam = Mapping[str, float]
 
 TABULATED = ["energy_kev", "water", "soft tissue", "bone"]
 WATER_CM = 20.0  # what the beam has passed before it meets the thin object
@@ -141,43 +143,45 @@ def contrast_table(
     spectra = {name: spectrum_of(physics) for name, physics in beams.items()}
     rows = []
 
-    def add(quantity, ours: Mapping[str, float], law: Callable[[Spectrum], float], n=None):
-        published = {f"{name}_tabulated": law(spectrum) for name, spectrum in spectra.items()}
-        rows.append({"quantity": quantity, **ours, **published, "n": n})
+    def add(quantity: str, ours: ByBeam, published: ByBeam, n: int | None = None) -> None:
+        tabulated_of = {f"{name}_tabulated": value for name, value in published.items()}
+        rows.append({"quantity": quantity, **ours, **tabulated_of, "n": n})
 
     for quantity, of in _on_paper(spectra).items():
         ours = {name: of(spectrum, mass_attenuation) for name, spectrum in spectra.items()}
-        add(quantity, ours, lambda spectrum, of=of: of(spectrum, tabulated))
+        add(quantity, ours, {name: of(spectrum, tabulated) for name, spectrum in spectra.items()})
     contrast, n = phantom_contrast(phantom_view(projector, beams))
     quantity = f"image of {PHANTOM_CM:g} cm of water, {INSERT_CM:g} cm of it replaced by bone"
-    add(quantity, contrast, lambda spectrum: phantom_law(spectrum, tabulated), n)
+    law = {name: phantom_law(spectrum, tabulated) for name, spectrum in spectra.items()}
+    add(quantity, contrast, law, n)
     for view in views:
         contrast, n = neighbour_contrast(view)
         bone = "bone" if view.labelled else "bone, by HU alone,"
         quantity = f"image of the patient, {view.title}: {bone} against its neighbourhood"
-        add(quantity, contrast, lambda s, view=view: neighbour_law(view, s, tabulated), n)
+        law = {name: neighbour_law(view, spectrum, tabulated) for name, spectrum in spectra.items()}
+        add(quantity, contrast, law, n)
     return pd.DataFrame(rows).astype({"n": "Int64"})
 
 
-def _on_paper(spectra: Mapping[str, Spectrum]) -> dict[str, Callable]:
+def _on_paper(spectra: Mapping[str, Spectrum]) -> dict[str, Quantity]:
     """Name the quantities that need no image, each a function of spectrum and coefficients."""
     kev = {id(spectrum): effective_kev(spectrum, WATER_CM) for spectrum in spectra.values()}
     energies = " and ".join(
         f"{value:.0f} keV" if value < 1e3 else f"{value / 1e3:.1f} MeV" for value in kev.values()
     )
 
-    def at_effective_energy(spectrum, attenuation):
+    def at_effective_energy(spectrum: Spectrum, attenuation: Attenuation) -> float:
         energy_kev = np.array([kev[id(spectrum)]])
         bone, soft = per_cm(lambda m: attenuation(m, energy_kev)[0])
         return bone / soft
 
-    def thin(spectrum, attenuation, water_cm):
+    def thin(spectrum: Spectrum, attenuation: Attenuation, water_cm: float) -> tuple[float, float]:
         return per_cm(lambda m: thin_attenuation(spectrum, attenuation, m, water_cm))
 
-    def ratio(water_cm):
+    def ratio(water_cm: float) -> Quantity:
         return lambda s, a: np.divide(*thin(s, a, water_cm))
 
-    def difference(spectrum, attenuation):
+    def difference(spectrum: Spectrum, attenuation: Attenuation) -> float:
         return np.subtract(*thin(spectrum, attenuation, WATER_CM))
 
     return {

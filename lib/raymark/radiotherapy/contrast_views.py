@@ -179,8 +179,8 @@ def neighbour_contrast(view: Paired) -> tuple[dict[str, float], int]:
 
 def beams_of(project: Project) -> dict[str, Physics]:
     """Return the two beams that the configuration compares."""
-    names = project.config.contrast
-    return {name: project.datasets[getattr(names, name)].physics for name in ("kv", "mv")}
+    names = {"kv": project.contrast.kv, "mv": project.contrast.mv}
+    return {beam: project.datasets[name].physics for beam, name in names.items()}
 
 
 def patient_views(project: Project, files: Mapping[str, Any]) -> Iterator[Paired]:
@@ -189,7 +189,7 @@ def patient_views(project: Project, files: Mapping[str, Any]) -> Iterator[Paired
     `files` has the table of `views`, and the `cts` and `labels` of the data set's subjects in order
     (`raymark.datasets.lookup.contrast_files`).
     """
-    settings = project.datasets[project.config.contrast.mv]
+    settings = project.datasets[project.contrast.mv]
     volumes = zip(files["cts"], files["labels"], strict=True)
     volumes_of = dict(zip(settings.subjects, volumes, strict=True))
     table = read_views(files["views"])
@@ -207,7 +207,7 @@ def patient_views(project: Project, files: Mapping[str, Any]) -> Iterator[Paired
             settings.projector,
             beams_of(project),
             row.source_to_isocentre_mm,
-            bones_of(read_label_map(labels).labels_xyz, project.config.contrast.bone_labels),
+            bones_of(read_label_map(labels).labels_xyz, project.contrast.bone_labels),
         )
 
 

@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import compress
 from pathlib import Path
 
 import numpy as np
@@ -93,7 +94,13 @@ def _registered(shown: SetupView, settings: SetupSettings) -> Iterable[dict]:
     yield _row(NOTHING, np.zeros(2), shown)
 
 
-def _row(registration, estimate_mm, shown: SetupView, landmarks: int = 0, reason: str = "") -> dict:
+def _row(
+    registration: str,
+    estimate_mm: np.ndarray,
+    shown: SetupView,
+    landmarks: int = 0,
+    reason: str = "",
+) -> dict:
     error_mm = estimate_mm - shown.true_mm
     return {
         "registration": registration,
@@ -167,8 +174,8 @@ def planned_landmarks(
     names: Sequence[str], kinds: Mapping[str, str], world_mm: np.ndarray, plan: Camera
 ) -> Planned:
     """Project the planning CT's landmarks (landmark, 3) into the reference image."""
-    known = np.flatnonzero(np.isfinite(world_mm).all(axis=-1))
-    kept, world_mm = [names[k] for k in known], world_mm[known]
+    known = np.isfinite(world_mm).all(axis=-1)
+    kept, world_mm = list(compress(names, known)), world_mm[known]
     depth_mm = world_mm @ plan.world_to_camera[2, :3] + plan.world_to_camera[2, 3]
     types = [kinds.get(name, "") for name in kept]
     return Planned(kept, types, plan.project(world_mm), depth_mm / abs(plan.K[0, 0]))

@@ -65,8 +65,11 @@ def mass_attenuation(material: str, energies_kev: np.ndarray) -> np.ndarray:
     tungsten.
     """
     energies_kev = np.asarray(energies_kev, dtype=np.float64)
-    composition = COMPOSITION[material].items()
-    return sum(part * _element_attenuation(element, energies_kev) for element, part in composition)
+    parts = (
+        part * _element_attenuation(element, energies_kev)
+        for element, part in COMPOSITION[material].items()
+    )
+    return sum(parts, np.zeros_like(energies_kev))
 
 
 def _element_attenuation(element: str, energies_kev: np.ndarray) -> np.ndarray:

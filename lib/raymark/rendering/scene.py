@@ -4,6 +4,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -94,7 +95,7 @@ class Scene:
         threads = thread_count() if self.projector.side_by_side else 1
         return in_order(self.render, views.itertuples(), threads)
 
-    def render(self, view) -> dict[str, np.ndarray]:
+    def render(self, view: Any) -> dict[str, np.ndarray]:
         """Return the arrays of one row of the views table, as `raymark.datasets.shards` stores them."""
         view_set = self.view_sets[view.view_set]
         camera = camera_of(view, detector_of(self.detector, view_set.field_of_view_share))

@@ -4,6 +4,7 @@ What happens to a sample is drawn from its own generator, so that it depends on 
 and the sample alone, never on batches, workers or devices.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -35,7 +36,7 @@ class Draw:
     flip: bool
 
 
-def draw(config: Augmentation, shape_yx: tuple[int, int], random: np.random.Generator) -> Draw:
+def draw(config: Augmentation, shape_yx: Sequence[int], random: np.random.Generator) -> Draw:
     """Draw one sample's changes; every call takes the same number of values from `random`."""
     size = np.array(shape_yx[::-1], dtype=np.float64)
     angle = np.deg2rad(config.rotation_deg) * random.uniform(-1, 1)
@@ -137,7 +138,7 @@ def warped(image: Tensor, matrix: Tensor) -> Tensor:
     return F.grid_sample(image, grid, padding_mode="border", align_corners=True)
 
 
-def rods(draws: list[Draw], shape_yx: tuple[int, int], device: torch.device) -> Tensor:
+def rods(draws: list[Draw], shape_yx: Sequence[int], device: torch.device) -> Tensor:
     """Draw one straight tool per image, (b, 1, y, x), in units of the image's deviation.
 
     A cylinder seen from the side: its chord length across the rod, fading over the last fifth

@@ -1,19 +1,17 @@
 """Views on their way into a network: read ahead in a thread, moved to the device."""
 
-from collections import deque
 from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Protocol
 
 import numpy as np
 import torch
 
 from raymark.core.digests import text_digest
+from raymark.core.threads import in_order
 from raymark.landmarks.table import flip_pairs
 from raymark.landmarks.types import Types, channels_of
 from raymark.methods.base import Batch
-
-READ_AHEAD = 2
 
 
 class Samples(Protocol):
@@ -21,14 +19,24 @@ class Samples(Protocol):
 
     landmarks: list[str]
     flip_pairs: list[tuple[str, str]]
-    pixel_mm: float | None
     digest: str
+
+    @property
+    def pixel_mm(self) -> float | None:
+        """The pitch of the images' pixels, where it is known."""
 
     def __len__(self) -> int: ...
 
     def read(self, indices: np.ndarray) -> dict[str, np.ndarray]:
         """Return the arrays of a shard, by name, for the views with these numbers."""
         ...
+
+
+class NamedSamples(Samples, Protocol):
+    """Samples that tell which view of which subject each of them is."""
+
+    views: list[str]
+    subjects: list[str]
 
 
 class ByType:
@@ -48,9 +56,9 @@ class ByType:
     def __len__(self) -> int:
         return len(self.samples)
 
-    def read(self, indices: np.ndarray) -> dict:
-        """Return the arrays of the samples, and `channels` (see `Batch`)."""
-        return self.samples.read(indices) | {"channels": self.channels}
+    def read(self, indices: np.ndarray) -> dict[str, np.ndarray]:
+        """Return the arrays of the samples, of all their landmarks."""
+        return self.samples.read(indices)
 
 
 def partners(samples: Samples) -> np.ndarray:
@@ -70,14 +78,8 @@ def batches(
     samples: Samples, groups: Iterable[np.ndarray], device: torch.device
 ) -> Iterator[Batch]:
     """Yield one batch, on `device`, per group of view numbers; the next ones are read meanwhile."""
-    with ThreadPoolExecutor(1, thread_name_prefix="loading") as thread:
-        ahead = deque()
-        for group in groups:
-            ahead.append(thread.submit(_read, samples, group))
-            if len(ahead) > READ_AHEAD:
-                yield ahead.popleft().result().to(device)
-        while ahead:
-            yield ahead.popleft().result().to(device)
+    for batch in in_order(partial(_read, samples), groups, threads=1):
+        yield batch.to(device)
 
 
 def _read(samples: Samples, group: np.ndarray) -> Batch:
@@ -90,5 +92,5 @@ def _read(samples: Samples, group: np.ndarray) -> Batch:
         K=torch.as_tensor(arrays["K"].astype(np.float64)),
         world_to_camera=torch.as_tensor(arrays["world_to_camera"].astype(np.float64)),
         landmarks_world=torch.as_tensor(arrays["landmarks_world"].astype(np.float32)),
-        channels=arrays.get("channels"),
+        channels=samples.channels if isinstance(samples, ByType) else None,
     )

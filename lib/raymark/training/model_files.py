@@ -99,7 +99,7 @@ def _digest(record: dict, tensors: dict[str, Tensor]) -> str:
     digest = hashlib.sha256(json.dumps(record).encode())
     for name, tensor in sorted(tensors.items()):
         digest.update(repr((name, str(tensor.dtype), tuple(tensor.shape))).encode())
-        digest.update(tensor.reshape(-1).view(torch.uint8).numpy())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()
 
 

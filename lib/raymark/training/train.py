@@ -138,7 +138,7 @@ def _train(
         raise InputError(f"method {method.name}, by_type", problem, "Leave by_type out")
     provenance = _provenance(method, training, validation, seed)
     if start_from is not None:
-        run.start_from(start_from, training.landmarks)
+        run.start_from(Path(start_from), training.landmarks)
         provenance = text_digest(provenance, sha256_of(start_from))
     checkpoint = out_dir / "checkpoint.safetensors"
     console = Console(stderr=True, quiet=not fabric.is_global_zero, soft_wrap=True)

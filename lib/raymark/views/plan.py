@@ -7,6 +7,7 @@ from its data set, view set, subject and index, so that any part of the table ca
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -186,7 +187,9 @@ def plan_view(
     }
 
 
-def _angles(sampling, index: int, uniform: np.ndarray) -> tuple[float, float, float]:
+def _angles(
+    sampling: RandomSphere | RandomBox | Grid | Orbit, index: int, uniform: np.ndarray
+) -> tuple[float, float, float]:
     """Return (primary, secondary, roll) in degrees of view `index`.
 
     The detector's direction has the solid angle cos(secondary) d(secondary) d(primary): uniform on
@@ -194,9 +197,9 @@ def _angles(sampling, index: int, uniform: np.ndarray) -> tuple[float, float, fl
     """
     match sampling:
         case Grid():
-            primary_deg, secondary_deg = _grid_axes(sampling)
-            row, column = divmod(index, len(primary_deg))
-            return primary_deg[column], secondary_deg[row], 0.0
+            primaries_deg, secondaries_deg = _grid_axes(sampling)
+            row, column = divmod(index, len(primaries_deg))
+            return primaries_deg[column], secondaries_deg[row], 0.0
         case Orbit():
             low, high = sampling.primary_deg
             closed = (high - low) % 360 == 0
@@ -211,7 +214,7 @@ def _angles(sampling, index: int, uniform: np.ndarray) -> tuple[float, float, fl
     return primary_deg, secondary_deg, _between(sampling.roll_deg, uniform[2])
 
 
-def _between(limits, fraction: float) -> float:
+def _between(limits: Sequence[float] | np.ndarray, fraction: float) -> float:
     return float(limits[0] + fraction * (limits[1] - limits[0]))
 
 
@@ -286,7 +289,7 @@ def detector_of(settings: DetectorConfig, field_of_view_share: float = 1.0) -> D
     return Detector(**whole | sides)
 
 
-def camera_of(row, detector: Detector) -> Camera:
+def camera_of(row: Any, detector: Detector) -> Camera:
     """Return the camera of a row of the table (a Series, or a tuple of `itertuples`)."""
     return carm_camera(
         detector,

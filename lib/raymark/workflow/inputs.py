@@ -6,6 +6,7 @@ Tables and figures say themselves what they need (`raymark.tables`, `raymark.fig
 """
 
 from pathlib import Path
+from typing import Any
 
 from raymark import layout
 from raymark.config.project import Project
@@ -22,7 +23,9 @@ from raymark.datasets.lookup import (
 )
 from raymark.views.plan import subjects_of
 
-Files = dict[str, str | list[str]]
+# By the rule's names; a path, or a list of paths. Which of both, each function and its step know.
+Files = dict[str, Any]
+Number = int | str  # a seed or a shard as a step knows it, or as Snakemake's wildcards spell it
 
 
 def ingest(project: Project, dataset: str, subject: str) -> Files:
@@ -68,7 +71,7 @@ def every_subject(project: Project, dataset: str) -> list[str]:
     return sorted({subject for subjects in shown for subject in subjects})
 
 
-def render(project: Project, dataset: str, view_set: str, subject: str, shard: str) -> Files:
+def render(project: Project, dataset: str, view_set: str, subject: str, shard: Number) -> Files:
     place = {"dataset": dataset, "subject": subject}
     return {
         "ct": layout.CT.format(**place),
@@ -94,7 +97,7 @@ def files_below(place: str) -> list[str]:
     return sorted(str(file) for file in Path(place).rglob("*") if file.is_file())
 
 
-def train(project: Project, dataset: str, method: str, seed: str) -> Files:
+def train(project: Project, dataset: str, method: str, seed: Number) -> Files:
     """The shards to learn from, the model that the training starts from, the landmarks' types."""
     first = project.named(project.methods, method, "method").start_from
     model = first and layout.MODEL.format(dataset=dataset, method=first, seed=seed)
@@ -106,14 +109,14 @@ def train(project: Project, dataset: str, method: str, seed: str) -> Files:
     }
 
 
-def predict(project: Project, dataset: str, method: str, seed: str, view_set: str) -> Files:
+def predict(project: Project, dataset: str, method: str, seed: Number, view_set: str) -> Files:
     return {
         "model": layout.MODEL.format(dataset=dataset, method=method, seed=seed),
         "shards": shard_files(project, dataset, view_set),
     }
 
 
-def evaluate(project: Project, dataset: str, method: str, seed: str, view_set: str) -> Files:
+def evaluate(project: Project, dataset: str, method: str, seed: Number, view_set: str) -> Files:
     return _predicted(project, dataset, method, seed, view_set) | {
         "names": _landmark_file(project, dataset)
     }
@@ -127,7 +130,7 @@ def mean_position(project: Project, dataset: str, view_set: str) -> Files:
     }
 
 
-def pose(project: Project, dataset: str, method: str, seed: str, view_set: str) -> Files:
+def pose(project: Project, dataset: str, method: str, seed: Number, view_set: str) -> Files:
     return _predicted(project, dataset, method, seed, view_set) | {
         "cts": list(cts_of(project, dataset, view_set).values())
     }
@@ -140,7 +143,7 @@ def capture_range(project: Project, dataset: str, view_set: str) -> Files:
     }
 
 
-def setup_error(project: Project, dataset: str, method: str, seed: str, view_set: str) -> Files:
+def setup_error(project: Project, dataset: str, method: str, seed: Number, view_set: str) -> Files:
     return _predicted(project, dataset, method, seed, view_set) | {
         "cts": list(cts_of(project, dataset, view_set).values()),
         "names": rendered(project, dataset).landmarks,
@@ -149,7 +152,7 @@ def setup_error(project: Project, dataset: str, method: str, seed: str, view_set
 
 def contrast(project: Project) -> Files:
     """The real patients that both beams see, and the published coefficients."""
-    return contrast_files(project) | {"tabulated": project.config.contrast.tabulated}
+    return contrast_files(project) | {"tabulated": project.contrast.tabulated}
 
 
 def correspondence_train(project: Project) -> Files:
@@ -174,7 +177,7 @@ def correspondence_follow_up(project: Project) -> Files:
     return {"cts": list(cts.values()), "labels": labels, "model": layout.CORRESPONDENCE_MODEL}
 
 
-def _predicted(project: Project, dataset: str, method: str, seed: str, view_set: str) -> Files:
+def _predicted(project: Project, dataset: str, method: str, seed: Number, view_set: str) -> Files:
     """What predictions are compared with: the shards they are of, and the plan of their views."""
     place = {"dataset": dataset, "method": method, "seed": seed, "view_set": view_set}
     return {

@@ -9,6 +9,7 @@ import os
 import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
 Work = Callable[[object, Iterable[str]], float]  # (wildcards, input files) -> minutes
 Count = Callable[[object], float]  # wildcards -> views, images, registrations
@@ -27,7 +28,7 @@ def memory(
     steps hold one CT at a time.
     """
 
-    def of(wildcards, input, attempt) -> int:
+    def of(wildcards: object, input: Any, attempt: int) -> int:
         asked = base_mb + mb_per_input_mb * sum(map(size_mb, input))
         asked += sum(mb * largest_mb(getattr(input, name)) for name, mb in mb_per_mb_of.items())
         if views:
@@ -44,7 +45,7 @@ def minutes(base: float, *work: Work, at_most: int = sys.maxsize) -> Callable:
     goes on where its time ended.
     """
 
-    def of(wildcards, input, attempt) -> int:
+    def of(wildcards: object, input: Any, attempt: int) -> int:
         asked = base + sum(part(wildcards, input) for part in work)
         return min(round(asked) * attempt, at_most)
 

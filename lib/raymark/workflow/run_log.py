@@ -174,7 +174,7 @@ def progress(run: Run, now: datetime) -> str:
         mine = [state for name, state in states if rule in (name, "total")]
         counts = "".join(f"{mine.count(state):>9}" for state in STATES)
         lines.append(f"{rule:<24}{planned:>8}{counts}{planned - len(mine):>8}")
-    if run.start:
+    if run.start and run.last:
         state = "ended" if run.ended else "last heard of"
         lines.append(f"started {_ago(run.start, now)}, {state} {_ago(run.last, now)}: {run.log}")
     if not run.ended:
@@ -198,10 +198,11 @@ def _last_sign(run: Run) -> datetime:
 
 def _in_flight(run: Run, now: datetime, state: str, shown: int, tail: int) -> list[str]:
     """List jobs that were handed out and have not ended, with the last lines of their logs."""
-    jobs = sorted(run.in_state(state), key=lambda job: job.since)
+    jobs = [(job.since, job) for job in run.in_state(state) if job.since]
+    jobs.sort(key=lambda since_and_job: since_and_job[0])
     lines = [f"\n{state}, the longest first:"] if jobs else []
-    for job in jobs[:shown]:
-        lines.append(f"  {job.rule} {job.wildcards}  since {_ago(job.since, now)}")
+    for since, job in jobs[:shown]:
+        lines.append(f"  {job.rule} {job.wildcards}  since {_ago(since, now)}")
         lines += [f"    {line}" for line in _tail(job.log, tail)] if tail else []
     return [*lines, *([f"  and {len(jobs) - shown} more"] if len(jobs) > shown else [])]
 

@@ -1,11 +1,11 @@
 """What the steps are called with: each argument of the command line once."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 
-def _argument(help: str, **options):
+def _argument(help: str, **options: Any) -> Any:
     return typer.Argument(help=help, show_default=False, **options)
 
 

@@ -1,7 +1,7 @@
 """Steps that make data: sources, CTs, landmarks, virtual patients, views, shards."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from raymark import layout
 from raymark.workflow.steps.arguments import (
@@ -147,7 +147,7 @@ def render(
 
     settings = rendered(project, dataset)
     names = landmark_names(settings)
-    place = {"view_set": view_set, "subject": subject, "shard": shard}
+    place: dict[str, Any] = {"view_set": view_set, "subject": subject, "shard": shard}
     files = inputs.render(project, dataset, **place)
     table = read_views(files["views"], **place)
     if table.empty:

@@ -1,6 +1,6 @@
 """Steps that train, predict and measure."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from raymark import layout
 from raymark.workflow.steps.arguments import DatasetName, Matcher, MethodName, Seed, ViewSetName
@@ -40,7 +40,12 @@ def predict_views(
     from raymark.workflow import inputs
 
     _with_its_threads(project, method)
-    place = {"dataset": dataset, "method": method, "seed": seed, "view_set": view_set}
+    place: dict[str, Any] = {
+        "dataset": dataset,
+        "method": method,
+        "seed": seed,
+        "view_set": view_set,
+    }
     predict(
         inputs.predict(project, **place)["model"],
         Shards(shards_of(project, dataset, view_set)),
@@ -58,7 +63,12 @@ def evaluate(
     from raymark.evaluation.errors import evaluate
     from raymark.workflow import inputs
 
-    place = {"dataset": dataset, "method": method, "seed": seed, "view_set": view_set}
+    place: dict[str, Any] = {
+        "dataset": dataset,
+        "method": method,
+        "seed": seed,
+        "view_set": view_set,
+    }
     files = inputs.evaluate(project, **place)
     evaluate(
         files["predictions"],
@@ -93,7 +103,12 @@ def pose(
     from raymark.pose.estimate import estimate_poses
     from raymark.workflow import inputs
 
-    place = {"dataset": dataset, "method": method, "seed": seed, "view_set": view_set}
+    place: dict[str, Any] = {
+        "dataset": dataset,
+        "method": method,
+        "seed": seed,
+        "view_set": view_set,
+    }
     files = inputs.pose(project, **place)
     estimate_poses(
         files["predictions"],
@@ -131,7 +146,12 @@ def setup_error(
     from raymark.radiotherapy.setup_errors import measure_setup
     from raymark.workflow import inputs
 
-    place = {"dataset": dataset, "method": method, "seed": seed, "view_set": view_set}
+    place: dict[str, Any] = {
+        "dataset": dataset,
+        "method": method,
+        "seed": seed,
+        "view_set": view_set,
+    }
     asked = {_spoken(p): p["reference"] for p in project.setup_places()}
     reference = named(asked, _spoken(place), "set-up error of")
     files = inputs.setup_error(project, **place)
@@ -154,19 +174,13 @@ def _spoken(place: dict) -> str:
 
 def contrast(project: "Project") -> None:
     """Measure the contrast of bone, kilovoltage against megavoltage."""
-    from raymark.core.errors import InputError
     from raymark.core.files import atomic
     from raymark.datasets.lookup import rendered
     from raymark.radiotherapy.contrast import contrast_table, read_tabulated
     from raymark.radiotherapy.contrast_views import beams_of, patient_views
     from raymark.workflow import inputs
 
-    settings = project.config.contrast
-    if settings is None:
-        raise InputError(
-            project.source, "has no `contrast`", "Name its data sets: config/README.md"
-        )
-    projector = rendered(project, settings.mv).projector
+    projector = rendered(project, project.contrast.mv).projector
     files = inputs.contrast(project)
     views = patient_views(project, files)
     tabulated = read_tabulated(files["tabulated"])
