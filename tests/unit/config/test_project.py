@@ -214,6 +214,13 @@ def test_what_the_demo_asks_for_beyond_ones_own_data_sets_names_the_way_out():
         project_of(alone, "my/config.yaml")
 
 
+def test_a_contrast_that_is_not_configured_is_told():
+    demo = read_project("config/config.yaml")
+    assert (demo.contrast.kv, demo.contrast.mv) == ("chest_kv", "chest_mv")
+    with pytest.raises(InputError, match=r"^own\.yaml: has no `contrast`"):
+        _ = project_of(read_yaml("config/own.yaml"), "own.yaml").contrast
+
+
 @given(
     st.dictionaries(
         st.text(max_size=3), st.integers() | st.dictionaries(st.text(max_size=2), st.integers())

