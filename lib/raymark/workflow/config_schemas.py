@@ -3,7 +3,7 @@
 import json
 from dataclasses import dataclass
 from importlib import import_module
-from typing import get_args
+from typing import Any, get_args
 
 from pydantic import TypeAdapter
 from pydantic.json_schema import GenerateJsonSchema
@@ -58,10 +58,10 @@ PRESETS = {
 class _JsonSchema(GenerateJsonSchema):
     """Pydantic's schemas, exact about the keys of mappings, and without titles that repeat the keys."""
 
-    def field_title_should_be_set(self, schema) -> bool:
+    def field_title_should_be_set(self, schema: Any) -> bool:
         return False
 
-    def dict_schema(self, schema) -> dict:
+    def dict_schema(self, schema: Any) -> dict[str, Any]:
         result = super().dict_schema(schema)
         if schema["keys_schema"]["type"] == "int":
             result["propertyNames"] = {"pattern": WHOLE_NUMBER}
