@@ -13,8 +13,7 @@ from raymark.evaluation.results import read_results
 from raymark.figures._places import of_tables, whole_project
 from raymark.figures._results import narrowed, result_files
 from raymark.figures.base import FigureRecord
-from raymark.tables._matrix import patients_of
-from raymark.tables.matrix import comparison_rows, place_title
+from raymark.tables._matrix import comparison_rows, patients_of, place_title
 
 # What the test said: marker, line colour, fill. Shape and fill tell them apart in greyscale too.
 LOOKS = {

@@ -65,7 +65,7 @@ def needs(project: Project, dataset: str, method: str, view_set: str) -> list[st
 
 def draw(project: Project, dataset: str, method: str, view_set: str, stem: str | Path) -> None:
     """Draw views of the first training whose pose was refined, spread over the view set."""
-    from raymark.pose.estimate import read_poses
+    from raymark.pose.pose_table import read_poses
 
     poses_file, predictions_file, views_file, *_ = needs(project, dataset, method, view_set)
     poses = read_poses([poses_file]).set_index(["view", "stage"]).sort_index()

@@ -182,7 +182,7 @@ def contrast(project: "Project") -> None:
 
     projector = rendered(project, project.contrast.mv).projector
     files = inputs.contrast(project)
-    views = patient_views(project, files)
+    views = list(patient_views(project, files))
     tabulated = read_tabulated(files["tabulated"])
     table = contrast_table(beams_of(project), tabulated, projector, views)
     with atomic(layout.CONTRAST) as partial:
@@ -210,13 +210,6 @@ def correspondence_follow_up(project: "Project") -> None:
     from raymark.correspondence.jobs import match_follow_ups
 
     match_follow_ups(project)
-
-
-def correspondence_report(project: "Project") -> None:
-    """Draw the figures of the matches."""
-    from raymark.correspondence.jobs import draw_report
-
-    draw_report(project)
 
 
 def _with_its_threads(project: "Project", name: str) -> "Method":
