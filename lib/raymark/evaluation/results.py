@@ -76,11 +76,12 @@ class Results:
         table = measured(self.errors)
         keys = ["dataset", "view_set", "seen_in_training", "method"]
         return sorted(
-            (self._part(*names, rows) for names, rows in table.groupby(keys, sort=True)),
+            (self._part(place, rows) for place, rows in table.groupby(keys, sort=True)),
             key=self._order,
         )
 
-    def _part(self, dataset, view_set, seen, method, rows: pd.DataFrame) -> Part:
+    def _part(self, place: tuple[str, str, bool, str], rows: pd.DataFrame) -> Part:
+        dataset, view_set, seen, method = place
         seeds = set(rows["seed"])
         bad = {seed for seed in seeds if (dataset, method, seed) in self.diverged}
         if bad != seeds:
