@@ -19,7 +19,7 @@ from raymark.core.files import atomic
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.colorbar import Colorbar
-    from matplotlib.figure import Figure
+    from matplotlib.figure import Figure, SubFigure
     from matplotlib.image import AxesImage
     from matplotlib.lines import Line2D
 
@@ -32,8 +32,8 @@ COLOURS = [BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY]
 DASHES = ["-", (0, (5, 1.5)), (0, (1.2, 1.2)), (0, (5, 1.2, 1.2, 1.2)), (0, (8, 2)), (0, (3, 3))]
 MARKERS = ["o", "s", "^", "D", "v", "P"]
 # What is drawn on X-rays: true landmarks and found ones.
-RING = {"ls": "", "marker": "o", "mfc": "none", "mec": "white"}
-DOT = {"ls": "", "marker": "o", "color": VERMILION, "mec": "none"}
+RING: dict[str, Any] = {"ls": "", "marker": "o", "mfc": "none", "mec": "white"}
+DOT: dict[str, Any] = {"ls": "", "marker": "o", "color": VERMILION, "mec": "none"}
 SEQUENTIAL = "cividis"  # the same order of lightness for every kind of sight
 
 STYLE = {
@@ -83,11 +83,16 @@ def figure(width_in: float, height_in: float, stem: str | Path) -> Iterator["Fig
 
 def pack(page: "Figure") -> None:
     """Leave hardly any room between the panels of a figure: a sheet of images."""
+    space(page, w_pad=0.01, h_pad=0.01, wspace=0.0, hspace=0.0)
+
+
+def space(page: "Figure", **rooms: Any) -> None:
+    """Set the room around panels, `w_pad` and `h_pad` in inches, and between, shares of a panel."""
     from matplotlib.layout_engine import ConstrainedLayoutEngine
 
     engine = page.get_layout_engine()
     assert isinstance(engine, ConstrainedLayoutEngine)  # as `figure` makes its pages
-    engine.set(w_pad=0.01, h_pad=0.01, wspace=0.0, hspace=0.0)
+    engine.set(**rooms)
 
 
 def key(**look: Any) -> "Line2D":
@@ -102,7 +107,7 @@ def explain(page: "Figure", *keys: Any, ncols: int = 3, **look: Any) -> None:
     page.legend(handles=keys, **{"loc": "outside lower center", "ncols": ncols} | look)
 
 
-def colour_bar(page: "Figure", mesh: Any, label: str, **place: Any) -> "Colorbar":
+def colour_bar(page: "Figure | SubFigure", mesh: Any, label: str, **place: Any) -> "Colorbar":
     """Add the colour bar of a map, with what its colours stand for; return it."""
     bar = page.colorbar(mesh, **place)
     bar.set_label(label)

@@ -113,15 +113,15 @@ class Results:
     def method_title(self, method: str) -> str:
         return BASELINE_TITLE if method == MEAN_POSITION else self.project.methods[method].title
 
-    def published(self, part: Part) -> tuple[Paper, Row] | tuple[None, None]:
+    def published(self, part: Part) -> tuple[Paper, Row] | None:
         """Return the paper that a part's experiment is compared with, and its row about the part."""
         for experiment in self.project.config.experiments:
             same = (experiment.dataset, experiment.method) == (part.dataset, part.method)
             if same and experiment.paper in self.papers:
                 paper = self.papers[experiment.paper]
                 row = paper.row(part.method, part.evaluated_on, part.dataset)
-                return (paper, row) if row else (None, None)
-        return None, None
+                return (paper, row) if row else None
+        return None
 
 
 def files_of(project: Project) -> list[str]:
