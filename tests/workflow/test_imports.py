@@ -73,7 +73,11 @@ def test_an_import_is_trained_on_and_an_absent_one_is_told(project):
     assert list(rows.index) == [
         ("xrays", "narrow"), ("xrays", "mean_position"), ("elsewhere", "narrow"),
     ]  # fmt: skip
-    assert rows.loc[("xrays", "narrow"), ["patients", "views", "visible_landmarks"]].tolist() == [6, 6, 18]
+    assert rows.loc[("xrays", "narrow"), ["patients", "views", "visible_landmarks"]].tolist() == [
+        6,
+        6,
+        18,
+    ]
     assert rows.loc["xrays", "mre_detector_mm"].gt(0).all()
     assert rows.loc[("elsewhere", "narrow"), ["mre_detector_mm", "patients", "views"]].isna().all()
     page = (project.folder / "results/tables/methods.html").read_text()

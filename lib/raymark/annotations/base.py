@@ -112,7 +112,7 @@ def csv_table(
     _, header = next(lines, (1, []))
     header = [cell.strip() for cell in header]
 
-    def rows():
+    def rows() -> Iterator[tuple[str, dict[str, str]]]:
         for line, row in lines:
             place = f"{path}, line {line}"
             if len(row) != len(header):

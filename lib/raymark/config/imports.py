@@ -204,8 +204,9 @@ class Import2d(Section):
     @field_validator("landmarks")
     @classmethod
     def _names_are_unique(cls, names: list[str] | None) -> list[str] | None:
-        for name in names or []:
-            if names.count(name) > 1:
+        given = names or []
+        for name in given:
+            if given.count(name) > 1:
                 raise ValueError(f"the landmark {name!r} is listed twice")
         return names
 

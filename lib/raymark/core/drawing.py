@@ -10,10 +10,18 @@ Matplotlib is imported where something is drawn: Snakemake imports every figure'
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from raymark.core.files import atomic
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.colorbar import Colorbar
+    from matplotlib.figure import Figure, SubFigure
+    from matplotlib.image import AxesImage
+    from matplotlib.lines import Line2D
 
 SINGLE_IN, DOUBLE_IN = 3.5, 7.2  # one and two columns of a journal page
 DPI = 300
@@ -24,8 +32,8 @@ COLOURS = [BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY]
 DASHES = ["-", (0, (5, 1.5)), (0, (1.2, 1.2)), (0, (5, 1.2, 1.2, 1.2)), (0, (8, 2)), (0, (3, 3))]
 MARKERS = ["o", "s", "^", "D", "v", "P"]
 # What is drawn on X-rays: true landmarks and found ones.
-RING = {"ls": "", "marker": "o", "mfc": "none", "mec": "white"}
-DOT = {"ls": "", "marker": "o", "color": VERMILION, "mec": "none"}
+RING: dict[str, Any] = {"ls": "", "marker": "o", "mfc": "none", "mec": "white"}
+DOT: dict[str, Any] = {"ls": "", "marker": "o", "color": VERMILION, "mec": "none"}
 SEQUENTIAL = "cividis"  # the same order of lightness for every kind of sight
 
 STYLE = {
@@ -57,7 +65,7 @@ STYLE = {
 
 
 @contextmanager
-def figure(width_in: float, height_in: float, stem: str | Path) -> Iterator:
+def figure(width_in: float, height_in: float, stem: str | Path) -> Iterator["Figure"]:
     """Yield an empty figure in the project's style; write `<stem>.svg` and `.png` afterwards."""
     import matplotlib
     from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -73,24 +81,33 @@ def figure(width_in: float, height_in: float, stem: str | Path) -> Iterator:
             page.savefig(partial, metadata={"Software": None}, dpi=DPI)
 
 
-def pack(page) -> None:
+def pack(page: "Figure") -> None:
     """Leave hardly any room between the panels of a figure: a sheet of images."""
-    page.get_layout_engine().set(w_pad=0.01, h_pad=0.01, wspace=0.0, hspace=0.0)
+    space(page, w_pad=0.01, h_pad=0.01, wspace=0.0, hspace=0.0)
 
 
-def key(**look):
+def space(page: "Figure", **rooms: Any) -> None:
+    """Set the room around panels, `w_pad` and `h_pad` in inches, and between, shares of a panel."""
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
+
+    engine = page.get_layout_engine()
+    assert isinstance(engine, ConstrainedLayoutEngine)  # as `figure` makes its pages
+    engine.set(**rooms)
+
+
+def key(**look: Any) -> "Line2D":
     """Return an entry of a legend: `label`, and the looks of a line or a mark."""
     from matplotlib.lines import Line2D
 
     return Line2D([], [], **look)
 
 
-def explain(page, *keys, ncols: int = 3, **look) -> None:
+def explain(page: "Figure", *keys: Any, ncols: int = 3, **look: Any) -> None:
     """Write a legend of some keys below all panels."""
     page.legend(handles=keys, **{"loc": "outside lower center", "ncols": ncols} | look)
 
 
-def colour_bar(page, mesh, label: str, **place):
+def colour_bar(page: "Figure | SubFigure", mesh: Any, label: str, **place: Any) -> "Colorbar":
     """Add the colour bar of a map, with what its colours stand for; return it."""
     bar = page.colorbar(mesh, **place)
     bar.set_label(label)
@@ -110,14 +127,16 @@ def dark_edge() -> list:
     return [withStroke(linewidth=1.5, foreground="black")]
 
 
-def show_xray(axes, image_yx: np.ndarray) -> None:
+def show_xray(axes: "Axes", image_yx: np.ndarray) -> None:
     """Show a log X-ray image (dense is high) with bone bright, its 2nd to 99th percentile."""
     low, high = np.percentile(image_yx.astype(np.float32), (2, 99))
     axes.imshow(image_yx.astype(np.float32), cmap="gray", vmin=low, vmax=max(high, low + 1e-6))
     _fit(axes, image_yx.shape)
 
 
-def show_belief(axes, belief_yx: np.ndarray, stride: int, shape_yx: tuple[int, int], **look):
+def show_belief(
+    axes: "Axes", belief_yx: np.ndarray, stride: int, shape_yx: tuple[int, int], **look: Any
+) -> "AxesImage":
     """Show a belief map, 0 to 1, whose cells are `stride` px of an image; return its mesh."""
     rows, columns = belief_yx.shape
     extent = (-0.5, columns * stride - 0.5, rows * stride - 0.5, -0.5)
@@ -126,14 +145,14 @@ def show_belief(axes, belief_yx: np.ndarray, stride: int, shape_yx: tuple[int, i
     return mesh
 
 
-def _fit(axes, shape_yx: tuple[int, int]) -> None:
+def _fit(axes: "Axes", shape_yx: tuple[int, int]) -> None:
     axes.set(xlim=(-0.5, shape_yx[1] - 0.5), ylim=(shape_yx[0] - 0.5, -0.5))
     axes.set_axis_off()
 
 
-def note(axes, text: str, size_pt: float = 5.5) -> None:
+def note(axes: "Axes", text: str, size_pt: float = 5.5) -> None:
     """Write on an X-ray, in its upper left corner."""
-    place = {"transform": axes.transAxes, "va": "top"}
+    place: dict[str, Any] = {"transform": axes.transAxes, "va": "top"}
     axes.text(0.03, 0.97, text, **place, color="white", fontsize=size_pt, path_effects=dark_edge())
 
 

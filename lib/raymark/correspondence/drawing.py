@@ -1,15 +1,20 @@
 """Matches drawn on slices: a point has the colour of its place in the first image, in both images."""
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import pandas as pd
 
 from raymark.core.drawing import GREEN, ORANGE, PURPLE, SKY
 
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
 CORNERS = [[SKY, ORANGE], [GREEN, PURPLE]]  # of the colour map of places, [row][column]
 
 
 def draw_matches(
-    axes, image_yx: np.ndarray, matches: pd.DataFrame, of: str, shape_yx: tuple[int, int]
+    axes: "Axes", image_yx: np.ndarray, matches: pd.DataFrame, of: str, shape_yx: tuple[int, int]
 ) -> None:
     """Draw the points of image `of` ("1" or "2"), coloured by their place in the first image."""
     axes.imshow(image_yx, cmap="gray", vmin=0, vmax=1)

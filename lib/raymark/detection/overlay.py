@@ -2,6 +2,7 @@
 
 import textwrap
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -14,7 +15,7 @@ from raymark.imports.xray_file import Xray
 from raymark.landmarks.names import readable
 
 LONGEST_IN, MARGIN_IN, LINE_IN = 6.5, 1.6, 0.14
-FONT = {"family": "DejaVu Sans", "size": 6.5}
+FONT: dict[str, Any] = {"family": "DejaVu Sans", "size": 6.5}
 PAPER, INK, FAINT = "#101010", "#E8E8E8", "#9A9A9A"
 
 

@@ -116,9 +116,9 @@ def _own_mm(dataset: Dataset | Imported) -> dict[str, np.ndarray] | None:
     return own_mm_per_px(read_images(dataset.name)) if isinstance(dataset, Imported) else None
 
 
-def _views(path: str | Path, dataset: Dataset) -> pd.DataFrame:
+def _views(path: str | Path, dataset: Dataset | Imported) -> pd.DataFrame:
     views = read_views(path)
-    return views.assign(seen_in_training=seen_in_training(views, dataset))
+    return views.assign(seen_in_training=seen_in_training(views, dataset.view_sets))
 
 
 def errors_table(

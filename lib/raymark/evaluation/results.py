@@ -76,11 +76,12 @@ class Results:
         table = measured(self.errors)
         keys = ["dataset", "view_set", "seen_in_training", "method"]
         return sorted(
-            (self._part(*names, rows) for names, rows in table.groupby(keys, sort=True)),
+            (self._part(place, rows) for place, rows in table.groupby(keys, sort=True)),
             key=self._order,
         )
 
-    def _part(self, dataset, view_set, seen, method, rows: pd.DataFrame) -> Part:
+    def _part(self, place: tuple[str, str, bool, str], rows: pd.DataFrame) -> Part:
+        dataset, view_set, seen, method = place
         seeds = set(rows["seed"])
         bad = {seed for seed in seeds if (dataset, method, seed) in self.diverged}
         if bad != seeds:
@@ -112,15 +113,15 @@ class Results:
     def method_title(self, method: str) -> str:
         return BASELINE_TITLE if method == MEAN_POSITION else self.project.methods[method].title
 
-    def published(self, part: Part) -> tuple[Paper, Row] | tuple[None, None]:
+    def published(self, part: Part) -> tuple[Paper, Row] | None:
         """Return the paper that a part's experiment is compared with, and its row about the part."""
         for experiment in self.project.config.experiments:
             same = (experiment.dataset, experiment.method) == (part.dataset, part.method)
             if same and experiment.paper in self.papers:
                 paper = self.papers[experiment.paper]
                 row = paper.row(part.method, part.evaluated_on, part.dataset)
-                return (paper, row) if row else (None, None)
-        return None, None
+                return (paper, row) if row else None
+        return None
 
 
 def files_of(project: Project) -> list[str]:

@@ -1,11 +1,16 @@
 """Landmarks drawn on X-rays with a look for each side of the patient."""
 
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
 from raymark.core.drawing import ORANGE, SKY, explain, key
 from raymark.landmarks.names import side_of
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 # side: colour, marker, name in the legend; shapes differ for those who see no colour
 SIDES = {
@@ -15,7 +20,7 @@ SIDES = {
 }
 
 
-def draw_marks(axes, points: pd.DataFrame, size: float) -> None:
+def draw_marks(axes: "Axes", points: pd.DataFrame, size: float) -> None:
     """Draw points (landmark, x_px, y_px) on an X-ray."""
     sides = points["landmark"].map(side_of)
     for side, (colour, marker, _) in SIDES.items():
@@ -24,7 +29,7 @@ def draw_marks(axes, points: pd.DataFrame, size: float) -> None:
                   mec="black", mew=0.35)  # fmt: skip
 
 
-def explain_marks(page, landmarks: Iterable[str]) -> None:
+def explain_marks(page: "Figure", landmarks: Iterable[str]) -> None:
     """Write the legend of the sides that there are among the names of some landmarks."""
     present = set(map(side_of, landmarks))
     keys = [

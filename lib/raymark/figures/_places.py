@@ -111,5 +111,5 @@ def of_paper(_: Project, name: str) -> str:
     return f"Paper – {read_paper(name).short}"
 
 
-def of_tables(*_) -> str:
+def of_tables(*_: object) -> str:
     return "Tables"

@@ -1,18 +1,26 @@
 """A number per viewing direction, drawn as a map over the view sphere."""
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import pandas as pd
 
 from raymark.core.drawing import SEQUENTIAL, colour_bar
 
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.collections import QuadMesh
 
-def draw_cells(axes, views: pd.DataFrame, value: np.ndarray, limits: tuple[float, float]):
+
+def draw_cells(
+    axes: "Axes", views: pd.DataFrame, value: np.ndarray, limits: tuple[float, float]
+) -> "QuadMesh":
     """Draw the mean of `value` (n,) in cells of LAO/RAO and CRAN/CAUD; empty cells are hatched."""
     x_edges, y_edges = (bin_edges(views[key]) for key in ("primary_deg", "secondary_deg"))
     known = np.isfinite(value)
-    place = [views["secondary_deg"][known], views["primary_deg"][known]]
+    y, x = views["secondary_deg"][known], views["primary_deg"][known]
     bins = [y_edges, x_edges]
-    total, count = (np.histogram2d(*place, bins, weights=w)[0] for w in (value[known], None))
+    total, count = (np.histogram2d(y, x, bins, weights=w)[0] for w in (value[known], None))
     mean = np.divide(total, count, out=np.full(total.shape, np.nan), where=count > 0)
     axes.patch.set(facecolor="white", hatch="////", edgecolor="#BBBBBB")
     mesh = axes.pcolormesh(
@@ -33,9 +41,9 @@ def draw_cells(axes, views: pd.DataFrame, value: np.ndarray, limits: tuple[float
     return mesh
 
 
-def side_bar(axes, mesh, label: str) -> None:
+def side_bar(axes: "Axes", mesh: "QuadMesh", label: str) -> None:
     """Add a colour bar as tall as the map."""
-    colour_bar(axes.figure, mesh, label, cax=axes.inset_axes([1.04, 0, 0.05, 1]))
+    colour_bar(axes.figure, mesh, label, cax=axes.inset_axes((1.04, 0, 0.05, 1)))
 
 
 def height_in(views: pd.DataFrame, map_in: float) -> float:

@@ -1,6 +1,7 @@
 """Confidence over the viewing directions (Bier 2018, Fig. 5)."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -13,7 +14,10 @@ from raymark.figures._sphere import bin_edges, draw_cells, height_in, side_bar
 from raymark.figures.base import FigureRecord
 from raymark.landmarks.names import readable
 
-OUTSIDE = {"ls": "", "marker": "x", "ms": 2.6, "mew": 0.6, "color": "white", "mec": "#C4C4C4",
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+OUTSIDE: dict[str, Any] = {"ls": "", "marker": "x", "ms": 2.6, "mew": 0.6, "color": "white", "mec": "#C4C4C4",
            "label": "not on the image"}  # fmt: skip
 
 
@@ -58,15 +62,15 @@ def steadiest_and_most_varied(errors: pd.DataFrame) -> list[str]:
     return [steadiest] if rest.empty else [steadiest, rest["std"].fillna(0.0).idxmax()]
 
 
-def _mark_outside(axes, rows: pd.DataFrame) -> None:
+def _mark_outside(axes: "Axes", rows: pd.DataFrame) -> None:
     """Mark the cells of `draw_cells` in which a landmark is visible in no view."""
     edges = [bin_edges(rows[name]) for name in ("secondary_deg", "primary_deg")]
     visible = rows["visible"].to_numpy()
-    place = [rows[name].to_numpy() for name in ("secondary_deg", "primary_deg")]
-    looked_at, seen = (np.histogram2d(*place, edges, weights=w)[0] for w in (None, visible))
+    y, x = (rows[name].to_numpy() for name in ("secondary_deg", "primary_deg"))
+    looked_at, seen = (np.histogram2d(y, x, edges, weights=w)[0] for w in (None, visible))
     row, column = np.nonzero((looked_at > 0) & (seen == 0))
-    y, x = ((e[1:] + e[:-1]) / 2 for e in edges)
-    axes.plot(x[column], y[row], **OUTSIDE)
+    y_middle, x_middle = ((e[1:] + e[:-1]) / 2 for e in edges)
+    axes.plot(x_middle[column], y_middle[row], **OUTSIDE)
 
 
 FIGURE = FigureRecord(

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -29,6 +30,11 @@ from raymark.figures.base import FigureRecord
 from raymark.landmarks.names import readable
 from raymark.methods import IN_STAGES
 from raymark.views.plan import evenly, read_views
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.colors import ListedColormap
+    from matplotlib.image import AxesImage
 
 LOOKED_AT = 48  # views among which the shown ones are chosen
 RESOLVED, WITHDRAWN = 2, 1  # rows of belief that improves, and of belief that is given up
@@ -135,7 +141,7 @@ def belief_stages(
         )
 
 
-def _draw_row(row: Sequence, example: Example):
+def _draw_row(row: Sequence["Axes"], example: Example) -> "AxesImage":
     _name(row[0], example)
     colours = _from_orange_to_white()
     for axes, belief, point in zip(row, example.beliefs, example.points_px, strict=True):
@@ -150,7 +156,7 @@ def _draw_row(row: Sequence, example: Example):
     return mesh
 
 
-def _from_orange_to_white():
+def _from_orange_to_white() -> "ListedColormap":
     """Return colours that begin with nothing: the X-ray shows where there is no belief."""
     from matplotlib.colors import ListedColormap
 
@@ -160,7 +166,7 @@ def _from_orange_to_white():
     )
 
 
-def _name(axes, example: Example) -> None:
+def _name(axes: "Axes", example: Example) -> None:
     outside = "" if example.true_px is not None else "\nnot on the image"
     text = f"{readable(example.landmark)}\n{example.view}{outside}"
     axes.text(-0.04, 0.5, text, transform=axes.transAxes, rotation=90, va="center", ha="right",

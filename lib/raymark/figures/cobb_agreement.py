@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -15,7 +16,10 @@ from raymark.figures._results import narrowed, result_files
 from raymark.figures.base import FigureRecord
 from raymark.metrics.cobb import ANGLES, cobb_by_view, shows_spine, smape_percent, true_columns
 
-LOOKS = {
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+LOOKS: dict[str, dict[str, Any]] = {
     "mt_deg": {"label": "MT, the largest", "color": BLUE, "marker": "o"},
     "pt_deg": {"label": "PT, above it", "color": VERMILION, "marker": "s"},
     "tl_deg": {"label": "TL, below it", "color": GREEN, "marker": "^"},
@@ -78,7 +82,7 @@ def cobb_agreement(by_method: Mapping[str, pd.DataFrame], stem: str | Path) -> N
         page.legend(handles, labels, loc="outside lower center", ncols=len(LOOKS))
 
 
-def _draw(axes, table: pd.DataFrame) -> None:
+def _draw(axes: "Axes", table: pd.DataFrame) -> None:
     found_deg, true_deg = table[list(ANGLES)].to_numpy(), table[true_columns()].to_numpy()
     for angle, found, true in zip(ANGLES, found_deg.T, true_deg.T, strict=True):
         axes.plot(true, found, ls="", ms=3.2, mec="white", mew=0.3, clip_on=False, **LOOKS[angle])

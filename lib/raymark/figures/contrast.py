@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -11,6 +12,11 @@ from raymark.datasets.lookup import contrast_files
 from raymark.figures._places import of_paper, of_tables
 from raymark.figures.base import FigureRecord
 
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from raymark.radiotherapy.contrast_views import Paired
+
 COLOURS = {"kv": BLUE, "mv": VERMILION}
 DASHES = {"kv": "-", "mv": (0, (5, 1.5))}
 INNER_SHARE = 0.6  # of the rows, among which the line is chosen
@@ -18,7 +24,7 @@ INNER_SHARE = 0.6  # of the rows, among which the line is chosen
 
 def data_set(project: Project) -> list[tuple[str, ...]]:
     """List the data set whose patient both beams see, where contrast is compared."""
-    return [(project.config.contrast.mv,)] if project.config.contrast else []
+    return [(project.contrast.mv,)] if project.config.contrast else []
 
 
 def needs(project: Project, _: str) -> list[str]:
@@ -29,7 +35,7 @@ def needs(project: Project, _: str) -> list[str]:
 def draw(project: Project, _: str, stem: str | Path) -> None:
     from raymark.radiotherapy.contrast_views import patient_views
 
-    names = project.config.contrast
+    names = project.contrast
     titles = {"kv": project.title_of(names.kv), "mv": project.title_of(names.mv)}
     contrast(next(patient_views(project, contrast_files(project))), titles, stem)
 
@@ -40,10 +46,10 @@ def chapter(project: Project, _: str) -> str:
     return of_paper(project, papers[0]) if papers else of_tables()
 
 
-def contrast(view, titles: Mapping[str, str], stem: str | Path) -> None:
+def contrast(view: "Paired", titles: Mapping[str, str], stem: str | Path) -> None:
     """Draw the images of both beams, each in its own greys, and below their values along one row.
 
-    `view` is a `raymark.radiotherapy.contrast_views.Paired`; `titles` names the beams. The row is the one, without metal, along which the bone varies most. The
+    `titles` names the beams. The row is the one, without metal, along which the bone varies most. The
     bone's contrast is the image minus that with soft tissue in the bone's place.
     """
     row = telling_row(view)
@@ -69,7 +75,7 @@ def contrast(view, titles: Mapping[str, str], stem: str | Path) -> None:
         page.legend(handles, labels, loc="outside lower center", ncols=2, handlelength=3.2)
 
 
-def telling_row(view) -> int:
+def telling_row(view: "Paired") -> int:
     """Choose the row of the image's inner part along which the thickness of bone varies most.
 
     A row that crosses metal is taken only where all do.
@@ -82,7 +88,9 @@ def telling_row(view) -> int:
     return first + int(np.where(crosses_metal, variation - variation.max() - 1, variation).argmax())
 
 
-def _draw_profiles(axes, x_mm, values: Mapping[str, np.ndarray], titles) -> None:
+def _draw_profiles(
+    axes: "Axes", x_mm: np.ndarray, values: Mapping[str, np.ndarray], titles: Mapping[str, str]
+) -> None:
     for beam, along in values.items():
         axes.plot(x_mm, along, color=COLOURS[beam], ls=DASHES[beam], label=titles[beam])
     axes.set(xlabel="along the line (mm at the isocentre)", xlim=(x_mm[0], x_mm[-1]))
@@ -90,7 +98,7 @@ def _draw_profiles(axes, x_mm, values: Mapping[str, np.ndarray], titles) -> None
     axes.set_axisbelow(True)
 
 
-def _shade_bone(axes, x_mm: np.ndarray, view, row: int) -> None:
+def _shade_bone(axes: "Axes", x_mm: np.ndarray, view: "Paired", row: int) -> None:
     bone_mm = view.bone_mm_yx[row]
     right = axes.twinx()
     right.fill_between(x_mm, bone_mm, color=GREY, alpha=0.25, lw=0)

@@ -21,6 +21,7 @@ from raymark.core.drawing import (
     key,
     show_belief,
     show_xray,
+    space,
 )
 from raymark.datasets.lookup import landmark_types, shard_files, shards_of
 from raymark.datasets.shards import Shards
@@ -86,9 +87,10 @@ def looked_for(
     number = np.array([shards.views.index(view)])
     image = next(batches(shards, [number], torch.device("cpu"))).image
     with torch.inference_mode():
-        maps = network.maps(network(standardised(image)))[0].numpy()
+        maps = network.maps(network(standardised(image)))
+    assert maps is not None  # nothing else is trained on types
     rows = []
-    for channel, belief in zip(model.landmarks, maps, strict=True):
+    for channel, belief in zip(model.landmarks, maps[0].numpy(), strict=True):
         of_channel = errors["landmark"].isin([channel, *types.get(channel, [])])
         table = errors[(errors["view"] == view) & of_channel]
         true = table.loc[table["visible"], XY_TRUE].to_numpy()
@@ -105,7 +107,7 @@ def found_instances(rows: Sequence[Found], stem: str | Path) -> None:
     panel_in = DOUBLE_IN / 3.2
     height, width = rows[0].image_yx.shape
     with figure(0.96 * DOUBLE_IN, len(rows) * panel_in * height / width + 0.6, stem) as page:
-        page.get_layout_engine().set(w_pad=0.02, h_pad=0.02)
+        space(page, w_pad=0.02, h_pad=0.02)
         panels = page.subplots(len(rows), 3, squeeze=False)
         for axes, title in zip(panels[0], COLUMNS, strict=True):
             axes.set_title(title)

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -15,6 +16,9 @@ from raymark.figures._results import narrowed, result_files
 from raymark.figures.base import FigureRecord
 from raymark.metrics.detection import correct_keypoints
 from raymark.tables._paper_px import WITHIN_PX, in_paper_px, of_landmark
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 WHISKERS = (5, 95)
 STRIP_SHARE = 0.3  # of the axis' length: the strip of published values
@@ -51,9 +55,11 @@ def of_types(results: Results, paper: str) -> dict[str, Measured]:
     """Return what is measured for each row of the paper's table of types."""
     found = {}
     for row in results.papers[paper].rows:
+        if row.landmark is None or row.dataset is None:
+            continue
         tables = [
             _errors(results, part, row.landmark)
-            for part in (_parts(results) if row.landmark else [])
+            for part in _parts(results)
             if (part.dataset, part.method) == (row.dataset, row.method)
         ]
         if tables and (errors := pd.concat(tables))["visible"].any():
@@ -133,11 +139,13 @@ def keypoint_accuracy(
 
 
 def _curves(
-    axes, measured: Mapping[str, Measured], thresholds_px: Sequence[float], title: str
+    axes: "Axes", measured: Mapping[str, Measured], thresholds_px: Sequence[float], title: str
 ) -> None:
     for index, (name, each) in enumerate(measured.items()):
-        columns = [each.errors[key].to_numpy() for key in ("error_px", "visible", "detected")]
-        shares = [100 * correct_keypoints(*columns, limit).value for limit in thresholds_px]
+        keys = ("error_px", "visible", "detected")
+        error_px, visible, detected = (each.errors[key].to_numpy() for key in keys)
+        pck = [correct_keypoints(error_px, visible, detected, limit) for limit in thresholds_px]
+        shares = [100 * share.value for share in pck]
         look = {"marker": MARKERS[index % len(MARKERS)], **line_of(index)}
         axes.plot(thresholds_px, shares, label=name, ms=3.5, **look)
     axes.set(xlabel="within (px of the paper's images)", ylim=(0, 104), xticks=list(thresholds_px))
@@ -150,7 +158,7 @@ def _curves(
     axes.legend(handles=handles, loc="upper center", bbox_to_anchor=(0.5, -0.2), handlelength=3.2)
 
 
-def _draw_published(axes, measured: Mapping[str, Measured]) -> None:
+def _draw_published(axes: "Axes", measured: Mapping[str, Measured]) -> None:
     """Draw the published shares, which often coincide, side by side on a strip beyond the axis."""
     low, high = axes.get_xlim()
     step = STRIP_SHARE * (high - low) / len(measured)

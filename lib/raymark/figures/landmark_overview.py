@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -17,6 +18,9 @@ from raymark.figures._results import landmark_files
 from raymark.figures.base import FigureRecord
 from raymark.landmarks.names import VERTEBRA, readable
 from raymark.views.plan import read_views
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 PRIMARY_DEG = {"AP": 0.0, "Lateral": 90.0}
 LONGER_SIDE_PX = 480
@@ -100,7 +104,7 @@ def landmark_overview(
 
 
 def _name(
-    axes, points: pd.DataFrame, shape_yx: tuple[int, int], px_per_in: float, names_in: float
+    axes: "Axes", points: pd.DataFrame, shape_yx: tuple[int, int], px_per_in: float, names_in: float
 ) -> None:
     """Write names in the margins, spread so that none overlap, each with a line to its point."""
     height, width = shape_yx

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 from textwrap import fill
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -14,6 +15,9 @@ from raymark.figures._places import of_tables, whole_project
 from raymark.figures._results import narrowed, result_files
 from raymark.figures.base import FigureRecord
 from raymark.tables._matrix import comparison_rows, patients_of, place_title
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 # What the test said: marker, line colour, fill. Shape and fill tell them apart in greyscale too.
 LOOKS = {
@@ -78,7 +82,7 @@ def _methods_of(rows: pd.DataFrame, order: list[str]) -> list[str]:
     return [method for method in order if method in set(rows["method_title"])]
 
 
-def _panel(axes, rows: pd.DataFrame, methods: list[str]) -> None:
+def _panel(axes: "Axes", rows: pd.DataFrame, methods: list[str]) -> None:
     baseline = rows[rows["change"] == "baseline"].iloc[0]
     low, high = baseline["mre_isocentre_mm_low"], baseline["mre_isocentre_mm_high"]
     if np.isfinite(low):
@@ -95,7 +99,7 @@ def _panel(axes, rows: pd.DataFrame, methods: list[str]) -> None:
     axes.tick_params(axis="y", length=0)
 
 
-def _line(axes, row: pd.Series, place: int) -> None:
+def _line(axes: "Axes", row: pd.Series, place: int) -> None:
     if row["diverged"]:
         return _word(axes, place, "DIV")
     marker, colour, fill = LOOKS[row["change"]]
@@ -108,13 +112,13 @@ def _line(axes, row: pd.Series, place: int) -> None:
     return None
 
 
-def _word(axes, place: int, word: str) -> None:
+def _word(axes: "Axes", place: int, word: str) -> None:
     """Write what takes the place of a number, at the panel's left edge."""
     axes.text(0.02, place, word, transform=axes.get_yaxis_transform(), color=GREY, va="center",
               fontsize=6)  # fmt: skip
 
 
-def _ticks(axes, rows: pd.DataFrame) -> None:
+def _ticks(axes: "Axes", rows: pd.DataFrame) -> None:
     """Fit the axis to what is shown, with ticks at 1, 2 and 5, or evenly where these were too few."""
     from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 

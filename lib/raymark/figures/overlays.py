@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -31,11 +32,14 @@ from raymark.figures.base import FigureRecord
 from raymark.metrics.cobb import cobb_by_view, shows_spine
 from raymark.views.plan import evenly
 
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
 COLUMNS, ROWS = 5, 3
 ABREAST = 6  # panels that fit side by side
 TEXT_PT, LINE_IN = 6.5, 0.115
 MANY = 30  # landmarks, from which on marks are drawn smaller
-LINE = {"color": VERMILION, "lw": 0.8}
+LINE: dict[str, Any] = {"color": VERMILION, "lw": 0.8}
 
 
 def needs(project: Project, dataset: str, method: str, view_set: str) -> list[str]:
@@ -147,7 +151,7 @@ def overlays(
         )
 
 
-def _draw_points(axes, rows: pd.DataFrame) -> None:
+def _draw_points(axes: "Axes", rows: pd.DataFrame) -> None:
     found = rows[rows["detected"] & rows["x_px"].notna()]
     for row in found.itertuples():
         axes.plot([row.x_true_px, row.x_px], [row.y_true_px, row.y_px], **LINE)

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pandas as pd
@@ -80,14 +81,17 @@ def draw(project: Project, dataset: str, method: str, view_set: str, stem: str |
     for name, image in images_of(shards, evenly(list(refined), SHOWN)).items():
         rows, view = poses.loc[name].loc[["robust", "refined"]], views.loc[name]
         K = shards.small["K"][shards.views.index(name)]
+        ct = cts[rows["subject"].iloc[0]]
+        from_landmarks_yx, refined_yx = _rendered(
+            ct, project.datasets[dataset], rows, K, image.shape
+        )
         verified.append(
             Verified(
                 direction(view["primary_deg"], view["secondary_deg"]),
                 image,
                 used_px.loc[[name]].to_numpy(),
-                *_rendered(
-                    cts[rows["subject"].iloc[0]], project.datasets[dataset], rows, K, image.shape
-                ),
+                from_landmarks_yx,
+                refined_yx,
                 tuple(rows["mtre_mm"]),
             )
         )
@@ -162,7 +166,8 @@ def edges_of(image_yx: np.ndarray) -> list[np.ndarray]:
     laplacian = gaussian_laplace(image, EDGE_PX * unit_px)
     steep = strength >= np.percentile(strength, STRONG)
     steep &= strength >= RIDGE * gaussian_filter(strength, AROUND_PX * unit_px)
-    lines = contour_generator(z=np.ma.masked_where(~steep, laplacian)).lines(0.0)
+    contours = contour_generator(z=np.ma.masked_where(~steep, laplacian))
+    lines = cast(list[np.ndarray], contours.lines(0.0))  # its usual kind: each line an array
     lengths_px = [np.linalg.norm(np.diff(line, axis=0), axis=1).sum() for line in lines]
     pairs = zip(lines, lengths_px, strict=True)
     return [line for line, length_px in pairs if length_px >= SHORTEST_PX * unit_px]

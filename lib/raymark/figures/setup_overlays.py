@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -35,6 +36,9 @@ from raymark.figures.base import FigureRecord
 from raymark.landmarks.table import read_landmark_set
 from raymark.radiotherapy.setup_table import INTENSITY, LANDMARKS, NOTHING, read_setup
 from raymark.views.plan import evenly, read_views
+
+if TYPE_CHECKING:
+    from raymark.radiotherapy.setup_errors import SetupView
 
 SHOWN = 3
 COLUMNS = {NOTHING: "Before", LANDMARKS: "By landmarks", INTENSITY: "By intensities"}
@@ -76,7 +80,9 @@ def draw(project: Project, dataset: str, method: str, view_set: str, stem: str |
 
     setup_file, predictions_file, views_file, *_ = needs(project, dataset, method, view_set)
     settings = project.datasets[dataset]
-    plan = project.datasets[experiment(project, dataset, method, view_set).setup.reference]
+    setup = experiment(project, dataset, method, view_set).setup
+    assert setup is not None  # `of` lists no other experiments
+    plan = project.datasets[setup.reference]
     measured = read_setup([setup_file]).set_index(["view", "registration"])
     chosen = evenly(list(dict.fromkeys(measured.index.get_level_values("view"))), SHOWN)
     shards = Shards(shards_of(project, dataset, view_set))
@@ -94,7 +100,7 @@ def draw(project: Project, dataset: str, method: str, view_set: str, stem: str |
     setup_overlays(views, COLUMNS, stem)
 
 
-def _compared(view, rows: pd.DataFrame, project: Project) -> Compared:
+def _compared(view: "SetupView", rows: pd.DataFrame, project: Project) -> Compared:
     """Collect what is drawn of a view: a `SetupView`, and its rows of the table by registration."""
     match, _ = view.by_landmarks(project.config.setup)
     used = {found for found, _ in match.pairs} if match else set()

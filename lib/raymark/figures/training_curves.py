@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from pathlib import Path
 from textwrap import fill
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -15,6 +16,9 @@ from raymark.datasets.lookup import of_experiments
 from raymark.evaluation.results import read_losses
 from raymark.figures._places import data_sets, of_data_set
 from raymark.figures.base import FigureRecord
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 
 def _experiments(project: Project, dataset: str) -> list[Experiment]:
@@ -64,9 +68,9 @@ def training_curves(losses: Mapping[str, pd.DataFrame], stem: str | Path) -> Non
         explain(page, *_keys(losses), ncols=4 if columns > 1 else 2, handlelength=2.6)
 
 
-def _curve(axes, table: pd.DataFrame, column: str, colour: str, dashes) -> None:
+def _curve(axes: "Axes", table: pd.DataFrame, column: str, colour: str, dashes: Any) -> None:
     values = table[column].where(np.isfinite(table[column]))
-    alone = {"marker": "o", "ms": 3} if values.notna().sum() < 3 else {}
+    alone: dict[str, Any] = {"marker": "o", "ms": 3} if values.notna().sum() < 3 else {}
     axes.plot(table["epoch"], values, color=colour, ls=dashes, **alone)
     known = values.dropna()
     if (
@@ -78,7 +82,7 @@ def _curve(axes, table: pd.DataFrame, column: str, colour: str, dashes) -> None:
         axes.set_yscale("log")
 
 
-def _mark(above, below, table: pd.DataFrame, colour: str) -> None:
+def _mark(above: "Axes", below: "Axes", table: pd.DataFrame, colour: str) -> None:
     """Ring the epoch that was kept, and mark the one that diverged."""
     validation = table["validation_loss"].where(np.isfinite(table["validation_loss"]))
     if validation.notna().any():

@@ -9,15 +9,19 @@ as a failure.
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from raymark.config.imports import Import2d
+from raymark.config.imports import Registration
 from raymark.core.errors import InputError
 from raymark.core.itk_threads import one_thread
 from raymark.geometry.affine2d import Affine, resampled, shown
 from raymark.imports.planned_image import FAILED, REGISTERED, TEMPLATE, Planned
 from raymark.imports.xray_file import read_xray
+
+if TYPE_CHECKING:
+    import SimpleITK
 
 BINS = 32
 SHRINK = (8, 4, 2)  # of the image that the networks see; its own grid adds nothing to six numbers
@@ -25,15 +29,16 @@ ITERATIONS = 200  # per level
 LARGEST_STRETCH = 2.0  # an affine that doubles or halves a length has lost the anatomy
 
 
-def to_template(settings: Import2d, planned: list[Planned], source: object) -> list[Planned]:
-    """Register every image to the template; return them with their maps into its crop.
+def to_template(
+    registration: Registration, shape_yx: tuple[int, int], planned: list[Planned], source: object
+) -> list[Planned]:
+    """Register every image to the template; return them with their maps into its crop of `shape_yx`.
 
     Only points of training images are looked at. Raises InputError where the template is no
     training image, or there is none; `source` names the settings.
     """
-    template = _template_of(settings, planned, source)
-    shape_yx = settings.height_px, settings.width_px
-    crop = crop_of(template.points_px, settings.registration.margin, shape_yx)
+    template = _template_of(registration.template, planned, source)
+    crop = crop_of(template.points_px, registration.margin, shape_yx)
     fixed_yx = resampled(read_xray(template.path).image_yx, crop, shape_yx)
     on_template_yx = shown(template.shape_yx, crop, shape_yx)
     result = []
@@ -42,18 +47,17 @@ def to_template(settings: Import2d, planned: list[Planned], source: object) -> l
             result.append(replace(image, to_shard=crop, alignment=TEMPLATE))
             continue
         start = aligned_by_size(image.shape_yx, template.shape_yx, crop)
-        size_yx = [round(start.scale * side) for side in image.shape_yx]
+        height, width = (round(start.scale * side) for side in image.shape_yx)
         to_moving = Affine.scaling(start.scale, np.zeros(2))
-        moving_yx = resampled(read_xray(image.path).image_yx, to_moving, size_yx)
+        moving_yx = resampled(read_xray(image.path).image_yx, to_moving, (height, width))
         found = register(fixed_yx, on_template_yx, moving_yx, start)
         alignment = REGISTERED if found else FAILED
         result.append(replace(image, to_shard=found or start, alignment=alignment))
     return result
 
 
-def _template_of(settings: Import2d, planned: list[Planned], source: object) -> Planned:
+def _template_of(name: str | None, planned: list[Planned], source: object) -> Planned:
     train = [image for image in planned if image.view_set == "train"]
-    name = settings.registration.template
     if not train:
         problem = "there is no training image to be the template"
         remedy = "Use a split with training images, or no registration"
@@ -139,7 +143,7 @@ def register(
     return found.inverse().after(start)
 
 
-def _method(mask):
+def _method(mask: "SimpleITK.Image") -> "SimpleITK.ImageRegistrationMethod":
     import SimpleITK as sitk
 
     method = sitk.ImageRegistrationMethod()
@@ -160,12 +164,17 @@ def _method(mask):
     return method
 
 
-def _cost(method, fixed, moving, transform) -> float:
+def _cost(
+    method: "SimpleITK.ImageRegistrationMethod",
+    fixed: "SimpleITK.Image",
+    moving: "SimpleITK.Image",
+    transform: "SimpleITK.Transform",
+) -> float:
     method.SetInitialTransform(transform, inPlace=False)
     return method.MetricEvaluate(fixed, moving)
 
 
-def _affine_of(transform) -> Affine:
+def _affine_of(transform: "SimpleITK.AffineTransform") -> Affine:
     matrix_xy = np.array(transform.GetMatrix()).reshape(2, 2)
     centre, moved = np.array(transform.GetCenter()), np.array(transform.GetTranslation())
     return Affine(matrix_xy, moved + centre - matrix_xy @ centre)

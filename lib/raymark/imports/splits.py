@@ -55,7 +55,7 @@ def split_of(
     return view_sets
 
 
-def _folds(split: Folds, _, patients: Sequence[str]) -> list[str]:
+def _folds(split: Folds, _: object, patients: Sequence[str]) -> list[str]:
     if split.fold >= split.folds:
         remedy = f"Use 0 to {split.folds - 1}"
         raise InputError("split.fold", f"there is no fold {split.fold} of {split.folds}", remedy)
@@ -68,7 +68,7 @@ def _folds(split: Folds, _, patients: Sequence[str]) -> list[str]:
     return [names.get(fold_of[patient], "train") for patient in patients]
 
 
-def _official(split: Official2015, annotations: Sequence[Annotation], _) -> list[str]:
+def _official(split: Official2015, annotations: Sequence[Annotation], _: object) -> list[str]:
     view_sets = []
     for annotation in annotations:
         digits = re.search(r"\d+", Path(annotation.image).stem)
@@ -85,7 +85,7 @@ def _official(split: Official2015, annotations: Sequence[Annotation], _) -> list
     return view_sets
 
 
-def _table(split: SplitTable, annotations: Sequence[Annotation], _) -> list[str | None]:
+def _table(split: SplitTable, annotations: Sequence[Annotation], _: object) -> list[str | None]:
     remedy = "Give every column a value; an empty view_set leaves the image out"
     header, rows = csv_table(split.file, remedy)
     if not {"image", "view_set"} <= set(header):
@@ -112,7 +112,7 @@ def _table(split: SplitTable, annotations: Sequence[Annotation], _) -> list[str 
     return [view_set_of[annotation.image] for annotation in annotations]
 
 
-def _whole(split: Whole, annotations: Sequence[Annotation], _) -> list[str]:
+def _whole(split: Whole, annotations: Sequence[Annotation], _: object) -> list[str]:
     return [split.view_set] * len(annotations)
 
 

@@ -13,6 +13,7 @@ error's `error_isocentre_mm` is in the image's own millimetres, by the map in th
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -55,7 +56,8 @@ def import_2d(settings: Import2d, source: str | Path) -> pd.DataFrame:
     if in_one_corner(planned):
         print(f"{source}: {IN_ONE_CORNER}", file=sys.stderr)
     if settings.registration is not None:
-        planned = to_template(settings, planned, source)
+        shape_yx = settings.height_px, settings.width_px
+        planned = to_template(settings.registration, shape_yx, planned, source)
     pairs = settings.flip_pairs if settings.flip_pairs is not None else flip_pairs(names)
     views = views_of(settings, planned)
     pixel_mm = nominal_pixel_mm(planned)
@@ -216,7 +218,9 @@ def views_of(settings: Import2d, planned: list[Planned]) -> pd.DataFrame:
     return table.assign(shard=shard, **zeros)[SCHEMA.names]
 
 
-def _view(settings: Import2d, image: Planned, row, detector: Detector) -> dict[str, np.ndarray]:
+def _view(
+    settings: Import2d, image: Planned, row: Any, detector: Detector
+) -> dict[str, np.ndarray]:
     """Return the arrays of one view, as `raymark.datasets.shards` stores them."""
     shape_yx = settings.height_px, settings.width_px
     points_px = image.to_shard(image.points_px).astype(np.float32)

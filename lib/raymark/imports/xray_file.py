@@ -2,8 +2,10 @@
 
 import math
 import os
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 
@@ -16,6 +18,8 @@ FORMATS = "DICOM, PNG, TIFF, JPEG, NIfTI, MetaImage (.mha) or NRRD"
 COLOURED = 0.1  # channels further apart than this share of the brightest: a coloured pixel
 MOST_PIXELS = 50_000_000  # a whole spine or leg, stitched, has less
 WHITE_IS_ZERO = 0  # TIFF's PhotometricInterpretation
+
+Pixels = tuple[np.ndarray, Sequence[float] | None]  # float32 (row, column), their spacing in mm
 
 
 @dataclass(frozen=True)
@@ -53,7 +57,7 @@ def stem_of(path: str | Path) -> str:
     return name[: -len(max(suffixes, key=len))] if suffixes else name
 
 
-def _reader(path: Path):
+def _reader(path: Path) -> Callable[[Path], Pixels]:
     """Choose by the name; anything else must be DICOM, whose files often have no suffix."""
     name = path.name.lower()
     if name.endswith(PICTURES):
@@ -69,15 +73,16 @@ def _reader(path: Path):
     return _dicom
 
 
-def _picture(path: Path):
+def _picture(path: Path) -> Pixels:
     from PIL import Image
 
     with Image.open(path) as picture:
         _check_pixels(path, picture.size)
         picture.verify()  # a PNG's checksums, to its last byte
     with Image.open(path) as picture:
-        if getattr(picture, "n_frames", 1) > 1:
-            raise _stacked(path, f"{picture.n_frames} pages")
+        pages = getattr(picture, "n_frames", 1)
+        if pages > 1:
+            raise _stacked(path, f"{pages} pages")
         if not picture.mode.startswith(("L", "I", "F")):
             return _grey(path, np.asarray(picture.convert("RGB"), np.float32)), None
         pixels = np.asarray(picture, np.float32)
@@ -87,10 +92,10 @@ def _picture(path: Path):
     return pixels.max() - pixels if inverted else pixels, None
 
 
-def _nifti(path: Path):
+def _nifti(path: Path) -> Pixels:
     import nibabel as nib  # ITK reads the missing end of a truncated NIfTI file as zeros
 
-    image = nib.load(path)
+    image = cast(nib.Nifti1Image, nib.load(path))  # by its name
     if image.get_data_dtype().fields is not None:
         raise _coloured(path)
     _check_pixels(path, image.shape)
@@ -98,7 +103,7 @@ def _nifti(path: Path):
     return pixels_xy.T, image.header.get_zooms()[:2]
 
 
-def _itk_file(path: Path):
+def _itk_file(path: Path) -> Pixels:
     import SimpleITK as sitk
 
     from raymark.ct.detached import check_data_file
@@ -133,7 +138,7 @@ def _plane(path: Path, pixels: np.ndarray) -> np.ndarray:
     return plane
 
 
-def _dicom(path: Path):
+def _dicom(path: Path) -> Pixels:
     import pydicom
 
     dataset = pydicom.dcmread(path)
@@ -166,7 +171,7 @@ def _stacked(path: Path, what: str) -> InputError:
     return InputError(path, f"is a stack or a volume ({what})", "Give one X-ray, a single frame")
 
 
-def _checked(path: Path, image_yx: np.ndarray, spacing_mm: tuple[float, float] | None) -> Xray:
+def _checked(path: Path, image_yx: np.ndarray, spacing_mm: Sequence[float] | None) -> Xray:
     if min(image_yx.shape) < 16:
         shape = " × ".join(map(str, image_yx.shape))
         raise InputError(path, f"has only {shape} pixels", "Give the X-ray at its full size")

@@ -46,7 +46,9 @@ def estimate_poses(
     """
     shards, predictions = Shards(shard_paths), read_predictions(predictions_path)
     views = read_views(views_path)
-    views = views.assign(seen_in_training=seen_in_training(views, dataset)).set_index("view")
+    views = views.assign(seen_in_training=seen_in_training(views, dataset.view_sets)).set_index(
+        "view"
+    )
     start = time.perf_counter()
     seen = _seen(predictions, shards, settings)
     rows = [row for number in range(len(shards)) for row in _from_landmarks(shards, seen, number)]

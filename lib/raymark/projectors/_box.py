@@ -1,5 +1,6 @@
 """Where a volume lies as seen from a camera."""
 
+from collections.abc import Sequence
 from itertools import product
 
 import numpy as np
@@ -8,7 +9,7 @@ from raymark.geometry.camera import Camera
 
 
 def depth_range_mm(
-    shape_xyz: tuple[int, int, int], voxel_to_world: np.ndarray, camera: Camera
+    shape_xyz: Sequence[int], voxel_to_world: np.ndarray, camera: Camera
 ) -> tuple[float, float]:
     """Return the least and the greatest depth (mm from the source) of a voxel grid.
 

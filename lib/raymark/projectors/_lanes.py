@@ -57,7 +57,7 @@ def load(typingctx, array, position):
 
     def codegen(context, builder, signature, args):
         vector = ir.VectorType(context.get_data_type(array.dtype), LANES)
-        pointer = _pointer(context, builder, array, *args, vector)
+        pointer = _pointer(context, builder, array, args[0], args[1], vector)
         value = builder.load(pointer, align=array.dtype.bitwidth // 8, typ=vector)
         return value if array.dtype == types.float32 else builder.sitofp(value, _VECTOR)
 

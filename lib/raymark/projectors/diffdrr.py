@@ -53,7 +53,7 @@ class DiffDRR:
         return torch.cat(images)[:, 0].reshape(-1, *camera.shape_yx).cpu().numpy()
 
     def _check(self, camera: Camera) -> None:
-        shape_xyz = tuple(self._densities.shape[1:])
+        shape_xyz = self._densities.shape[1:]
         nearest_mm, _ = depth_range_mm(shape_xyz, self._voxel_to_world, camera)
         if nearest_mm <= 0:
             raise InputError(

@@ -139,7 +139,7 @@ class _Voxels:
 
     values: np.ndarray
     shape: tuple[int, int, int, int]
-    strides: tuple[int, int, int]
+    strides: tuple[int, ...]
     first: np.ndarray
     last: np.ndarray
 
@@ -155,7 +155,7 @@ class _Voxels:
         for material, quantum in enumerate(quantum_m):
             for index in range(shape[1]):
                 packed[material, index, :, : shape[3]] = np.rint(density[material, index] / quantum)
-        filled = packed.reshape(*shape[:3], vectors, LANES).any(axis=-1)
+        filled = np.any(packed.reshape(*shape[:3], vectors, LANES), axis=-1)
         empty = ~filled.any(axis=-1)
         first = np.where(empty, vectors, filled.argmax(axis=-1)).astype(np.int32)
         last = np.where(empty, -1, vectors - 1 - filled[..., ::-1].argmax(axis=-1)).astype(np.int32)
@@ -180,7 +180,7 @@ class _Voxels:
     @cached_property
     def box(self) -> np.ndarray:
         """Lowest and highest index (2, 3) along slice, row, column of what is not zero."""
-        filled = (self.first <= self.last).any(axis=0)
+        filled = np.any(self.first <= self.last, axis=0)
         ranges = [np.flatnonzero(filled.any(axis=1 - axis))[[0, -1]] for axis in (0, 1)]
         columns = LANES * self.first.min(), LANES * self.last.max() + LANES - 1
         return np.array([*ranges, columns]).T
@@ -230,7 +230,7 @@ def _lattice(
     )
 
 
-def _seen(polygon, low, high):
+def _seen(polygon: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:
     """Least and largest i (2, tile) where a convex polygon (2, 4) meets the strips low <= j <= high."""
     (j, i), (j_next, i_next) = polygon[:, :, None], np.roll(polygon, -1, axis=1)[:, :, None]
     rise = np.where(j_next == j, 1e-9, j_next - j)

@@ -70,7 +70,9 @@ class Trilinear:
         chunks = zip(*(values.split(rays_at_once) for values in (*per_ray, counts)), strict=True)
         return torch.cat([self._part(*chunk) for chunk in chunks], dim=1).reshape(-1, *shape_yx)
 
-    def _rays(self, K, world_to_camera, shape_yx):
+    def _rays(
+        self, K: torch.Tensor, world_to_camera: torch.Tensor, shape_yx: tuple[int, int]
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Return the source (3,) and each pixel's ray (n, 3) in `grid_sample`'s coordinates, and the
         ray's length (n,) in mm. A ray advances one millimetre of depth."""
         rows, columns = (torch.arange(size, dtype=K.dtype, device=K.device) for size in shape_yx)
@@ -82,7 +84,9 @@ class Trilinear:
         source = to_grid[:3, 3] - to_grid[:3, :3] @ rotation.T @ translation
         return source, rays_mm @ to_grid[:3, :3].T, rays_mm.norm(dim=-1)
 
-    def _sampling(self, source, rays, length_mm):
+    def _sampling(
+        self, source: torch.Tensor, rays: torch.Tensor, length_mm: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Return the depth in mm where each ray enters the grid, its step in depth, and how many
         steps it takes to leave it, each (n,)."""
         direction = torch.where(rays == 0, torch.finfo(rays.dtype).tiny, rays)
@@ -95,14 +99,22 @@ class Trilinear:
         counts = torch.where(hit, (far - near) / step, 0).ceil().int()
         return torch.where(hit, near, 0), step, counts
 
-    def _part(self, entry, advance, step_mm, counts):
+    def _part(
+        self,
+        entry: torch.Tensor,
+        advance: torch.Tensor,
+        step_mm: torch.Tensor,
+        counts: torch.Tensor,
+    ) -> torch.Tensor:
         """Integrate one chunk of rays, with or without derivatives: (material, n)."""
         arguments = entry, advance, step_mm, int(counts.max())
         if torch.is_grad_enabled() and entry.requires_grad:
             return checkpoint(self._integrate, *arguments, use_reentrant=False)
         return self._integrate(*arguments)
 
-    def _integrate(self, entry, advance, step_mm, count):
+    def _integrate(
+        self, entry: torch.Tensor, advance: torch.Tensor, step_mm: torch.Tensor, count: int
+    ) -> torch.Tensor:
         """Sum `count` midpoints from `entry` (n, 3) by `advance` (n, 3) a step: (material, n)."""
         dtype = self.density_mxyz.dtype
         steps = torch.arange(count, dtype=dtype, device=entry.device) + 0.5

@@ -71,7 +71,9 @@ def measure_setup(
     """
     shards, predictions = Shards(shard_paths), read_predictions(predictions_path)
     views = read_views(views_path)
-    views = views.assign(seen_in_training=seen_in_training(views, dataset)).set_index("view")
+    views = views.assign(seen_in_training=seen_in_training(views, dataset.view_sets)).set_index(
+        "view"
+    )
     chosen = evenly(range(len(shards)), settings.registered_views or len(shards))
     start, rows = time.perf_counter(), []
     for shown in setup_views(chosen, shards, predictions, views, cts, dataset, kinds, reference):

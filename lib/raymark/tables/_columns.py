@@ -11,6 +11,7 @@ to images as wide as the paper's.
 """
 
 from dataclasses import replace
+from typing import Any
 
 from raymark.tables.base import Column
 
@@ -112,7 +113,7 @@ _ALL = (
 COLUMNS = {column.key: column for column in _ALL}
 
 
-def column(key: str, t: float | None = None, /, **changed) -> Column:
+def column(key: str, t: float | None = None, /, **changed: Any) -> Column:
     """Return the column called `key`, for a threshold `t` where it has one.
 
     `changed` is what a table shows otherwise, such as an interval or more digits.
@@ -124,9 +125,9 @@ def column(key: str, t: float | None = None, /, **changed) -> Column:
     return replace(known, **names | changed)
 
 
-def published_column(ours: Column, **changed) -> Column:
+def published_column(ours: Column, **changed: Any) -> Column:
     """Return the column of what a paper publishes beside `ours`; its px are the paper's own."""
-    known = {
+    known: dict[str, Any] = {
         "key": f"published_{ours.key}",
         "title": f"Published {ours.title}",
         "unit": PAPER_PX if ours.unit == "px" else ours.unit,

@@ -22,7 +22,7 @@ def described(results: Results, part: Part, rows: pd.DataFrame) -> pd.DataFrame:
 def in_order(results: Results, rows: pd.DataFrame) -> pd.DataFrame:
     """Sort rows as data sets, view sets and landmarks are configured; the mean comes first, and what
     only a paper has, last."""
-    order = {}
+    order: dict[tuple[str, str, str, str], int] = {}
     published = [name for paper in results.papers.values() for name in paper.landmarks.values()]
     for part in results.lines():
         ours = results.landmarks.get(part.dataset, [])

@@ -40,8 +40,8 @@ def comparison_rows(results: Results) -> pd.DataFrame:
         return part.dataset, part.view_set, part.evaluated_on
 
     rows = []
-    for _, parts in groupby(results.parts, key=place):  # in the configuration's order
-        parts = list(parts)
+    for _, group in groupby(results.parts, key=place):  # in the configuration's order
+        parts = list(group)
         baseline = _baseline(parts, results.project.config.matrix.baseline)
         rows += [_compared(results, part, baseline) for part in parts]
     frame = pd.DataFrame(rows)

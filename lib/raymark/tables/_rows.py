@@ -225,13 +225,15 @@ def _seeds_text(part: Part) -> str:
 
 def published(results: Results, part: Part, keys: list[str]) -> dict:
     """Return the published values beside a part, as columns published_<key> and source."""
-    paper, row = results.published(part)
+    beside = results.published(part)
     dataset = results.project.datasets.get(part.dataset)
-    if dataset and dataset.view_sets[part.view_set].scenario():  # of which no paper speaks
-        row = None
-    values = {f"published_{key}": row.values.get(key, np.nan) if row else np.nan for key in keys}
-    values["published_diverged"] = bool(row and row.diverged)
-    return values | {"source": paper.cited(row) if row else ""}
+    scenario = dataset and dataset.view_sets[part.view_set].scenario()
+    values = {f"published_{key}": np.nan for key in keys}
+    if beside is None or scenario:  # of which no paper speaks
+        return {**values, "published_diverged": False, "source": ""}
+    paper, row = beside
+    values |= {f"published_{key}": row.values.get(key, np.nan) for key in keys}
+    return {**values, "published_diverged": row.diverged, "source": paper.cited(row)}
 
 
 def published_rows(results: Results, table: str) -> list[dict]:

@@ -1,6 +1,7 @@
 """The appearance-context paper's Table IV: SMAPE of the three Cobb angles."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -16,7 +17,7 @@ from raymark.tables._rows import Row, clusters, of_results, published_rows, rows
 from raymark.tables.base import Column, Table
 
 MEAN_SHAPE_NOTE = "The mean position here is the mean shape of the training images."
-MEASURED = {"interval": True, "best": "min", "diverged": "diverged"}
+MEASURED: dict[str, Any] = {"interval": True, "best": "min", "diverged": "diverged"}
 
 
 def table(results: Results) -> Table:
@@ -40,7 +41,7 @@ def table(results: Results) -> Table:
         f"which does not say on which images they were measured. {OTHER_IMAGES}",
     ]
     rows = [*rows_of(results, lines, _measure), *published_rows(results, "cobb")]
-    more = {"counts": ("subjects", "views"), "baseline": MEAN_SHAPE_NOTE}
+    more: dict[str, Any] = {"counts": ("subjects", "views"), "baseline": MEAN_SHAPE_NOTE}
     return table_of(results, lines, "Cobb angles", columns, rows, notes, **more)
 
 

@@ -18,7 +18,7 @@ def table(project: Project, measured: pd.DataFrame) -> Table:
     ratio = {f"ratio{of}": measured[f"kv{of}"] / measured[f"mv{of}"] for of in ("", "_tabulated")}
     frame = measured.assign(**ratio)
     frame["deviation"] = frame["ratio"] / frame["ratio_tabulated"] - 1
-    named = project.config.contrast
+    named = project.contrast
     titles = {"kv": project.title_of(named.kv), "mv": project.title_of(named.mv)}
     columns = [Column("quantity", "Quantity")]
     for beam in BEAMS:

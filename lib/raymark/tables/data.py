@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 import pandas as pd
 
 from raymark import layout
-from raymark.config.dataset import Dataset
+from raymark.config.dataset import Dataset, ViewSet
 from raymark.config.project import Project
 from raymark.datasets.available import NOT_PRESENT, missing, missing_files, present_imports
 from raymark.datasets.lookup import dataset_of, landmark_names
@@ -63,8 +63,7 @@ def _name(project: Project, name: str) -> dict:
 
 def _rows(project: Project, name: str, views: pd.DataFrame, landmarks: int) -> list[dict]:
     dataset = dataset_of(project, name)
-    rendered = isinstance(dataset, Dataset)
-    own = set(dataset.subjects if rendered else views["subject"])
+    own = set(dataset.subjects if isinstance(dataset, Dataset) else views["subject"])
     trained_on = set()
     for view_set, settings in dataset.view_sets.items():
         if settings.role == "train":
@@ -72,7 +71,7 @@ def _rows(project: Project, name: str, views: pd.DataFrame, landmarks: int) -> l
     rows = []
     for view_set, settings in dataset.view_sets.items():
         shown = views[views["view_set"] == view_set]
-        share = settings.field_of_view_share if rendered else 1.0
+        share = settings.field_of_view_share if isinstance(settings, ViewSet) else 1.0
         detector = detector_of(dataset.detector, share)
         row = _name(project, name) | {
             "view_set": view_set,

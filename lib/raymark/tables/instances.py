@@ -1,5 +1,7 @@
 """LandmarkNet's Table 2: landmark types, some with several instances in an image."""
 
+from typing import Any
+
 from raymark.config.papers import Paper
 from raymark.config.papers import Row as PublishedRow
 from raymark.evaluation.errors import MEAN_POSITION
@@ -15,11 +17,11 @@ from raymark.tables.base import Column, Table
 def table(results: Results) -> Table:
     """Each landmark type that the paper measures: found by landmark and by image, and how many."""
     lines = [
-        (part, paper, row)
+        (part, paper, row, row.landmark)
         for paper in results.papers.values()
         for row in paper.rows
         if row.landmark
-        for part in _parts(results, row)
+        for part in _parts(results, row, row.landmark)
     ]
     parts = [part for part, *_ in lines]
     pck, by_image = (
@@ -46,7 +48,7 @@ def table(results: Results) -> Table:
         px_note(results, parts),
     ]
     rows = [_row(results, *line) for line in lines]
-    more = {
+    more: dict[str, Any] = {
         "what": [column("landmark_title"), *WHAT],
         "counts": ("views_showing", "visible_landmarks"),
         "groups": (*GROUPS, "landmark"),
@@ -55,22 +57,24 @@ def table(results: Results) -> Table:
     return table_of(results, parts, "Landmark types", columns, rows, notes, **more)
 
 
-def _parts(results: Results, row: PublishedRow) -> list[Part]:
+def _parts(results: Results, row: PublishedRow, landmark: str) -> list[Part]:
     """List ours for a published cell: its method and the baseline, where the landmark is seen."""
     return [
         part
         for part in results.lines()
         if part.dataset == row.dataset
         and part.method in (row.method, MEAN_POSITION)
-        and (part.missing or of_landmark(results, part, row.landmark)["visible"].any())
+        and (part.missing or of_landmark(results, part, landmark)["visible"].any())
     ]
 
 
-def _row(results: Results, part: Part, paper: Paper, published: PublishedRow) -> dict:
+def _row(
+    results: Results, part: Part, paper: Paper, published: PublishedRow, landmark: str
+) -> dict:
     row = Row(results, part)
     row.values |= {
-        "landmark": published.landmark,
-        "landmark_title": published.landmark.replace("_", " ").capitalize(),
+        "landmark": landmark,
+        "landmark_title": landmark.replace("_", " ").capitalize(),
         "source": "",
     }
     if part.method == published.method:
@@ -78,11 +82,10 @@ def _row(results: Results, part: Part, paper: Paper, published: PublishedRow) ->
         row.values["source"] = paper.cited(published)
     if part.missing:
         return row.values
-    rows = in_paper_px(results, part, of_landmark(results, part, published.landmark))
+    rows = in_paper_px(results, part, of_landmark(results, part, landmark))
     seen, images = rows[rows["visible"]], of_images(rows, WITHIN_PX)
-    by_landmark = detection.correct_keypoints(
-        *(seen[key].to_numpy() for key in ("error_px", "visible", "detected")), WITHIN_PX
-    )
+    error_px, visible, detected = (seen[k].to_numpy() for k in ("error_px", "visible", "detected"))
+    by_landmark = detection.correct_keypoints(error_px, visible, detected, WITHIN_PX)
     found = seen[seen["detected"]]
     mre = errors.mean_radial_error(found["error_px"].to_numpy())
     groups, within = clusters(images), f"{WITHIN_PX:g}"

@@ -1,5 +1,7 @@
 """Each landmark's mean error and how often it is detected: a row for every method."""
 
+from typing import Any
+
 import pandas as pd
 
 from raymark.datasets.available import NOT_PRESENT
@@ -57,7 +59,7 @@ def _rows(results: Results, part: Part, baseline: Part | None) -> pd.DataFrame:
     if baseline:
         shown = baseline.errors[baseline.errors["visible"]]
         means = shown.groupby("landmark")["error_detector_mm"].mean()
-    rows = [{"landmark": NOT_PRESENT}] if part.missing else []
+    rows: list[dict[str, Any]] = [{"landmark": NOT_PRESENT}] if part.missing else []
     for landmark, found in seen.groupby("landmark"):
         mm, groups = found["error_detector_mm"].to_numpy(), clusters(found)
         mre = errors.mean_radial_error(mm)
@@ -74,8 +76,8 @@ def _rows(results: Results, part: Part, baseline: Part | None) -> pd.DataFrame:
             }
         )
     method = {"method": part.method, "method_title": results.method_title(part.method)}
-    rows = described(results, part, pd.DataFrame(rows))
-    return rows.assign(**method, diverged=part.diverged)
+    frame = described(results, part, pd.DataFrame(rows))
+    return frame.assign(**method, diverged=part.diverged)
 
 
 TABLE = of_results(

@@ -1,5 +1,7 @@
 """LandmarkNet's Table 3 and Fig. 4a: landmarks within a distance in px, and how far they are off."""
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 
@@ -52,7 +54,7 @@ def table(results: Results) -> Table:
     ]
     groups = (*GROUPS, "which_landmarks")
     frame = pd.DataFrame(rows).sort_values(list(groups), kind="stable", ignore_index=True)
-    more = {
+    more: dict[str, Any] = {
         "what": [*PLACE, Column("which_landmarks", "Which landmarks"), column("method_title")],
         "counts": ("views", "visible_landmarks"),
         "groups": groups,
@@ -69,9 +71,9 @@ def _row(results: Results, part: Part, names: list[str] | None, what: str) -> di
         rows = rows[rows["landmark"].isin(names)]
     rows = in_paper_px(results, part, rows)
     seen, groups = rows[rows["visible"]], clusters(rows)
-    measured = [rows[key].to_numpy() for key in ("error_px", "visible", "detected")]
+    error_px, visible, detected = (rows[k].to_numpy() for k in ("error_px", "visible", "detected"))
     for t in results.project.config.evaluation.pck_px:
-        found = detection.correct_keypoints(*measured, t)
+        found = detection.correct_keypoints(error_px, visible, detected, t)
         row.add(f"pck_{t:g}_paper_px", found, groups, drawn_as=f"pck_{t:g}_px")
     mre = errors.mean_radial_error(seen["error_px"].to_numpy())
     row.add("mre_paper_px", mre, clusters(seen), drawn_as="mean_px")

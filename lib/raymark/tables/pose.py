@@ -1,6 +1,6 @@
 """Bier 2018, section 3.2, which gives no figures: how near each stage of a pose comes to the truth."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import pandas as pd
 
@@ -106,7 +106,7 @@ def _names(project: Project, dataset: str, view_set: str, seen: bool, method: st
     return place_of(project, dataset, view_set, SEEN if seen else UNSEEN) | names
 
 
-def _order(project: Project):
+def _order(project: Project) -> Callable[[tuple], tuple]:
     datasets, methods = list(project.datasets), list(project.methods)
     return lambda item: (
         datasets.index(item[0][0]),

@@ -16,7 +16,8 @@ NUMBERS = ("rmse_px", "rmse_px_low", "rmse_px_high", "published_rmse_px")
 
 def table(results: Results) -> Table:
     """A column for each method, and one of what is published of it."""
-    lines, wide, sources = results.lines(), pd.DataFrame(), {}
+    lines, wide = results.lines(), pd.DataFrame()
+    sources: dict[str, str] = {}
     for part in lines:
         rows, source = _rows(results, part)
         wide = _beside(wide, rows)
@@ -59,7 +60,8 @@ def table(results: Results) -> Table:
 def _rows(results: Results, part: Part) -> tuple[pd.DataFrame, str]:
     """Return one method's rows of the table, and where the published cells come from."""
     seen, row = part.errors[part.errors["visible"]], Row(results, part)
-    cells, ci_over = {MEAN: {}}, row.values.get("ci_over")
+    cells: dict[str, dict[str, float | None]] = {MEAN: {}}
+    ci_over = row.values.get("ci_over")
     if not part.missing:
         groups = clusters(seen)
         px, names = seen["error_px"].to_numpy(), seen["landmark"].to_numpy()
@@ -69,8 +71,8 @@ def _rows(results: Results, part: Part) -> tuple[pd.DataFrame, str]:
         rmse = errors.rmse(rows["error_px"].to_numpy())
         cells[landmark] = row.interval("rmse_px", rmse, clusters(rows), drawn_as=landmark)
     source, diverged = "", False
-    paper, theirs = results.published(part)
-    if theirs:
+    if beside := results.published(part):
+        paper, theirs = beside
         source, diverged = f"{paper.short}, {theirs.source}", theirs.diverged
         cells[MEAN]["published_rmse_px"] = theirs.values.get("rmse_px")
         for name, value in theirs.landmark_rmse_px.items():

@@ -7,7 +7,7 @@ from its data set, view set, subject and index, so that any part of the table ca
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import pandas as pd
@@ -264,9 +264,16 @@ def check_leaks(table: pd.DataFrame, dataset: Dataset) -> None:
         )
 
 
-def seen_in_training(table: pd.DataFrame, dataset: Dataset) -> pd.Series:
+class InUse(Protocol):
+    """A view set, rendered or imported: what it is used for."""
+
+    @property
+    def role(self) -> str: ...
+
+
+def seen_in_training(table: pd.DataFrame, view_sets: Mapping[str, InUse]) -> pd.Series:
     """Tell for every row whether a set of role ``train`` shows this patient: only its view is new."""
-    train = [name for name, view_set in dataset.view_sets.items() if view_set.role == "train"]
+    train = [name for name, view_set in view_sets.items() if view_set.role == "train"]
     trained_on = table.loc[table.view_set.isin(train), "patient"].unique()
     return table.patient.isin(trained_on).rename("seen_in_training")
 

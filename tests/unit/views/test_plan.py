@@ -249,7 +249,7 @@ def test_seen_in_training_tells_new_views_from_new_patients():
         "new_views": view_set(SPHERE, role="evaluate"),
         "new_patients": view_set(SPHERE, "test", "evaluate"),
     }
-    seen = seen_in_training(plan(sets), dataset(sets))
+    seen = seen_in_training(plan(sets), dataset(sets).view_sets)
     by_set = seen.groupby(plan(sets).view_set).unique().map(list)
     assert by_set.to_dict() == {
         "train": [True], "watch": [False], "new_views": [True], "new_patients": [False]
