@@ -13,6 +13,7 @@ from raymark.core.errors import InputError
 from raymark.core.sections import Name, PositiveRange, Range, Section, checked
 
 Role = Literal["train", "test"]  # of a slice
+KINDS = ("intensity", "affine", "elastic")  # of transformations of a slice
 
 
 class Slices(Section):

@@ -5,17 +5,17 @@ from collections.abc import Iterator
 import numpy as np
 import pandas as pd
 
-from raymark.correspondence.config import Correspondence
+from raymark.correspondence.config import KINDS, Correspondence
 from raymark.correspondence.matching import Points, match_by_network, match_by_sift
 from raymark.correspondence.network import Network
-from raymark.correspondence.pairs import KINDS, Pair, Transformation, pair_for_testing
+from raymark.correspondence.pairs import Pair, Transformation, pair_for_testing
 from raymark.correspondence.slices import PIXEL_MM, Stack
 
 
 def evaluate_network(
     network: Network, stacks: list[Stack], settings: Correspondence
 ) -> pd.DataFrame:
-    """Return the network's matches on every test pair; see `evaluate_sift` for the columns."""
+    """Return the network's matches on every test pair, as `raymark.correspondence.matches` has them."""
     rows = []
     for place, pair, transformation in _all_pairs(stacks, settings):
         matched = match_by_network(network, pair.image1, pair.image2, settings.matching)
@@ -24,11 +24,7 @@ def evaluate_network(
 
 
 def evaluate_sift(stacks: list[Stack], settings: Correspondence) -> pd.DataFrame:
-    """Return both baselines' matches on every test pair.
-
-    One row per match: subject, z_mm, transformation, method, x1_px, y1_px, x2_px, y2_px, error_mm. A
-    pair without a match has one row of missing numbers.
-    """
+    """Return both baselines' matches on every test pair, as `raymark.correspondence.matches` has them."""
     rows = []
     for place, pair, transformation in _all_pairs(stacks, settings):
         for method, matched in match_by_sift(pair.image1, pair.image2, settings.matching).items():

@@ -4,14 +4,18 @@ One row per match: subject, z_mm (the slice's height), transformation, method, x
 y2_px, error_mm. A pair without a match has one row of missing numbers.
 """
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 
 from raymark import layout
 from raymark.core.stored_tables import store_table, stored_table
-from raymark.correspondence.pairs import KINDS
-from raymark.correspondence.slices import Stack
+from raymark.correspondence.config import KINDS
+
+if TYPE_CHECKING:
+    from raymark.correspondence.slices import Stack
 
 METHODS = {
     "network": "Siamese network",
@@ -45,7 +49,7 @@ def read_all_matches() -> tuple[pd.DataFrame, pd.DataFrame]:
     return matches, read_matches(follow_up, "unmatched_mm")
 
 
-def store_slices(first: Stack, second: Stack, path: str) -> None:
+def store_slices(first: "Stack", second: "Stack", path: str) -> None:
     """Write the images of slices of a CT and of its follow-up, which lie at the same heights."""
     columns = {"subject": [first.subject] * len(first), "z_mm": first.z_mm}
     images = {"image1": first.image_zyx.tolist(), "image2": second.image_zyx.tolist()}

@@ -14,7 +14,6 @@ from raymark.core.seeds import generator
 from raymark.correspondence.config import Correspondence, Transformations
 from raymark.correspondence.slices import Stack
 
-KINDS = ("intensity", "affine", "elastic")
 LEAST_JACOBIAN = 0.2  # of an elastic map: it stays clear of folding
 CHECK_STEP_PX = 4  # the Gaussians are ten times as wide
 

@@ -19,10 +19,10 @@ from raymark.core.errors import InputError
 from raymark.core.files import atomic
 from raymark.core.sections import checked
 from raymark.core.seeds import generator, seed_of
-from raymark.correspondence.config import Correspondence
+from raymark.correspondence.config import KINDS, Correspondence
 from raymark.correspondence.losses import total_loss
 from raymark.correspondence.network import Network, build
-from raymark.correspondence.pairs import KINDS, draw, make_pair
+from raymark.correspondence.pairs import draw, make_pair
 from raymark.correspondence.slices import Stack
 from raymark.training.model_files import read_checkpoint, read_tensors, write_tensors
 

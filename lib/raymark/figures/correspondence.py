@@ -14,6 +14,17 @@ from raymark import layout
 from raymark.config.project import Project
 from raymark.core.drawing import DOUBLE_IN, GREY, figure, line_of, pack
 from raymark.correspondence.config import correspondence_of, cts_for, shown_settings
+from raymark.correspondence.drawing import draw_matches
+from raymark.correspondence.matches import (
+    FAR_MM,
+    FILES,
+    FOLLOW_UP,
+    METHODS,
+    TRANSFORMATIONS,
+    read_all_matches,
+    read_matches,
+    read_slices,
+)
 from raymark.figures._places import of_paper
 from raymark.figures.base import FigureRecord
 
@@ -27,8 +38,6 @@ def parts(project: Project) -> list[tuple[str, ...]]:
 
 
 def needs(project: Project, part: str) -> list[str]:
-    from raymark.correspondence.matches import FILES
-
     if part == "cumulative":
         return FILES
     *matches, follow_up = FILES
@@ -43,14 +52,11 @@ def draw(project: Project, part: str, stem: str | Path) -> None:
 
 
 def _cumulative(project: Project, stem: str | Path) -> None:
-    from raymark.correspondence.matches import read_all_matches
-
     cumulative_curves(pd.concat(read_all_matches(), ignore_index=True), stem)
 
 
 def _overlays(project: Project, stem: str | Path) -> None:
     """Draw matches on test slices of the first CT and their elastic copies, method by method."""
-    from raymark.correspondence.matches import read_matches
     from raymark.correspondence.pairs import pair_for_testing
     from raymark.correspondence.slices import spread, stacks_for
 
@@ -66,7 +72,6 @@ def _overlays(project: Project, stem: str | Path) -> None:
 
 def _follow_up(project: Project, stem: str | Path) -> None:
     """Draw matches on slices of the first CT and of its follow-up, method by method."""
-    from raymark.correspondence.matches import read_matches, read_slices
     from raymark.correspondence.slices import GREYS
 
     matches_file, slices_file = needs(project, "follow_up")
@@ -80,8 +85,6 @@ def cumulative_curves(matches: pd.DataFrame, stem: str | Path) -> None:
 
     A line marks the distance beyond which the paper speaks of matches of far apart regions.
     """
-    from raymark.correspondence.matches import FAR_MM, FOLLOW_UP, METHODS, TRANSFORMATIONS
-
     limits_mm = np.geomspace(0.5, LONGEST_MM, 200)
     with figure(DOUBLE_IN, 2.5, stem) as page:
         panels = page.subplots(1, len(TRANSFORMATIONS), sharey=True)
@@ -113,9 +116,6 @@ def match_overlays(
     match has one colour in both, that of its place in the first: a dot whose colour does not fit its
     surroundings in the second is a mismatch.
     """
-    from raymark.correspondence.drawing import draw_matches
-    from raymark.correspondence.matches import METHODS
-
     height, width = next(iter(images.values()))[0].shape
     panel_in = DOUBLE_IN / (2 * len(METHODS))
     with figure(DOUBLE_IN, len(images) * (panel_in * height / width + 0.03) + 0.2, stem) as page:
@@ -131,10 +131,6 @@ def match_overlays(
             first.set_title(title, loc="left", pad=3)
 
 
-def chapter(project: Project, _: str) -> str:
-    return of_paper(project, "correspondence")
-
-
 DRAW = {"cumulative": _cumulative, "follow_up": _follow_up, "overlays": _overlays}
 FIGURE = FigureRecord(
     about="landmark matches between CT slices",
@@ -148,6 +144,6 @@ colour does not fit its surroundings in the second is a mismatch. Compare with F
     of=parts,
     needs=needs,
     draw=draw,
-    chapter=chapter,
+    chapter=lambda project, _: of_paper(project, "correspondence"),
     settings=shown_settings,
 )

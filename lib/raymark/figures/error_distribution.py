@@ -7,14 +7,12 @@ import numpy as np
 
 from raymark import layout
 from raymark.config.project import Project
-from raymark.core.drawing import COLOURS, DOUBLE_IN, figure, line_of
+from raymark.core.drawing import DOUBLE_IN, draw_box, figure, line_of
 from raymark.datasets.lookup import of_experiments
 from raymark.evaluation.results import BASELINE_TITLE
 from raymark.figures._places import experiments_on, of_data_set, standard_view_sets
 from raymark.figures._results import first_instances
 from raymark.figures.base import FigureRecord
-
-WHISKERS = (5, 95)
 
 
 def files_by_title(project: Project, dataset: str, view_set: str) -> dict[str, list[str]]:
@@ -55,11 +53,7 @@ def error_distribution(errors_px: Mapping[str, np.ndarray], stem: str | Path) ->
         for index, (title, values) in enumerate(known.items()):
             share = 100 * np.arange(1, len(values) + 1) / len(values)
             curves.step(np.sort(values), share, where="post", label=title, **line_of(index))
-            box = boxes.boxplot(
-                values, positions=[index], orientation="horizontal", widths=0.55, whis=WHISKERS,
-                showfliers=False, patch_artist=True, medianprops={"color": "black", "lw": 1.4},
-            )  # fmt: skip
-            box["boxes"][0].set(facecolor=COLOURS[index % len(COLOURS)], alpha=0.45)
+            draw_box(boxes, values, index, orientation="horizontal")
         curves.set(
             xlabel="radial error (px of the image)", ylabel="landmarks with at most this error (%)"
         )

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from raymark.config.project import Project
-from raymark.core.drawing import COLOURS, DOUBLE_IN, GREY, MARKERS, figure, key, line_of
+from raymark.core.drawing import DOUBLE_IN, GREY, MARKERS, draw_box, figure, key, line_of
 from raymark.evaluation.results import UNSEEN, Part, Results, read_results
 from raymark.figures._places import of_paper
 from raymark.figures._results import narrowed, result_files
@@ -20,7 +20,6 @@ from raymark.tables._paper_px import WITHIN_PX, in_paper_px, of_landmark
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-WHISKERS = (5, 95)
 STRIP_SHARE = 0.3  # of the axis' length: the strip of published values
 HOLLOW = {"linestyle": "", "mfc": "none", "ms": 5.0, "mew": 1.1}
 
@@ -121,11 +120,7 @@ def keypoint_accuracy(
         _curves(methods, of_methods, thresholds_px, f"b  By method: {compared}")
         types.set_ylabel("PCK (%)")
         for index, values in enumerate(boxed.values()):
-            box = boxes.boxplot(
-                values, positions=[index], widths=0.55, whis=WHISKERS, showfliers=False,
-                patch_artist=True, medianprops={"color": "black", "lw": 1.4},
-            )  # fmt: skip
-            box["boxes"][0].set(facecolor=COLOURS[index % len(COLOURS)], alpha=0.45)
+            draw_box(boxes, values, index)
             boxes.text(index, 1.0, f"n = {len(values)}", transform=boxes.get_xaxis_transform(),
                        ha="center", va="bottom", fontsize=6)  # fmt: skip
         boxes.set_xticks(range(len(boxed)), [name.replace(", ", "\n", 1) for name in boxed], rotation=35,

@@ -8,7 +8,6 @@ import numpy as np
 import pandas as pd
 
 from raymark import layout
-from raymark.config.dataset import Dataset, DetectorConfig
 from raymark.config.project import Project
 from raymark.core.drawing import DOUBLE_IN, figure, show_xray, spread
 from raymark.datasets.lookup import landmark_names, landmark_points
@@ -16,6 +15,7 @@ from raymark.figures._marks import draw_marks, explain_marks
 from raymark.figures._places import of_data_set, rendered_data_sets
 from raymark.figures._results import landmark_files
 from raymark.figures.base import FigureRecord
+from raymark.geometry.camera import Detector, carm_camera
 from raymark.landmarks.names import VERTEBRA, readable
 from raymark.views.plan import read_views
 
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 PRIMARY_DEG = {"AP": 0.0, "Lateral": 90.0}
 LONGER_SIDE_PX = 480
 ROOM = 2.1  # magnification, and a border
-ISOCENTRE = ["isocentre_x_mm", "isocentre_y_mm", "isocentre_z_mm"]
 LETTER_IN = 0.043  # of a name in the margin
 LANDSCAPE = 0.8  # height by width: flatter images are stacked, the others stand side by side
 LABEL_PT, LABEL_LINE_PT = 5.8, 7.4
@@ -39,43 +38,36 @@ def needs(project: Project, dataset: str) -> list[str]:
 
 def draw(project: Project, dataset: str, stem: str | Path) -> None:
     """Render the first subject from the front and from its left, large enough for all landmarks."""
-    from raymark.ct import read_volume
-    from raymark.rendering.scene import Scene
+    from raymark.rendering.scene import noiseless_image, noiseless_scene
 
-    views_file, ct_file, *_ = needs(project, dataset)
     settings = project.datasets[dataset]
-    names, world_mm = landmark_names(settings), landmark_points(settings, settings.subjects[0])
-    scene = Scene(read_volume(ct_file), world_mm, names, [], _settings_for(settings, world_mm))
+    subject = settings.subjects[0]
+    names, world_mm = landmark_names(settings), landmark_points(settings, subject)
+    detector = _detector_for(world_mm)
+    scene = noiseless_scene(settings, subject, settings.physics)
+    view = read_views(layout.VIEWS.format(dataset=dataset)).iloc[0]
     images, points = {}, {}
     for title, primary_deg in PRIMARY_DEG.items():
-        view = read_views(views_file).iloc[0].copy()
-        view["primary_deg"], view["secondary_deg"], view["roll_deg"] = primary_deg, 0.0, 0.0
-        view["flip"] = False
-        view[ISOCENTRE] = (world_mm.min(axis=0) + world_mm.max(axis=0)) / 2
-        rendered = scene.render(view)
-        images[title] = rendered["image"]
-        points[title] = pd.DataFrame(rendered["landmarks"], columns=["x_px", "y_px"])
-        points[title].insert(0, "landmark", names)
+        camera = carm_camera(
+            detector,
+            primary_deg=primary_deg,
+            secondary_deg=0.0,
+            isocentre_world_mm=(world_mm.min(axis=0) + world_mm.max(axis=0)) / 2,
+            source_to_isocentre_mm=view["source_to_isocentre_mm"],
+            source_to_detector_mm=view["source_to_detector_mm"],
+        )
+        images[title] = noiseless_image(scene, camera)
+        points_px = camera.project(world_mm).astype(np.float32)  # as in a shard
+        points[title] = pd.DataFrame(points_px, columns=["x_px", "y_px"]).assign(landmark=names)
     landmark_overview(images, points, stem)
 
 
-def _settings_for(settings: Dataset, world_mm: np.ndarray) -> Dataset:
-    """Give a data set a noiseless detector that is as large as its landmarks need."""
+def _detector_for(world_mm: np.ndarray) -> Detector:
+    """Return a detector that is as large as landmarks (landmark, 3) about the isocentre need."""
     width_mm, depth_mm, height_mm = np.ptp(world_mm, axis=0) * ROOM
     width_mm = max(width_mm, depth_mm, height_mm / 2)
     pixel_mm = max(width_mm, height_mm) / LONGER_SIDE_PX
-    detector = DetectorConfig(
-        height_px=round(height_mm / pixel_mm),
-        width_px=round(width_mm / pixel_mm),
-        pixel_mm=pixel_mm,
-    )
-    quiet = settings.physics.model_copy(update={"photons_per_px": None})
-    plain = {
-        name: view_set.model_copy(update={"field_of_view_share": 1.0, "tools": None})
-        for name, view_set in settings.view_sets.items()
-    }
-    changes = {"detector": detector, "physics": quiet, "view_sets": plain}
-    return settings.model_copy(update=changes)
+    return Detector(round(height_mm / pixel_mm), round(width_mm / pixel_mm), pixel_mm)
 
 
 def landmark_overview(

@@ -4,8 +4,15 @@ import numpy as np
 import pytest
 from scipy.optimize import fsolve
 
-from raymark.correspondence.config import Transformations
-from raymark.correspondence.pairs import KINDS, Affine, Gaussians, Transformation, draw, make_pair
+from raymark.correspondence.config import (
+    KINDS,
+    Affine,
+    Gaussians,
+    Transformation,
+    Transformations,
+    draw,
+    make_pair,
+)
 
 SHAPE = (120, 150)
 

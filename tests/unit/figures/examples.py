@@ -11,8 +11,8 @@ import yaml
 from raymark import layout
 from raymark.config.project import Project, read_project
 from raymark.core.stored_tables import store_table
+from raymark.correspondence.config import KINDS
 from raymark.correspondence.matches import FOLLOW_UP, METHODS, store_slices
-from raymark.correspondence.pairs import KINDS
 from raymark.correspondence.slices import stacks_for
 from raymark.ct import LabelMap, Volume, write_labels, write_volume
 from raymark.datasets.lookup import dataset_of, landmark_names, landmark_types, shards_of
