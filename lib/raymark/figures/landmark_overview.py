@@ -44,8 +44,9 @@ def draw(project: Project, dataset: str, stem: str | Path) -> None:
     subject = settings.subjects[0]
     names, world_mm = landmark_names(settings), landmark_points(settings, subject)
     detector = _detector_for(world_mm)
-    scene = noiseless_scene(settings, subject, settings.physics)
-    view = read_views(layout.VIEWS.format(dataset=dataset)).iloc[0]
+    views_file, ct, *_ = needs(project, dataset)
+    scene = noiseless_scene(ct, settings, settings.physics)
+    view = read_views(views_file).iloc[0]
     images, points = {}, {}
     for title, primary_deg in PRIMARY_DEG.items():
         camera = carm_camera(
