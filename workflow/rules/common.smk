@@ -7,7 +7,7 @@ import sys
 from functools import cache
 from pathlib import Path
 
-from raymark import layout
+from raymark import figures, layout, tables
 from raymark.config.project import project_of
 from raymark.correspondence.config import correspondence_of
 from raymark.core.errors import InputError
@@ -118,3 +118,30 @@ def correspondence_threads(wildcards):
 def method_code(wildcards):
     network = PROJECT.methods[wildcards.method].module
     return code_digest("raymark.training.train", f"raymark.methods.{network}")
+
+
+def setup_reference(wildcards):
+    """Return the beam that renders the plan of an experiment's images."""
+    asked = [
+        p["reference"]
+        for p in PROJECT.setup_places()
+        if (p["dataset"], p["method"]) == (wildcards.dataset, wildcards.method)
+    ]
+    return PROJECT.datasets[asked[0]].physics.model_dump_json() if asked else ""
+
+
+def contrast_config(wildcards):
+    names = PROJECT.config.contrast
+    settings = {
+        name: PROJECT.datasets[name].model_dump_json() for name in (names.kv, names.mv)
+    }
+    return json.dumps([settings, names.bone_labels])
+
+
+def figure_needs(wildcards):
+    return figures.needs(wildcards.figure, PRESENT)
+
+
+def figure_labels(wildcards):
+    kind, parts = figures.parts_of(wildcards.figure)
+    return {"figure": kind.replace("_", " "), "of": ", ".join(parts)}

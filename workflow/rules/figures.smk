@@ -1,22 +1,5 @@
 # One job a figure; what it reads, shows and where it belongs is told by its record.
 
-from raymark import figures
-
-
-def figure_needs(wildcards):
-    return figures.needs(wildcards.figure, PRESENT)
-
-
-def figure_cts(wildcards):
-    """List the CTs among what a figure needs, which decide how much memory it takes."""
-    ending = Path(layout.CT).name
-    return [file for file in figure_needs(wildcards) if file.endswith(ending)]
-
-
-def figure_labels(wildcards):
-    kind, parts = figures.parts_of(wildcards.figure)
-    return {"figure": kind.replace("_", " "), "of": ", ".join(parts)}
-
 
 rule figure:
     input:

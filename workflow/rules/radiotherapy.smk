@@ -1,24 +1,6 @@
 # What the two beams are for: the contrast of bone, and the set-up error from a treatment image.
 
 
-def setup_reference(wildcards):
-    """Return the beam that renders the plan of an experiment's images."""
-    asked = [
-        p["reference"]
-        for p in PROJECT.setup_places()
-        if (p["dataset"], p["method"]) == (wildcards.dataset, wildcards.method)
-    ]
-    return PROJECT.datasets[asked[0]].physics.model_dump_json() if asked else ""
-
-
-def contrast_config(wildcards):
-    names = PROJECT.config.contrast
-    settings = {
-        name: PROJECT.datasets[name].model_dump_json() for name in (names.kv, names.mv)
-    }
-    return json.dumps([settings, names.bone_labels])
-
-
 rule setup_error:
     """Registration by landmarks, by mutual information, and none, on the same views."""
     input:

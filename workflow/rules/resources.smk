@@ -99,3 +99,9 @@ def launcher(wildcards, threads, resources):
         return ""
     tasks = resources.get("tasks") or resources.nodes * resources.tasks_per_node
     return f"{resources.mpi} --ntasks={tasks} --cpus-per-task={threads}"
+
+
+def figure_cts(wildcards):
+    """List the CTs among what a figure needs, which decide how much memory it takes."""
+    ending = Path(layout.CT).name
+    return [file for file in figure_needs(wildcards) if file.endswith(ending)]

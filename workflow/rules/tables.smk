@@ -1,7 +1,5 @@
 # One job a table; what it reads, prints and where it belongs is told by its record.
 
-from raymark import tables
-
 
 rule table:
     input:

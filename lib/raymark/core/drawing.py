@@ -120,7 +120,7 @@ def line_of(index: int) -> dict:
     return {"color": COLOURS[index % len(COLOURS)], "linestyle": DASHES[index % len(DASHES)]}
 
 
-def draw_box(axes: "Axes", values: np.ndarray, index: int, **look) -> None:
+def draw_box(axes: "Axes", values: np.ndarray, index: int, **look: Any) -> None:
     """Draw a box of the median and quartiles, with whiskers from 5 to 95 %, in place number `index`."""
     box = axes.boxplot(
         values, positions=[index], widths=0.55, whis=(5, 95), showfliers=False, patch_artist=True,
