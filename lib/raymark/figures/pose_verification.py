@@ -69,12 +69,14 @@ def draw(project: Project, dataset: str, method: str, view_set: str, stem: str |
     from raymark.pose.pose_table import read_poses
 
     poses_file, predictions_file, views_file, *_ = needs(project, dataset, method, view_set)
-    poses = read_poses([poses_file]).set_index(["view", "stage"]).sort_index()
+    poses = read_poses([poses_file]).set_index(["view", "solution"]).sort_index()
     predictions = read_predictions(predictions_file)
     used = predictions[predictions["confidence"] > project.config.pose.belief_threshold]
     used_px = used.set_index("view")[["x_px", "y_px"]].astype(float)
     views = read_views(views_file).set_index("view")
-    refined = poses.xs("refined", level="stage").index if "refined" in poses.index.levels[1] else []
+    refined = (
+        poses.xs("refined", level="solution").index if "refined" in poses.index.levels[1] else []
+    )
     shards = Shards(shards_of(project, dataset, view_set))
     cts = cts_of(project, dataset, view_set)
     verified = []

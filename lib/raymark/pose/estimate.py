@@ -1,6 +1,6 @@
-"""Poses of a view set's X-rays from predicted landmarks, stage by stage, with their errors.
+"""Poses of a view set's X-rays from predicted landmarks, solution by solution, with their errors.
 
-One table per training and view set: a row per view and stage, also where there is no pose, with the
+One table per training and view set: a row per view and solution, also where there is no pose, with the
 reason. A second kind of table tells from how far the refinement finds back (the capture range).
 """
 
@@ -26,7 +26,7 @@ from raymark.pose.refine import Registration
 from raymark.pose.solve import closed_form, moved, robust
 from raymark.views.plan import evenly, read_views, seen_in_training
 
-STAGES = ("closed_form", "robust", "refined")
+SOLUTIONS = ("closed_form", "robust", "refined")
 BINS_MM = ((0.0, 5.0), (5.0, 10.0), (10.0, 20.0), (20.0, 30.0), (30.0, 40.0))
 
 
@@ -86,7 +86,7 @@ def _seen(predictions: pd.DataFrame, shards: Shards, settings: Pose) -> Callable
 
 
 def _from_landmarks(shards: Shards, seen: Callable, number: int) -> Iterable[dict]:
-    """Yield one view's rows of the first two stages."""
+    """Yield one view's rows of the first two solutions."""
     points_px, used, reason = seen(number)
     K = shards.small["K"][number]
     pairs = shards.small["landmarks_world"][number][used].astype(float), points_px[used]
@@ -95,10 +95,10 @@ def _from_landmarks(shards: Shards, seen: Callable, number: int) -> Iterable[dic
         "closed_form": lambda: closed_form(K, *pairs),
         "robust": lambda: robust(K, *pairs, rng),
     }
-    for stage, solved in solve.items():
+    for solution, solved in solve.items():
         pose = None if reason else solved()
         why = reason or ("no pose before the source fits" if pose is None else "")
-        yield {"number": number, "stage": stage, "landmarks": int(used.sum()), "reason": why,
+        yield {"number": number, "solution": solution, "landmarks": int(used.sum()), "reason": why,
                "pose": pose}  # fmt: skip
 
 
@@ -109,12 +109,12 @@ def _refined(
     settings: Pose,
     rows: Sequence[dict],
 ) -> list[dict]:
-    """Return the rows of the last stage, in the order of the views."""
-    started = [r for r in rows if r["stage"] == "robust" and r["pose"] is not None]
+    """Return the rows of the last solution, in the order of the views."""
+    started = [r for r in rows if r["solution"] == "robust" and r["pose"] is not None]
     chosen = evenly(started, settings.refined_views)
     starts = [(row["number"], row["pose"]) for row in chosen]
     poses = registered(shards, cts, physics, starts)
-    return [row | {"stage": "refined", "pose": p} for row, p in zip(chosen, poses, strict=True)]
+    return [row | {"solution": "refined", "pose": p} for row, p in zip(chosen, poses, strict=True)]
 
 
 def registered(
@@ -146,7 +146,7 @@ def registered(
 
 
 def _measured(row: dict, shards: Shards, views: pd.DataFrame) -> dict:
-    """Return a row of the table: a stage's pose of a view and how far it is from the truth."""
+    """Return a row of the table: a solution's pose of a view and how far it is from the truth."""
     number, pose = row.pop("number"), row.pop("pose")
     name = shards.views[number]
     plan = views.loc[name]

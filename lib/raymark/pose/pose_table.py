@@ -15,7 +15,7 @@ SCHEMA = pa.schema(
         "seed": pa.int64(),
         **dict.fromkeys(["view_set", "view", "subject", "patient"], pa.string()),
         "seen_in_training": pa.bool_(),
-        "stage": pa.string(),
+        "solution": pa.string(),
         "landmarks": pa.int64(),
         "reason": pa.string(),
         "world_to_camera": pa.list_(pa.float64()),

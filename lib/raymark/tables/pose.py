@@ -1,4 +1,4 @@
-"""Bier 2018, section 3.2, which gives no figures: how near each stage of a pose comes to the truth."""
+"""Bier 2018, section 3.2, which gives no figures: how near each solution of a pose comes to the truth."""
 
 from collections.abc import Callable, Iterator, Sequence
 
@@ -14,35 +14,35 @@ from raymark.tables._rows import WHAT, missing_notes, place_of
 from raymark.tables._summaries import captured, quartiles, share
 from raymark.tables.base import Column, Table, TableRecord
 
-STAGES = {
+SOLUTIONS = {
     "closed_form": "closed form",
     "robust": "robust",
     "robust_same": "robust, views refined below",
     "refined": "refined by the image",
 }
-FEW_POSES = 6  # down from which medians of two stages are not compared
+FEW_POSES = 6  # down from which medians of two solutions are not compared
 
 
 def table(project: Project, poses: pd.DataFrame, absent: Sequence[Absence] = ()) -> Table:
-    """Errors of the poses, stage by stage.
+    """Errors of the poses, solution by solution.
 
     `absent` are the view sets whose poses were asked for and that have no data.
     """
     settings, limit = project.config.pose, project.config.pose.captured_mm
     keys = ["dataset", "view_set", "seen_in_training", "method"]
     rows = [
-        _row(project, names, stage, part)
+        _row(project, names, solution, part)
         for names, group in sorted(poses.groupby(keys, sort=True), key=_order(project))
-        for stage, part in _stages(group)
+        for solution, part in _solutions(group)
     ]
     rows += [
         _names(project, a.dataset, a.view_set, False, a.method)
-        | {"stage_title": NOT_PRESENT, "same_views": False}
+        | {"solution_title": NOT_PRESENT, "same_views": False}
         for a in absent
     ]
     columns = [
         *WHAT,
-        Column("stage_title", "Stage"),
+        Column("solution_title", "Solution"),
         column("patients"),
         column("poses"),
         Column("share", "With a pose", "%", 1, 100, interval=True),
@@ -72,11 +72,11 @@ def table(project: Project, poses: pd.DataFrame, absent: Sequence[Absence] = ())
     return Table(title, frame, columns, project.scale, notes, groups, few="few")
 
 
-def _stages(group: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
-    """Yield the rows of each stage, and those of the robust one on the views that were refined."""
-    refined = group[group["stage"] == "refined"]
-    solved = group[group["stage"] == "robust"]
-    yield "closed_form", group[group["stage"] == "closed_form"]
+def _solutions(group: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
+    """Yield the rows of each solution, and those of the robust one on the views that were refined."""
+    refined = group[group["solution"] == "refined"]
+    solved = group[group["solution"] == "robust"]
+    yield "closed_form", group[group["solution"] == "closed_form"]
     yield "robust", solved
     if len(refined):
         same = pd.MultiIndex.from_frame(refined[["seed", "view"]])
@@ -84,12 +84,12 @@ def _stages(group: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
         yield "refined", refined
 
 
-def _row(project: Project, names: tuple, stage: str, part: pd.DataFrame) -> dict:
+def _row(project: Project, names: tuple, solution: str, part: pd.DataFrame) -> dict:
     found = part[part["reason"] == ""]
     row = _names(project, *names) | {
-        "stage": stage,
-        "stage_title": STAGES[stage],
-        "same_views": stage in ("robust_same", "refined"),
+        "solution": solution,
+        "solution_title": SOLUTIONS[solution],
+        "same_views": solution in ("robust_same", "refined"),
         "patients": part["patient"].nunique(),
         "poses": len(part),
         "few": len(found) <= FEW_POSES,

@@ -100,25 +100,25 @@ def estimated(folder, monkeypatch, out="poses.parquet") -> pd.DataFrame:
     return read_poses([out])
 
 
-def test_every_view_and_stage_has_a_row(folder, monkeypatch):
+def test_every_view_and_solution_has_a_row(folder, monkeypatch):
     poses = estimated(folder, monkeypatch)
-    by_stage = {stage: rows.set_index("view") for stage, rows in poses.groupby("stage")}
+    by_solution = {solution: rows.set_index("view") for solution, rows in poses.groupby("solution")}
     views = Shards([folder / "shard.zarr.zip"]).views
-    assert list(by_stage["closed_form"].index) == list(by_stage["robust"].index) == views
-    assert len(by_stage["refined"]) == SETTINGS.refined_views
-    few = by_stage["robust"].loc[views[2]]
+    assert list(by_solution["closed_form"].index) == list(by_solution["robust"].index) == views
+    assert len(by_solution["refined"]) == SETTINGS.refined_views
+    few = by_solution["robust"].loc[views[2]]
     assert few["reason"] == "5 landmarks, 6 needed above 0.7"
     assert few["world_to_camera"] is None
     assert np.isnan(few["mtre_mm"])
-    assert views[2] not in by_stage["refined"].index
-    solved = by_stage["robust"].drop(views[2])
+    assert views[2] not in by_solution["refined"].index
+    solved = by_solution["robust"].drop(views[2])
     assert (solved["reason"] == "").all()
     assert (solved["landmarks"] == 9).all()
     assert (solved["mtre_mm"] < 40).all()
 
 
 def test_refinement_is_nearer_than_landmarks_off_by_a_pixel(folder, monkeypatch):
-    poses = estimated(folder, monkeypatch).set_index(["stage", "view"])
+    poses = estimated(folder, monkeypatch).set_index(["solution", "view"])
     refined = poses.loc["refined"]
     before = poses.loc["robust"].loc[refined.index]
     assert (refined["mtre_mm"] < 2).all()
@@ -129,7 +129,7 @@ def test_refinement_is_nearer_than_landmarks_off_by_a_pixel(folder, monkeypatch)
 def test_the_stored_pose_has_the_stored_error(folder, monkeypatch):
     poses = estimated(folder, monkeypatch)
     shards = Shards([folder / "shard.zarr.zip"])
-    row = poses[poses["stage"] == "refined"].iloc[0]
+    row = poses[poses["solution"] == "refined"].iloc[0]
     number = shards.views.index(row["view"])
     world = shards.small["landmarks_world"][number]
     stored = np.reshape(row["world_to_camera"], (4, 4))
@@ -160,7 +160,7 @@ def starts(count: int, *failed: int) -> pd.DataFrame:
 def test_table_of_poses(folder, monkeypatch):
     table = pose.table(project_of_examples(), estimated(folder, monkeypatch))
     assert table.label == "demo scale"
-    rows = table.frame.set_index("stage")
+    rows = table.frame.set_index("solution")
     assert rows["poses"].to_dict() == {
         "closed_form": 10, "robust": 10, "robust_same": 3, "refined": 3
     }  # fmt: skip

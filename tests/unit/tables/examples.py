@@ -172,8 +172,8 @@ def _write_poses() -> None:
     row = place | {"subject": "ann", "patient": "p", "seen_in_training": True, "landmarks": 8}
     row |= {"reason": "", "world_to_camera": [0.0] * 16} | dict.fromkeys(MEASURES, 1.5)
     rows = [
-        row | {"stage": stage, "view": f"grid-{n}"}
-        for stage in ("closed_form", "robust", "refined")
+        row | {"solution": solution, "view": f"grid-{n}"}
+        for solution in ("closed_form", "robust", "refined")
         for n in range(3)
     ]
     poses = pd.DataFrame(rows)[POSE_SCHEMA.names]
