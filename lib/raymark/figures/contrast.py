@@ -8,8 +8,8 @@ import numpy as np
 from raymark.config.project import Project
 from raymark.core.drawing import BLUE, DOUBLE_IN, GREY, VERMILION, figure, show_xray
 from raymark.datasets.lookup import contrast_files
-from raymark.figures._places import of_paper, of_tables
 from raymark.figures.base import FigureRecord
+from raymark.tables.base import chapter_of_setup
 
 COLOURS = {"kv": BLUE, "mv": VERMILION}
 DASHES = {"kv": "-", "mv": (0, (5, 1.5))}
@@ -34,17 +34,12 @@ def draw(project: Project, _: str, stem: str | Path) -> None:
     contrast(next(patient_views(project, contrast_files(project))), titles, stem)
 
 
-def chapter(project: Project, _: str) -> str:
-    """Name the chapter of the paper of the experiments that measure set-up errors."""
-    papers = [e.paper for e in project.config.experiments if e.setup and e.paper]
-    return of_paper(project, papers[0]) if papers else of_tables()
-
-
 def contrast(view, titles: Mapping[str, str], stem: str | Path) -> None:
     """Draw the images of both beams, each in its own greys, and below their values along one row.
 
-    `view` is a `raymark.radiotherapy.contrast_views.Paired`; `titles` names the beams. The row is the one, without metal, along which the bone varies most. The
-    bone's contrast is the image minus that with soft tissue in the bone's place.
+    `view` is a `raymark.radiotherapy.contrast_views.Paired`; `titles` names the beams. The row is the
+    one, without metal, along which the bone varies most. The bone's contrast is the image minus that
+    with soft tissue in the bone's place.
     """
     row = telling_row(view)
     height, width = view.bone_mm_yx.shape
@@ -111,5 +106,5 @@ of a bone; without such labels, and then the axis says so, what the CT's HU make
     of=data_set,
     needs=needs,
     draw=draw,
-    chapter=chapter,
+    chapter=lambda project, _: chapter_of_setup(project),
 )

@@ -23,7 +23,7 @@ from raymark.landmarks.types import channels_of
 from raymark.methods.base import build
 from raymark.metrics.cobb import corner_names
 from raymark.training.model_files import Model, write_model
-from raymark.workflow import steps
+from raymark.workflow.steps import data, experiments
 from tests.unit.imports.examples import settings as import_settings
 from tests.unit.imports.examples import write_images
 from tests.unit.training.examples import TINY
@@ -93,18 +93,18 @@ def small_project() -> Project:
     _write_configuration()
     project = read_project("config.yaml")
     _write_patient()
-    _render()
+    _render(project)
     for place in [p for e in project.config.experiments for p in _places(e)]:
         _predict(project, place)
-        steps.evaluate("config.yaml", *place.values())
-        steps.mean_position("config.yaml", place["dataset"], place["view_set"])
+        experiments.evaluate(project, **place)
+        experiments.mean_position(project, place["dataset"], place["view_set"])
         _write_losses(layout.LOSSES.format(**place))
     for seed in (0, 1):
         _write_losses(layout.LOSSES.format(dataset="spine", method="unet", seed=seed))
     for method in ("cpm", "landmarknet"):
         _write_model(project, method)
-    steps.pose("config.yaml", "spine", "cpm", 0, "grid")
-    steps.setup_error("config.yaml", "spine", "landmarknet", 0, "grid")
+    experiments.pose(project, "spine", "cpm", 0, "grid")
+    experiments.setup_error(project, "spine", "landmarknet", 0, "grid")
     _match(project)
     return project
 
@@ -150,16 +150,16 @@ def _corner_mm(name: str, depth_mm: float) -> tuple[float, float, float]:
     return (-15.0 if side == "left" else 15.0, depth_mm, height_mm)
 
 
-def _render() -> None:
-    steps.views("config.yaml", "spine")
+def _render(project: Project) -> None:
+    data.views(project, "spine")
     for view_set in DATASET["view_sets"]:
-        steps.render("config.yaml", "spine", view_set, "patient", 0)
+        data.render(project, "spine", view_set, "patient", 0)
     write_images()
-    steps.import_2d("made.yaml")
+    data.import_2d("made.yaml")
 
 
 def _places(experiment) -> list[dict]:
-    """List what fills a path's pattern for an experiment, in the order of the steps' arguments."""
+    """List what fills a path's pattern for an experiment."""
     place = {"dataset": experiment.dataset, "method": experiment.method}
     return [
         place | {"seed": seed, "view_set": view_set}
@@ -226,7 +226,8 @@ def _match(project: Project) -> None:
     for matcher, rows in table.groupby(table["method"].str.split("_").str[0]):
         path = layout.CORRESPONDENCE_MATCHES.format(matcher=matcher)
         _store(rows[rows["transformation"] != FOLLOW_UP], path)
-    _store(table[table["transformation"] == FOLLOW_UP], layout.CORRESPONDENCE_FOLLOW_UP)
+    follow_up = table[table["transformation"] == FOLLOW_UP].assign(unmatched_mm=4.0)
+    _store(follow_up, layout.CORRESPONDENCE_FOLLOW_UP)
     store_slices(stack, stack, layout.CORRESPONDENCE_FOLLOW_UP_SLICES)
 
 
