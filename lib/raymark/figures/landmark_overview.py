@@ -40,12 +40,11 @@ def draw(project: Project, dataset: str, stem: str | Path) -> None:
     """Render the first subject from the front and from its left, large enough for all landmarks."""
     from raymark.rendering.scene import noiseless_image, noiseless_scene
 
+    views_file, ct_file, *_ = needs(project, dataset)
     settings = project.datasets[dataset]
-    subject = settings.subjects[0]
-    names, world_mm = landmark_names(settings), landmark_points(settings, subject)
+    names, world_mm = landmark_names(settings), landmark_points(settings, settings.subjects[0])
     detector = _detector_for(world_mm)
-    views_file, ct, *_ = needs(project, dataset)
-    scene = noiseless_scene(ct, settings, settings.physics)
+    scene = noiseless_scene(ct_file, settings, settings.physics)
     view = read_views(views_file).iloc[0]
     images, points = {}, {}
     for title, primary_deg in PRIMARY_DEG.items():

@@ -96,7 +96,7 @@ def small_project() -> Project:
     _render(project)
     for place in [p for e in project.config.experiments for p in _places(e)]:
         _predict(project, place)
-        experiments.evaluate(project, *place.values())
+        experiments.evaluate(project, **place)
         experiments.mean_position(project, place["dataset"], place["view_set"])
         _write_losses(layout.LOSSES.format(**place))
     for seed in (0, 1):
@@ -159,7 +159,7 @@ def _render(project: Project) -> None:
 
 
 def _places(experiment) -> list[dict]:
-    """List what fills a path's pattern for an experiment, in the order of the steps' arguments."""
+    """List what fills a path's pattern for an experiment."""
     place = {"dataset": experiment.dataset, "method": experiment.method}
     return [
         place | {"seed": seed, "view_set": view_set}
@@ -226,8 +226,8 @@ def _match(project: Project) -> None:
     for matcher, rows in table.groupby(table["method"].str.split("_").str[0]):
         path = layout.CORRESPONDENCE_MATCHES.format(matcher=matcher)
         _store(rows[rows["transformation"] != FOLLOW_UP], path)
-    followed_up = table[table["transformation"] == FOLLOW_UP].assign(unmatched_mm=9.0)
-    _store(followed_up, layout.CORRESPONDENCE_FOLLOW_UP)
+    follow_up = table[table["transformation"] == FOLLOW_UP].assign(unmatched_mm=4.0)
+    _store(follow_up, layout.CORRESPONDENCE_FOLLOW_UP)
     store_slices(stack, stack, layout.CORRESPONDENCE_FOLLOW_UP_SLICES)
 
 
