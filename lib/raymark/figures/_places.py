@@ -1,8 +1,8 @@
 """What figures are drawn of, and the report's chapters that they belong to."""
 
-from raymark.config.papers import read_paper
 from raymark.config.project import Project
 from raymark.config.results import Experiment
+from raymark.tables.base import chapter_of_paper
 
 Of = list[tuple[str, ...]]
 
@@ -104,12 +104,4 @@ def of_data_set(project: Project, dataset: str, *_: str) -> str:
 def of_experiment(project: Project, dataset: str, method: str, view_set: str) -> str:
     """Name the chapter of the paper that an experiment is compared with, else of its data set."""
     name = experiment(project, dataset, method, view_set).paper
-    return of_paper(project, name) if name else of_data_set(project, dataset)
-
-
-def of_paper(_: Project, name: str) -> str:
-    return f"Paper – {read_paper(name).short}"
-
-
-def of_tables(*_: object) -> str:
-    return "Tables"
+    return chapter_of_paper(name) if name else of_data_set(project, dataset)

@@ -10,9 +10,8 @@ import pandas as pd
 from raymark.config.project import Project
 from raymark.core.drawing import BLUE, DOUBLE_IN, GREEN, GREY, VERMILION, figure
 from raymark.datasets.lookup import dataset_of, landmark_names
-from raymark.evaluation.results import read_results
+from raymark.evaluation.results import files_of, read_results
 from raymark.figures._places import experiments_on, of_data_set, standard_view_sets
-from raymark.figures._results import narrowed, result_files
 from raymark.figures.base import FigureRecord
 from raymark.metrics.cobb import ANGLES, cobb_by_view, shows_spine, smape_percent, true_columns
 
@@ -35,17 +34,23 @@ def view_sets_of_spines(project: Project) -> list[tuple[str, ...]]:
 def _names(project: Project, dataset: str) -> list[str]:
     """List the landmarks of a data set; those of an import as far as they are known beforehand."""
     if dataset in project.datasets:
-        return landmark_names(project.datasets[dataset])
+        rendered = project.datasets[dataset]
+        return rendered.use_landmarks or landmark_names(rendered)
     return project.imports[dataset].known_landmarks
 
 
-def needs(project: Project, *of: str) -> list[str]:
-    return result_files(narrowed(project, experiments_on(project, *of)))
+def on_view_set(project: Project, dataset: str, view_set: str) -> Project:
+    """Return the project with only what is evaluated on a view set."""
+    return project.with_experiments(experiments_on(project, dataset, view_set))
+
+
+def needs(project: Project, dataset: str, view_set: str) -> list[str]:
+    return files_of(on_view_set(project, dataset, view_set))
 
 
 def draw(project: Project, dataset: str, view_set: str, stem: str | Path) -> None:
     """Draw the angles of every training together, but for those that diverged, as the table does."""
-    results = read_results(narrowed(project, experiments_on(project, dataset, view_set)))
+    results = read_results(on_view_set(project, dataset, view_set))
     place = results.landmarks[dataset], dataset_of(project, dataset).detector.height_px
     by_method = {
         results.method_title(part.method): pd.concat(

@@ -9,8 +9,8 @@ import numpy as np
 from raymark.config.project import Project
 from raymark.core.drawing import BLUE, DOUBLE_IN, GREY, VERMILION, figure, show_xray
 from raymark.datasets.lookup import contrast_files
-from raymark.figures._places import of_paper, of_tables
 from raymark.figures.base import FigureRecord
+from raymark.tables.base import chapter_of_setup
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -38,12 +38,6 @@ def draw(project: Project, _: str, stem: str | Path) -> None:
     names = project.contrast
     titles = {"kv": project.title_of(names.kv), "mv": project.title_of(names.mv)}
     contrast(next(patient_views(project, contrast_files(project))), titles, stem)
-
-
-def chapter(project: Project, _: str) -> str:
-    """Name the chapter of the paper of the experiments that measure set-up errors."""
-    papers = [e.paper for e in project.config.experiments if e.setup and e.paper]
-    return of_paper(project, papers[0]) if papers else of_tables()
 
 
 def contrast(view: "Paired", titles: Mapping[str, str], stem: str | Path) -> None:
@@ -119,5 +113,5 @@ of a bone; without such labels, and then the axis says so, what the CT's HU make
     of=data_set,
     needs=needs,
     draw=draw,
-    chapter=chapter,
+    chapter=lambda project, _: chapter_of_setup(project),
 )

@@ -25,8 +25,8 @@ from raymark.correspondence.matches import (
     read_matches,
     read_slices,
 )
-from raymark.figures._places import of_paper
 from raymark.figures.base import FigureRecord
+from raymark.tables.base import chapter_of_paper
 
 LONGEST_MM = 128
 OVERLAID = "elastic"  # the transformation that overlays are of
@@ -144,6 +144,6 @@ colour does not fit its surroundings in the second is a mismatch. Compare with F
     of=parts,
     needs=needs,
     draw=draw,
-    chapter=lambda project, _: of_paper(project, "correspondence"),
+    chapter=lambda project, _: chapter_of_paper("correspondence"),
     settings=shown_settings,
 )

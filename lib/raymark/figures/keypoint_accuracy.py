@@ -10,12 +10,11 @@ import pandas as pd
 
 from raymark.config.project import Project
 from raymark.core.drawing import DOUBLE_IN, GREY, MARKERS, draw_box, figure, key, line_of
-from raymark.evaluation.results import UNSEEN, Part, Results, read_results
-from raymark.figures._places import of_paper
-from raymark.figures._results import narrowed, result_files
+from raymark.evaluation.results import UNSEEN, Part, Results, files_of, read_results
 from raymark.figures.base import FigureRecord
 from raymark.metrics.detection import correct_keypoints
 from raymark.tables._paper_px import WITHIN_PX, in_paper_px, of_landmark
+from raymark.tables.base import chapter_of_paper
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -38,12 +37,17 @@ def papers(project: Project) -> list[tuple[str, ...]]:
     return [("landmarknet",)] if project.experiments_with("landmarknet") else []
 
 
+def beside(project: Project, paper: str) -> Project:
+    """Return the project with only the experiments that are compared with a paper."""
+    return project.with_experiments(project.experiments_with(paper))
+
+
 def needs(project: Project, paper: str) -> list[str]:
-    return result_files(narrowed(project, project.experiments_with(paper)))
+    return files_of(beside(project, paper))
 
 
 def draw(project: Project, paper: str, stem: str | Path) -> None:
-    results = read_results(narrowed(project, project.experiments_with(paper)))
+    results = read_results(beside(project, paper))
     compared = results.papers[paper].compared_landmarks[0]
     thresholds_px = project.config.evaluation.pck_px
     types, methods = of_types(results, paper), of_methods(results, paper, compared)
@@ -181,5 +185,5 @@ quartiles and the 5 to 95 % range. Compare with Fig. 4 of LandmarkNet.""",
     of=papers,
     needs=needs,
     draw=draw,
-    chapter=of_paper,
+    chapter=lambda project, paper: chapter_of_paper(paper),
 )

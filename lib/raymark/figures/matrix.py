@@ -10,11 +10,11 @@ import pandas as pd
 from raymark.config.project import Project
 from raymark.core.drawing import BLUE, DOUBLE_IN, GREY, VERMILION, explain, figure, key
 from raymark.evaluation.errors import MEAN_POSITION
-from raymark.evaluation.results import read_results
-from raymark.figures._places import of_tables, whole_project
-from raymark.figures._results import narrowed, result_files
+from raymark.evaluation.results import files_of, read_results
+from raymark.figures._places import whole_project
 from raymark.figures.base import FigureRecord
 from raymark.tables._matrix import comparison_rows, patients_of, place_title
+from raymark.tables.base import chapter_of_paper
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -35,12 +35,8 @@ COLUMNS, TITLE_WIDTH, WORDS_WIDTH = 3, 80, 108  # letters over the whole width
 LINE_IN, ROOM_IN = 0.17, 0.95  # height of a method, and of what surrounds a panel
 
 
-def needs(project: Project) -> list[str]:
-    return result_files(narrowed(project, project.config.experiments))
-
-
 def draw(project: Project, stem: str | Path) -> None:
-    results = read_results(narrowed(project, project.config.experiments))
+    results = read_results(project)
     rows = comparison_rows(results)
     places = zip(rows["dataset"], rows["view_set"], rows["evaluated_on"], strict=True)
     rows = rows.assign(place_title=[place_title(results, *place) for place in places])
@@ -160,7 +156,7 @@ Mean radial error (MRE), in mm at the isocentre, of the methods trained on each 
 intervals; the band is the baseline's. Filled: the difference from the baseline is significant after
 correction for all comparisons (table *comparisons*). DIV: the training diverged.""",
     of=whole_project,
-    needs=needs,
+    needs=files_of,
     draw=draw,
-    chapter=of_tables,
+    chapter=lambda project: chapter_of_paper(None),
 )
