@@ -112,7 +112,10 @@ class Row:
         }
 
     def add(self, key: str, metric: Ratio, groups: Clusters, drawn_as: str = "") -> None:
-        """Add a metric with its interval, whose generator is named `drawn_as` or like the key."""
+        """Add a metric with its interval.
+
+        The generator is named like the key, or `drawn_as`: a column that is renamed keeps its numbers.
+        """
         self.values |= self.interval(key, metric, groups, drawn_as)
 
     def interval(self, key: str, metric: Ratio, groups: Clusters, drawn_as: str = "") -> dict:

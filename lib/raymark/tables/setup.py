@@ -35,7 +35,7 @@ from raymark.tables.base import Column, Table, TableRecord, chapter_of_setup
 TITLES = {INTENSITY: "Mutual information (MV, kV DRR)", NOTHING: "None: the displacement itself"}
 GROUPS = ("dataset", "view_set", "evaluated_on", "method")
 ERROR = "setup_error_isocentre_mm"
-DIFFERENCE = "difference_isocentre_mm"
+DIFFERENCE = "minus_mutual_information_isocentre_mm"
 
 
 def table(project: Project, measured: pd.DataFrame, absent: Sequence[Absence] = ()) -> Table:
@@ -65,7 +65,7 @@ def table(project: Project, measured: pd.DataFrame, absent: Sequence[Absence] = 
             for key in ("x_isocentre_mm", "y_isocentre_mm")
         ),
         Column("landmarks_agreeing", "Landmarks agreeing", digits=1),
-        column(DIFFERENCE, title="Minus mutual information at isocentre", interval=True),
+        Column(DIFFERENCE, "Minus mutual information at isocentre", "mm", 2, interval=True),
         column("p"),
         column("patients"),
         column("views"),

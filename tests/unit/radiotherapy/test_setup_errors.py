@@ -279,7 +279,7 @@ def test_the_table_says_what_it_should():
     assert landmarks["within_2_isocentre_mm"] == 0.5
     assert intensity["within_2_isocentre_mm"] == 1
     assert landmarks["p95_setup_error_isocentre_mm"] == pytest.approx(3.0)
-    assert nothing["difference_isocentre_mm"] == pytest.approx(8.0)
+    assert nothing["minus_mutual_information_isocentre_mm"] == pytest.approx(8.0)
     assert nothing["p"] == pytest.approx(0.25)  # 2 of the 8 ways to exchange three patients
     assert landmarks["p"] == 1.0
     assert np.isnan(intensity["p"])
@@ -299,7 +299,7 @@ def test_views_that_were_not_registered_are_misses_without_an_error():
     every = setup_table(project_of_examples(), setup_rows(missing=10)).frame.iloc[0]
     assert np.isnan(every["setup_error_isocentre_mm"])
     assert every["within_5_isocentre_mm"] == 0
-    assert np.isnan(every["difference_isocentre_mm"])
+    assert np.isnan(every["minus_mutual_information_isocentre_mm"])
 
 
 def test_one_patient_gives_intervals_over_views():
