@@ -63,7 +63,7 @@ def test_the_snakefile_includes_every_file_of_rules():
 
 def test_nothing_lies_loose_among_the_packages():
     loose = {path.name for path in (ROOT / "lib/raymark").iterdir() if path.is_file()}
-    assert loose == {"__init__.py", "__main__.py", "cli.py", "layout.py"}
+    assert loose == {"__init__.py", "__main__.py", "cli.py", "layout.py", "py.typed"}
 
 
 # ---------------------------------------------------------------------------------------- pages
