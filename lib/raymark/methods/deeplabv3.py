@@ -6,7 +6,6 @@ The original upsamples its class scores bilinearly; the maxima of a map upsample
 centres of the coarse cells, so here the features are upsampled and the last layer follows.
 """
 
-import math
 from typing import Literal
 
 import torch
@@ -17,6 +16,7 @@ from torch import Tensor, nn
 from raymark.core.sections import Section
 from raymark.geometry import decoding
 from raymark.geometry.belief_maps import cell_to_px
+from raymark.methods._residual import convolution, stage, stem
 from raymark.methods.base import Batch, LandmarkNetwork, cropped, padded, start_bias, target_maps
 
 OUTPUT_STRIDE = 16
@@ -53,19 +53,17 @@ class Network(LandmarkNetwork):
         super().__init__()
         self.config = config
         self.stride = config.stride
-        self.stem = nn.Sequential(
-            *_convolution(1, config.width, 7, stride=2), nn.MaxPool2d(3, stride=2, padding=1)
-        )
+        self.stem = stem(config.width)
         dilations = [*((1,) * blocks for blocks in config.blocks), config.atrous]
         inputs, stages = config.width, []
-        for stage, stride in enumerate((1, 2, 2, 1)):
-            width = config.width * 2**stage
-            stages.append(_stage(inputs, width, stride, dilations[stage]))
+        for number, stride in enumerate((1, 2, 2, 1)):
+            width = config.width * 2**number
+            stages.append(stage(inputs, width, stride, dilations[number]))
             inputs = 4 * width
         self.stages = nn.Sequential(*stages)
         self.pyramid = AtrousPyramid(inputs, config.pooled, config.rates)
         self.last = nn.Sequential(
-            *_convolution(config.pooled, config.pooled, 3), _output(config.pooled, landmark_count)
+            *convolution(config.pooled, config.pooled, 3), _output(config.pooled, landmark_count)
         )
 
     def forward(self, image: Tensor) -> Tensor:
@@ -96,57 +94,19 @@ class AtrousPyramid(nn.Module):
         super().__init__()
         self.branches = nn.ModuleList(
             [
-                nn.Sequential(*_convolution(inputs, outputs, 1)),
-                *(nn.Sequential(*_convolution(inputs, outputs, 3, dilation=r)) for r in rates),
+                nn.Sequential(*convolution(inputs, outputs, 1)),
+                *(nn.Sequential(*convolution(inputs, outputs, 3, dilation=r)) for r in rates),
             ]
         )
         # The mean is a single cell: only all channels together have a deviation to divide by.
-        convolution, _, relu = _convolution(inputs, outputs, 1)
-        self.image = nn.Sequential(convolution, nn.GroupNorm(1, outputs), relu)
-        self.merge = nn.Sequential(*_convolution((len(rates) + 2) * outputs, outputs, 1))
+        layer, _, relu = convolution(inputs, outputs, 1)
+        self.image = nn.Sequential(layer, nn.GroupNorm(1, outputs), relu)
+        self.merge = nn.Sequential(*convolution((len(rates) + 2) * outputs, outputs, 1))
 
     def forward(self, features: Tensor) -> Tensor:
         local = [branch(features) for branch in self.branches]
         whole = self.image(features.mean((-2, -1), keepdim=True)).expand_as(local[0])
         return self.merge(torch.cat([*local, whole], dim=1))
-
-
-class Bottleneck(nn.Module):
-    """1x1, 3x3 and 1x1 convolution beside a shortcut (He et al. 2016, section 3.3)."""
-
-    def __init__(self, inputs: int, width: int, stride: int, dilation: int):
-        super().__init__()
-        self.layers = nn.Sequential(
-            *_convolution(inputs, width, 1),
-            *_convolution(width, width, 3, stride, dilation),
-            *_convolution(width, 4 * width, 1)[:-1],
-        )
-        same = inputs == 4 * width and stride == 1
-        projection = nn.Sequential(*_convolution(inputs, 4 * width, 1, stride)[:-1])
-        self.shortcut = nn.Identity() if same else projection
-
-    def forward(self, features: Tensor) -> Tensor:
-        return F.relu(self.layers(features) + self.shortcut(features))
-
-
-def _stage(inputs: int, width: int, stride: int, dilations: tuple[int, ...]) -> nn.Sequential:
-    """One bottleneck per dilation; the first has the stage's stride."""
-    first = Bottleneck(inputs, width, stride, dilations[0])
-    rest = (Bottleneck(4 * width, width, 1, dilation) for dilation in dilations[1:])
-    return nn.Sequential(first, *rest)
-
-
-def _convolution(
-    inputs: int, outputs: int, kernel: int, stride: int = 1, dilation: int = 1
-) -> list[nn.Module]:
-    """Convolution, normalisation, ReLU.
-
-    The original is batch normalisation; groups of channels serve batches of any size.
-    """
-    padding = dilation * (kernel // 2)
-    convolution = nn.Conv2d(inputs, outputs, kernel, stride, padding, dilation, bias=False)
-    nn.init.kaiming_normal_(convolution.weight, nonlinearity="relu")
-    return [convolution, nn.GroupNorm(math.gcd(outputs, 8), outputs), nn.ReLU(inplace=True)]
 
 
 def _output(inputs: int, landmark_count: int) -> nn.Conv2d:

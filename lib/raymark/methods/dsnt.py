@@ -5,16 +5,14 @@ map's cells and the point is that distribution's mean, so the loss acts on coord
 Jensen-Shannon divergence from a narrow Gaussian at the true point keeps the distribution compact.
 """
 
-import math
-
 import torch
-import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
 from raymark.core.sections import Section
 from raymark.geometry import decoding
 from raymark.geometry.belief_maps import belief_maps, cell_to_px
+from raymark.methods._residual import stage, stem
 from raymark.methods.base import Batch, LandmarkNetwork, cropped, padded, total
 
 
@@ -41,14 +39,12 @@ class Network(LandmarkNetwork):
     def __init__(self, config: Config, landmark_count: int):
         super().__init__()
         self.config = config
-        self.stem = nn.Sequential(
-            *_convolution(1, config.width, 7, stride=2), nn.MaxPool2d(3, stride=2, padding=1)
-        )
+        self.stem = stem(config.width)
         inputs, stages = config.width, []
         # The last two stages are dilated where the classifier would halve the resolution.
-        for stage, (stride, dilation) in enumerate([(1, 1), (2, 1), (1, 2), (1, 4)]):
-            width = config.width * 2**stage
-            stages.append(_stage(inputs, width, config.blocks[stage], stride, dilation))
+        for number, (stride, dilation) in enumerate([(1, 1), (2, 1), (1, 2), (1, 4)]):
+            width = config.width * 2**number
+            stages.append(stage(inputs, width, stride, (dilation,) * config.blocks[number]))
             inputs = 4 * width
         self.stages = nn.Sequential(*stages)
         # No bias: it would not change the softmax.
@@ -108,40 +104,3 @@ def divergence(logits: Tensor, target: Tensor) -> Tensor:
     from_p = (p * (log_p - log_middle)).sum(-1)
     from_q = (torch.xlogy(q, q) - q * log_middle).sum(-1)
     return (from_p + from_q) / 2
-
-
-class Bottleneck(nn.Module):
-    """1x1, 3x3 and 1x1 convolution beside a shortcut (He et al. 2016, section 3.3)."""
-
-    def __init__(self, inputs: int, width: int, stride: int, dilation: int):
-        super().__init__()
-        self.layers = nn.Sequential(
-            *_convolution(inputs, width, 1),
-            *_convolution(width, width, 3, stride, dilation),
-            *_convolution(width, 4 * width, 1)[:-1],
-        )
-        same = inputs == 4 * width and stride == 1
-        projection = nn.Sequential(*_convolution(inputs, 4 * width, 1, stride)[:-1])
-        self.shortcut = nn.Identity() if same else projection
-
-    def forward(self, features: Tensor) -> Tensor:
-        return F.relu(self.layers(features) + self.shortcut(features))
-
-
-def _stage(inputs: int, width: int, blocks: int, stride: int, dilation: int) -> nn.Sequential:
-    first = Bottleneck(inputs, width, stride, dilation)
-    rest = (Bottleneck(4 * width, width, 1, dilation) for _ in range(blocks - 1))
-    return nn.Sequential(first, *rest)
-
-
-def _convolution(
-    inputs: int, outputs: int, kernel: int, stride: int = 1, dilation: int = 1
-) -> list[nn.Module]:
-    """Convolution, normalisation, ReLU.
-
-    The original is batch normalisation; groups of channels serve batches of any size.
-    """
-    padding = dilation * (kernel // 2)
-    convolution = nn.Conv2d(inputs, outputs, kernel, stride, padding, dilation, bias=False)
-    nn.init.kaiming_normal_(convolution.weight, nonlinearity="relu")
-    return [convolution, nn.GroupNorm(math.gcd(outputs, 8), outputs), nn.ReLU(inplace=True)]

@@ -7,7 +7,6 @@ to the same number of channels and to one resolution, side by side (D in the pap
 heat maps and, by two fully connected layers, one weight per landmark that scales its map.
 """
 
-import math
 from typing import Literal, NamedTuple
 
 import torch
@@ -18,6 +17,7 @@ from torch import Tensor, nn
 from raymark.core.sections import Section
 from raymark.geometry import decoding
 from raymark.geometry.belief_maps import cell_to_px
+from raymark.methods._residual import convolution, stage, stem
 from raymark.methods.base import (
     Batch,
     LandmarkNetwork,
@@ -70,14 +70,12 @@ class Network(LandmarkNetwork):
         super().__init__()
         self.config = config
         self.stride = config.stride
-        widths = [config.width * 2**stage for stage in range(4)]
+        widths = [config.width * 2**number for number in range(4)]
         inputs = [config.width, *(4 * width for width in widths)]
-        self.stem = nn.Sequential(
-            *_convolution(1, config.width, 7, stride=2), nn.MaxPool2d(3, stride=2, padding=1)
-        )
+        self.stem = stem(config.width)
         self.stages = nn.ModuleList(
-            _stage(inputs[stage], widths[stage], config.blocks[stage], stride=2 if stage else 1)
-            for stage in range(4)
+            stage(inputs[n], widths[n], stride=2 if n else 1, dilations=(1,) * config.blocks[n])
+            for n in range(4)
         )
         self.lateral = nn.ModuleList(nn.Conv2d(4 * width, config.pyramid, 1) for width in widths)
         self.reduce = nn.ModuleList(nn.Conv2d(config.pyramid, config.pyramid, 1) for _ in range(3))
@@ -86,14 +84,14 @@ class Network(LandmarkNetwork):
         )
         self.connections = nn.ModuleList(
             nn.Sequential(
-                *_convolution(config.pyramid, config.detection, 3),
-                *_convolution(config.detection, config.detection, 3),
+                *convolution(config.pyramid, config.detection, 3),
+                *convolution(config.detection, config.detection, 3),
             )
             for _ in LEVEL_STRIDES
         )
         merged = config.detection * len(LEVEL_STRIDES)
         self.head = nn.Sequential(
-            *_convolution(merged, config.detection, 3), _output(config.detection, landmark_count)
+            *convolution(merged, config.detection, 3), _output(config.detection, landmark_count)
         )
         self.gate = nn.Sequential(
             nn.Linear(merged, config.gate), nn.ReLU(), nn.Linear(config.gate, landmark_count)
@@ -113,8 +111,8 @@ class Network(LandmarkNetwork):
     def _first_pyramid(self, image: Tensor) -> list[Tensor]:
         """Return the merged features P of the four levels, from fine to coarse."""
         features, bottom_up = self.stem(image), []
-        for stage in self.stages:
-            features = stage(features)
+        for residual in self.stages:
+            features = residual(features)
             bottom_up.append(features)
         levels = [self.lateral[3](bottom_up[3])]
         for level in (2, 1, 0):
@@ -162,39 +160,6 @@ class Network(LandmarkNetwork):
 
     def maps(self, output: Maps) -> Tensor:
         return output.final.float()
-
-
-class Bottleneck(nn.Module):
-    """1x1, 3x3 and 1x1 convolution beside a shortcut (He et al. 2016, section 3.3)."""
-
-    def __init__(self, inputs: int, width: int, stride: int):
-        super().__init__()
-        self.layers = nn.Sequential(
-            *_convolution(inputs, width, 1),
-            *_convolution(width, width, 3, stride),
-            *_convolution(width, 4 * width, 1)[:-1],
-        )
-        same = inputs == 4 * width and stride == 1
-        projection = nn.Sequential(*_convolution(inputs, 4 * width, 1, stride)[:-1])
-        self.shortcut = nn.Identity() if same else projection
-
-    def forward(self, features: Tensor) -> Tensor:
-        return F.relu(self.layers(features) + self.shortcut(features))
-
-
-def _stage(inputs: int, width: int, blocks: int, stride: int) -> nn.Sequential:
-    first = Bottleneck(inputs, width, stride)
-    return nn.Sequential(first, *(Bottleneck(4 * width, width, 1) for _ in range(blocks - 1)))
-
-
-def _convolution(inputs: int, outputs: int, kernel: int, stride: int = 1) -> list[nn.Module]:
-    """Convolution, normalisation, ReLU.
-
-    The original is batch normalisation; groups of channels serve batches of any size.
-    """
-    convolution = nn.Conv2d(inputs, outputs, kernel, stride, padding=kernel // 2, bias=False)
-    nn.init.kaiming_normal_(convolution.weight, nonlinearity="relu")
-    return [convolution, nn.GroupNorm(math.gcd(outputs, 8), outputs), nn.ReLU(inplace=True)]
 
 
 def _output(inputs: int, landmark_count: int) -> nn.Conv2d:
