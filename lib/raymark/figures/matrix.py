@@ -13,6 +13,7 @@ from raymark.evaluation.errors import MEAN_POSITION
 from raymark.evaluation.results import files_of, read_results
 from raymark.figures._places import whole_project
 from raymark.figures.base import FigureRecord
+from raymark.tables._columns import column
 from raymark.tables._matrix import comparison_rows, patients_of, place_title
 from raymark.tables.base import chapter_of_paper
 
@@ -67,7 +68,7 @@ def matrix(rows: pd.DataFrame, order: list[str], stem: str | Path) -> None:
                 part = rows[rows["place_title"] == title]
                 _panel(axes, part, names)
                 words = fill(_stands_on(part), WORDS_WIDTH // columns)
-                axes.set_xlabel(f"MRE (mm at the isocentre)\n{words}", fontsize=6.5)
+                axes.set_xlabel(f"{column('mre_isocentre_mm').heading}\n{words}", fontsize=6.5)
                 axes.set_title(fill(title, TITLE_WIDTH // columns), loc="left")
             panels[0].set_yticks(range(len(names)), names)
             panels[0].set_ylim(len(names) - 0.4, -0.6)

@@ -58,9 +58,6 @@ _ALL = (
     _text("ci_over", "Interval over", "what is resampled whole for the interval"),
     Column("pixel_mm", "Pixel", "mm", 3, meaning="pitch of the detector's or the image's pixels"),
     # how far off, one landmark and many
-    _length("error_px", "Error", "px", 1, "min", "distance of a landmark's point from the truth"),
-    _length("error_detector_mm", "Error at detector", "mm", 1, "min", "the same, in mm of that plane"),
-    _length("error_isocentre_mm", "Error at isocentre", "mm", 1, "min", "the same, in mm of that plane"),
     _length("mre_px", "MRE", "px", 1, "min", f"mean error of {_COUNTED}"),
     _length("mre_detector_mm", "MRE at detector", "mm", 1, "min", f"mean error of {_COUNTED}"),
     _length("mre_isocentre_mm", "MRE at isocentre", "mm", 1, "min", f"mean error of {_COUNTED}"),
