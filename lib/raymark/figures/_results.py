@@ -31,7 +31,9 @@ def landmark_files(project: Project, *datasets: str) -> list[str]:
 
 
 def images_of(shards: Shards, views: Iterable[str]) -> dict[str, np.ndarray]:
-    """Read the images (y, x) of some views by their names."""
+    """Read the images (y, x) of some views, or of none, by their names."""
     place, views = {view: number for number, view in enumerate(shards.views)}, list(views)
+    if not views:
+        return {}
     images = shards.read(np.array([place[view] for view in views]))["image"]
     return dict(zip(views, images, strict=True))

@@ -11,9 +11,9 @@ class FigureRecord:
     """A kind of figure. What it is of are the parts of its name after its kind, e.g. a data set and a
     view set; all functions take these parts after the project.
 
-    `about` is one line for lists; `caption` is what the report prints below it, in reStructuredText,
-    with `{of}` for what it is of. `of` lists what it is drawn of: [()] for one of the whole project,
-    [] where the configuration does not call for it. `needs` lists every file that `draw` reads besides
+    `about` is one line, as docs/figures.md lists it; `caption` is what the report prints below it, in
+    reStructuredText, with `{of}` for what it is of. `of` lists what it is drawn of: [()] for one of the
+    whole project, [] where the configuration does not call for it. `needs` lists every file that `draw` reads besides
     the configuration and the subject sheet; `draw` writes `<stem>.svg` and `.png`; `chapter` names the
     report's chapter that it belongs to; `settings` returns, as JSON, what of the configuration it shows.
     """

@@ -178,7 +178,7 @@ def edges_of(image_yx: np.ndarray) -> list[np.ndarray]:
 def _say_none(panels: np.ndarray) -> None:
     for axes in panels.flat:
         axes.set_axis_off()
-    panels[0, 0].text(0.0, 0.5, "No view has landmarks enough for a pose.", fontsize=7)
+    panels[0, 0].text(0.0, 0.5, "No view has a refined pose.", fontsize=7)
 
 
 FIGURE = FigureRecord(

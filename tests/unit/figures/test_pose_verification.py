@@ -1,6 +1,8 @@
 import numpy as np
 
-from raymark.figures.pose_verification import edges_of, pose_verification
+from raymark.config.project import read_project
+from raymark.figures.pose_verification import draw, edges_of
+from raymark.pose.pose_table import read_poses
 
 
 def test_edges_follow_a_step_and_leave_out_a_slope():
@@ -14,6 +16,12 @@ def test_edges_follow_a_step_and_leave_out_a_slope():
     assert len(points) > 100
 
 
-def test_no_pose_to_verify_is_drawn_too(tmp_path):
-    pose_verification([], tmp_path / "none")
-    assert (tmp_path / "none.png").stat().st_size > 1000
+def test_without_a_refined_pose_the_figure_says_so(small, pages, monkeypatch):
+    """As where the configuration refines no views, or no view has landmarks enough."""
+    monkeypatch.chdir(small)
+    poses = read_poses(["results/poses/spine/cpm/0/grid.parquet"])
+    robust = poses[poses["solution"] == "robust"]
+    monkeypatch.setattr("raymark.pose.pose_table.read_poses", lambda _: robust)
+    draw(read_project("config.yaml"), "spine", "cpm", "grid", stem="stem")
+    words = [text.get_text() for axes in pages[0].axes for text in axes.texts]
+    assert words == ["No view has a refined pose."]

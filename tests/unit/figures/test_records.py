@@ -1,5 +1,6 @@
 """Every figure's record keeps its word: it is drawn from what it needs, all of which it reads."""
 
+import re
 import shutil
 import subprocess
 import sys
@@ -105,6 +106,12 @@ def test_figures_of_a_project_are_named_once_and_kinds_by_their_modules():
     agreement = [name for name in names if name.startswith("cobb_agreement")]
     assert "cobb_agreement-spine_drr-novel_view" in agreement  # and none of a chest or a pelvis
     assert all("-spine_" in name for name in agreement)
+
+
+def test_the_page_of_figures_lists_every_kind():
+    page = (ROOT / "docs/figures.md").read_text()
+    listed = re.findall(r"^\| `(\w+)` \| (.+?) \| .+ \|$", page, re.M)
+    assert listed == [(kind, figures.record(kind).about) for kind in figures.kinds()]
 
 
 @pytest.mark.parametrize(
