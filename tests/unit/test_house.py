@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 import pytest
 import typer
+import yaml
 
 from raymark import cli, layout
 
@@ -64,6 +65,16 @@ def test_the_snakefile_includes_every_file_of_rules():
 def test_nothing_lies_loose_among_the_packages():
     loose = {path.name for path in (ROOT / "lib/raymark").iterdir() if path.is_file()}
     assert loose == {"__init__.py", "__main__.py", "cli.py", "layout.py", "py.typed"}
+
+
+def test_what_runs_before_a_commit_is_what_make_lint_runs():
+    """Where a command is given every file, a hook is given those of the commit."""
+    lint = re.search(r"^lint:.*\n((?:\t.+\n)+)", text_of("Makefile"), re.M)[1]
+    commands = {
+        line.strip().removeprefix("$(BIN)/").removesuffix(" .") for line in lint.splitlines()
+    }
+    (local,) = yaml.safe_load(text_of(".pre-commit-config.yaml"))["repos"]
+    assert {hook["entry"].removeprefix(".venv/bin/") for hook in local["hooks"]} == commands
 
 
 # ---------------------------------------------------------------------------------------- pages
