@@ -4,15 +4,8 @@ import numpy as np
 import pytest
 from scipy.optimize import fsolve
 
-from raymark.correspondence.config import (
-    KINDS,
-    Affine,
-    Gaussians,
-    Transformation,
-    Transformations,
-    draw,
-    make_pair,
-)
+from raymark.correspondence.config import KINDS, Transformations
+from raymark.correspondence.pairs import Affine, Gaussians, Transformation, draw, make_pair
 
 SHAPE = (120, 150)
 
