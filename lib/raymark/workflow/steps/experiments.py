@@ -40,12 +40,7 @@ def predict_views(
     from raymark.workflow import inputs
 
     _with_its_threads(project, method)
-    place: dict[str, Any] = {
-        "dataset": dataset,
-        "method": method,
-        "seed": seed,
-        "view_set": view_set,
-    }
+    place = _place(dataset, method, seed, view_set)
     predict(
         inputs.predict(project, **place)["model"],
         Shards(shards_of(project, dataset, view_set)),
@@ -63,12 +58,7 @@ def evaluate(
     from raymark.evaluation.errors import evaluate
     from raymark.workflow import inputs
 
-    place: dict[str, Any] = {
-        "dataset": dataset,
-        "method": method,
-        "seed": seed,
-        "view_set": view_set,
-    }
+    place = _place(dataset, method, seed, view_set)
     files = inputs.evaluate(project, **place)
     evaluate(
         files["predictions"],
@@ -103,12 +93,7 @@ def pose(
     from raymark.pose.estimate import estimate_poses
     from raymark.workflow import inputs
 
-    place: dict[str, Any] = {
-        "dataset": dataset,
-        "method": method,
-        "seed": seed,
-        "view_set": view_set,
-    }
+    place = _place(dataset, method, seed, view_set)
     files = inputs.pose(project, **place)
     estimate_poses(
         files["predictions"],
@@ -146,12 +131,7 @@ def setup_error(
     from raymark.radiotherapy.setup_errors import measure_setup
     from raymark.workflow import inputs
 
-    place: dict[str, Any] = {
-        "dataset": dataset,
-        "method": method,
-        "seed": seed,
-        "view_set": view_set,
-    }
+    place = _place(dataset, method, seed, view_set)
     asked = {_spoken(p): p["reference"] for p in project.setup_places()}
     reference = named(asked, _spoken(place), "set-up error of")
     files = inputs.setup_error(project, **place)
@@ -210,6 +190,11 @@ def correspondence_follow_up(project: "Project") -> None:
     from raymark.correspondence.jobs import match_follow_ups
 
     match_follow_ups(project)
+
+
+def _place(dataset: str, method: str, seed: int, view_set: str) -> dict[str, Any]:
+    """Return what fills a path's pattern (`raymark.layout`) for one training and view set."""
+    return {"dataset": dataset, "method": method, "seed": seed, "view_set": view_set}
 
 
 def _with_its_threads(project: "Project", name: str) -> "Method":
