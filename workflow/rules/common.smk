@@ -120,6 +120,11 @@ def method_code(wildcards):
     return code_digest("raymark.training.train", f"raymark.methods.{network}")
 
 
+def projector_module(dataset):
+    """Name the module that renders a data set, whose code a step that renders depends on."""
+    return f"raymark.projectors.{PROJECT.datasets[dataset].projector}"
+
+
 def setup_reference(wildcards):
     """Return the beam that renders the plan of an experiment's images."""
     asked = [

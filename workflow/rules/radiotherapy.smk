@@ -20,7 +20,9 @@ rule setup_error:
         config=dataset_config("detector", "projector"),
         reference=setup_reference,
         settings=PROJECT.config.setup.model_dump_json(exclude={"within_mm"}),
-        code=code_digest("raymark.radiotherapy.setup_errors"),
+        code=lambda wildcards: code_digest(
+            "raymark.radiotherapy.setup_errors", projector_module(wildcards.dataset)
+        ),
     shell:
         "python -m raymark setup-error {wildcards.dataset} {wildcards.method}"
         " {wildcards.seed} {wildcards.view_set} --threads {threads} > {log} 2>&1"
@@ -41,6 +43,9 @@ rule contrast:
         runtime=minutes(30),
     params:
         config=contrast_config,
-        code=code_digest("raymark.radiotherapy.contrast"),
+        code=lambda wildcards: code_digest(
+            "raymark.radiotherapy.contrast",
+            projector_module(PROJECT.config.contrast.mv),
+        ),
     shell:
         "python -m raymark contrast --threads {threads} > {log} 2>&1"

@@ -23,7 +23,7 @@ rule render:
         scenario=scenario_of,
         code=lambda wildcards: code_digest(
             "raymark.rendering.scene",
-            f"raymark.projectors.{PROJECT.datasets[wildcards.dataset].projector}",
+            projector_module(wildcards.dataset),
         ),
     shell:
         "python -m raymark render {wildcards.dataset} {wildcards.view_set}"

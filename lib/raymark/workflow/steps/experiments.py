@@ -199,7 +199,6 @@ def _place(dataset: str, method: str, seed: int, view_set: str) -> dict[str, Any
 
 def _with_its_threads(project: "Project", name: str) -> "Method":
     """Return a method, with torch set to the method's number of threads."""
-
     import torch
 
     method = project.named(project.methods, name, "method")
