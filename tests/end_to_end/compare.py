@@ -10,6 +10,7 @@ configuration was copied, or what was downloaded. Exit status 1 where anything d
 import argparse
 import io
 import json
+import re
 import sys
 import zipfile
 from collections.abc import Iterator
@@ -121,8 +122,9 @@ def of_models(before: Path, after: Path) -> Iterator[str]:
             first.get_tensor(name), second.get_tensor(name)
         ):
             yield f"tensor {name}"
-    if first.metadata() != second.metadata():
-        yield f"metadata {_other_keys(first.metadata(), second.metadata())}"
+    told = [json.loads(model.metadata()["raymark"]) for model in (first, second)]
+    if told[0] != told[1]:
+        yield f"metadata {_other_keys(*told)}"
 
 
 def _other_keys(first: dict, second: dict) -> str:
@@ -139,6 +141,16 @@ def of_pictures(before: Path, after: Path) -> Iterator[str]:
         yield f"{share:.2%} of its px"
 
 
+def of_drawings(before: Path, after: Path) -> Iterator[str]:
+    """Say which words a drawing lost and gained; Matplotlib writes them as comments."""
+    first, second = (re.findall(r"<!-- (.*?) -->", p.read_text()) for p in (before, after))
+    gone, new = (sorted(set(a) - set(b)) for a, b in ((first, second), (second, first)))
+    if gone or new:
+        yield f"says {', '.join(new) or 'less'} in place of {', '.join(gone) or 'nothing'}"
+    else:
+        yield "the same words, otherwise drawn"
+
+
 def of_texts(before: Path, after: Path) -> Iterator[str]:
     first, second = (path.read_text(errors="replace").splitlines() for path in (before, after))
     lines = [n for n, (a, b) in enumerate(zip(first, second, strict=False), 1) if a != b]
@@ -153,6 +165,7 @@ DIFFERENCES = {
     ".zarr.zip": of_shards,
     ".safetensors": of_models,
     ".png": of_pictures,
+    ".svg": of_drawings,
     "": of_texts,
 }
 
