@@ -73,11 +73,10 @@ def of_tables(before: Path, after: Path) -> Iterator[str]:
         [column for column in one if column not in other]
         for one, other in ((first, second), (second, first))
     )
-    renamed = {
-        old: name
-        for old, name in zip(gone, new, strict=False)
-        if len(first) == len(second) and _same(first[old], second[name])
-    }
+    renamed: dict[str, str] = {}
+    for old in gone if len(first) == len(second) else []:
+        alike = [n for n in new if n not in renamed.values() and _same(first[old], second[n])]
+        renamed |= {old: name for name in alike[:1]}
     if renamed:
         yield "renamed " + ", ".join(f"{old} to {name}" for old, name in renamed.items())
     for what, columns in (
