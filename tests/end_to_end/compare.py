@@ -76,7 +76,8 @@ def of_tables(before: Path, after: Path) -> Iterator[str]:
     renamed: dict[str, str] = {}
     for old in gone if len(first) == len(second) else []:
         alike = [n for n in new if n not in renamed.values() and _same(first[old], second[n])]
-        renamed |= {old: name for name in alike[:1]}
+        if alike:
+            renamed[old] = alike[0]
     if renamed:
         yield "renamed " + ", ".join(f"{old} to {name}" for old, name in renamed.items())
     for what, columns in (
