@@ -34,7 +34,7 @@ def test_last_lines_tell_job_input_log_reason_and_remedy(project):
     told = text[text.index("1 of the jobs failed") :]
     for part in (
         "landmarks dataset=balls, subject=ball_patient",
-        "results/volumes/balls/ball_patient/ct.nii.gz",
+        "results/volumes/balls/ball_patient/labels.nii.gz",
         "points.csv",
         "logs/landmarks/balls/ball_patient.log",
         "| raymark landmarks: ",

@@ -15,7 +15,6 @@ from raymark.config.papers import Paper
 from raymark.config.project import Config, Project, project_of, read_project
 from raymark.config.subjects import Subject
 from raymark.core.errors import InputError
-from raymark.datasets import lookup
 from raymark.datasets.available import (
     Absence,
     absences,
@@ -166,7 +165,8 @@ def test_tables_stand_for_the_shards_of_an_import_before_it_is_imported(images, 
     tables = ["results/views/made.parquet", "results/views/made.images.csv"]
     assert shard_files(asked, "made", "test") == tables
     assert shard_files_with_role(asked, "made", "train") == tables
-    monkeypatch.setattr(lookup, "read_subjects", lambda _: sheet(a="train", b="test"))
+    subjects = sheet(a="train", b="test")
+    monkeypatch.setattr("raymark.config.project.read_subjects", lambda _: subjects)
     shards = ["results/shards/pelvis/train/a/00000.zarr.zip"]
     assert shard_files(asked, "pelvis", "train") == shards == shards_of(asked, "pelvis", "train")
     assert shard_files_with_role(asked, "pelvis", "train") == shards
@@ -328,14 +328,14 @@ def test_poses_say_what_is_missing():
         "view_set",
         "seen_in_training",
         "method",
-        "stage",
+        "solution",
         "reason",
         "seed",
         "view",
     ]
     none = pd.DataFrame(columns=columns)
     table = pose.table(results.project, none, results.absences)
-    assert cells_of(table, view_set="novel")["stage_title"] == "data not present"
+    assert cells_of(table, view_set="novel")["solution_title"] == "data not present"
     assert NOBODY in table.notes[-1]
 
 
