@@ -70,6 +70,7 @@ def _of_project(name: str, project: Project) -> tuple[FigureRecord, tuple[str, .
     """Look up a figure's record and its parts; InputError where the project does not call for it."""
     kind, parts = parts_of(name)
     if parts not in record(kind).of(project):
-        known = f"Known: {', '.join(figure_names(project))}"
-        raise InputError(f"figure {name!r}", "is not known", known)
+        alike = ["-".join([kind, *of]) for of in record(kind).of(project)]
+        remedy = f"Known: {', '.join(alike)}" if alike else "The configuration calls for none"
+        raise InputError(f"figure {name!r}", "is not known", remedy)
     return record(kind), parts

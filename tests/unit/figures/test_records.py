@@ -141,14 +141,30 @@ def test_every_kind_has_a_caption_of_its_own(kind):
     assert figures.record(kind).caption not in others
 
 
-@pytest.mark.parametrize("name", ["overlays-chest", "overlays-pelvis-cpm-nowhere", "picture"])
-def test_unknown_figures_are_refused(name, tmp_path):
+OVERLAYS = r"Known: overlays-pelvis-cpm-grid, overlays-[^ ]*(, overlays-[^ ]*)*$"
+
+
+@pytest.mark.parametrize(
+    ("name", "known"),
+    [
+        ("overlays-chest", OVERLAYS),
+        ("overlays-pelvis-cpm-nowhere", OVERLAYS),
+        ("matrix-pelvis", "Known: matrix$"),
+        ("picture", r"Known: .*belief_error"),
+    ],
+)
+def test_unknown_figures_are_refused_with_those_of_their_kind(name, known, tmp_path):
     project = read_project("config/config.yaml")
     for ask in (figures.needs, figures.chapter_of):
-        with pytest.raises(InputError, match=r"Known: .*belief_error"):
+        with pytest.raises(InputError, match=known):
             ask(name, project)
-    with pytest.raises(InputError, match=r"Known: .*belief_error"):
+    with pytest.raises(InputError, match=known):
         figures.make_figure(name, project, tmp_path / "x")
+
+
+def test_a_kind_that_the_configuration_does_not_call_for_says_so():
+    with pytest.raises(InputError, match="calls for none"):
+        figures.needs("cobb_agreement-spine", read_project("config/own.yaml"))
 
 
 @pytest.mark.parametrize("kind", figures.kinds())
