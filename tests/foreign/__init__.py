@@ -1,0 +1,1 @@
+"""Small files as other tools write them, each with what is right to make of it."""
