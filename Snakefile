@@ -54,5 +54,10 @@ rule correspondence:
         ],
 
 
+onsuccess:
+    if told := doubts(read_run(log[0])):
+        print(f"\n{told}\n", file=sys.stderr)
+
+
 onerror:
     print(f"\n{failures(read_run(log[0]))}\n", file=sys.stderr)

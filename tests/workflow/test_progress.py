@@ -5,8 +5,9 @@ from datetime import datetime, timedelta
 
 import pytest
 
+from raymark.core.doubts import warn
 from raymark.core.errors import InputError
-from raymark.workflow.run_log import failures, newest_log, progress, read_run
+from raymark.workflow.run_log import doubts, failures, newest_log, progress, read_run
 from tests.workflow.conftest import make_project
 
 GOAL = "results/volumes/balls/ball_patient/landmarks.csv"
@@ -44,6 +45,19 @@ def test_last_lines_tell_job_input_log_reason_and_remedy(project):
         assert part in told
     assert "job    ingest" not in told
     assert len(told.splitlines()) < 25
+
+
+def test_doubts_of_finished_jobs_are_repeated_once(log, capsys):
+    run = read_run(log)
+    assert doubts(run) == ""
+    warn("ct.nii.gz", ["has a spacing of\n0.1 mm"])
+    line = capsys.readouterr().err
+    assert line == "Warning: ct.nii.gz: has a spacing of 0.1 mm\n"
+    (ingest,) = run.in_state("done")
+    before = ingest.log.read_text()
+    ingest.log.write_text(f"{before}progress\n{line}{line}")
+    assert doubts(run).splitlines()[1:] == [line.strip()]
+    ingest.log.write_text(before)
 
 
 def test_after_a_failure_progress_counts_it(log):

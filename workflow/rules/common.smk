@@ -16,7 +16,7 @@ from raymark.workflow.snapshot import freeze
 from raymark.landmarks.table import read_landmark_set
 from raymark.datasets.available import absences, only_present
 from raymark.datasets.lookup import of_experiments
-from raymark.workflow.run_log import failures, read_run
+from raymark.workflow.run_log import doubts, failures, read_run
 from raymark.core.digests import code_digest
 from raymark.workflow.preflight import preflight
 from raymark.views.plan import subjects_of, view_count

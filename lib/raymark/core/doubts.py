@@ -4,6 +4,8 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
+DOUBT = "Warning: "  # how the line of a doubt begins
+
 
 def warn(source: str | Path, doubts: Iterable[str]) -> None:
     """Print a line for each doubt about what `source` holds; a run repeats these lines (workflow/run_log.py).
@@ -11,4 +13,4 @@ def warn(source: str | Path, doubts: Iterable[str]) -> None:
     A reader returns its doubts with what it read, so that a table can keep them; a step tells them here.
     """
     for doubt in doubts:
-        print(f"Warning: {source}: {' '.join(doubt.split())}", file=sys.stderr)
+        print(f"{DOUBT}{source}: {' '.join(doubt.split())}", file=sys.stderr)

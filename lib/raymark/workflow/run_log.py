@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from os.path import isfile  # Path's raises where a name is too long
 from pathlib import Path
 
+from raymark.core.doubts import DOUBT
 from raymark.core.errors import InputError
 
 LOGS = Path(".snakemake/log")
@@ -236,6 +237,20 @@ def failures(run: Run) -> str:
         "is kept."
     )
     return "\n".join(lines)
+
+
+def doubts(run: Run) -> str:
+    """Repeat what the finished jobs of a run warned about, each line once; empty where nothing was."""
+    logs = [job.log for job in run.jobs.values() if job.log is not None and isfile(job.log)]
+    told = dict.fromkeys(
+        line
+        for log in sorted(logs)
+        for line in log.read_text(encoding="utf-8", errors="replace").splitlines()
+        if line.startswith(DOUBT)
+    )
+    if not told:
+        return ""
+    return "\n".join([f"{len(told)} warnings, in the tables of the results too:", *told])
 
 
 def _ended_from_outside(run: Run, job: Job) -> str:
