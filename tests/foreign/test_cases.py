@@ -3,7 +3,7 @@
 import pytest
 
 from tests.foreign.case import Case
-from tests.foreign.proof import cases, came_out
+from tests.foreign.proof import came_out, cases
 
 
 @pytest.mark.parametrize("case", cases(), ids=lambda case: f"{case.kind}: {case.given}"[:80])

@@ -13,7 +13,8 @@ from raymark.config.results import Experiment
 from raymark.config.subjects import Subject, parent_of
 from raymark.core.errors import InputError, named
 from raymark.datasets.imported import Imported, read_imported
-from raymark.landmarks.table import XYZ, read_landmark_set, read_landmark_table
+from raymark.landmarks.point_files import XYZ
+from raymark.landmarks.table import read_landmark_set, read_landmark_table
 from raymark.views.plan import isocentre_among, shards_of_view_set, subjects_of
 
 

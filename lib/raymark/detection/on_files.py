@@ -4,7 +4,7 @@ import json
 import os
 import sys
 from collections import Counter
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -12,12 +12,15 @@ import pandas as pd
 import torch
 import torch.nn.functional as F
 
+from raymark.annotations.base import csv_table, number
+from raymark.core.doubts import warn
 from raymark.core.errors import InputError
 from raymark.core.files import atomic
 from raymark.detection.on_views import found
 from raymark.detection.overlay import draw_overlay
 from raymark.geometry.belief_maps import cell_to_px
-from raymark.imports.xray_file import FORMATS, ITK_FILES, NIFTI, PICTURES, Xray, read_xray, stem_of
+from raymark.imports.stored_image import Placement, Xray
+from raymark.imports.xray_file import FORMATS, ITK_FILES, NIFTI, PICTURES, read_xray, stem_of
 from raymark.methods.base import LandmarkNetwork
 from raymark.training.model_files import Model, load_model
 
@@ -30,45 +33,63 @@ MARKUPS_SCHEMA = (
 )
 
 
+@dataclass(frozen=True)
+class Asked:
+    """An image to predict, with what its user says of it."""
+
+    path: str
+    pixel_mm: float | None
+    frame: int | None
+
+
 def predict_images(
     model_path: str | Path,
     image_paths: list[str],
     out_dir: str | Path,
     pixel_mm: float | None = None,
     invert: bool = False,
+    frame: int | None = None,
 ) -> None:
     """Write each image's landmarks to `out_dir` and say what was found.
 
-    Per image: ``<name>_points.csv`` (columns of `find_landmarks`), ``<name>_points.mrk.json`` for
-    Slicer, ``<name>_overlay.png``. A folder among `image_paths` stands for its images. `pixel_mm`
-    overrides the pitch in the files; `invert` makes dark bone bright. One of several images that
+    Per image: ``<name>_points.csv`` (columns of `find_landmarks`, in the file's own pixels, and the
+    doubts), ``<name>_points.mrk.json`` for Slicer, ``<name>_overlay.png``. A folder among `image_paths`
+    stands for its images, a CSV table for those it lists. `pixel_mm` overrides the pitch in the files;
+    `invert` makes dark bone bright; `frame`, from 1, is that of a series. One of several images that
     cannot be used does not keep the others from being done; InputError at the end counts them.
     """
     if pixel_mm is not None and not pixel_mm > 0:
         raise InputError("--pixel-mm", f"{pixel_mm:g} is no size", "Give it in mm, e.g. 0.143")
-    image_paths = _images(image_paths)
-    names = _names(image_paths)
+    images = _images(image_paths, pixel_mm, frame)
+    names = _names(images)
     network, model = load_model(model_path)
     refused = 0
-    for image_path, name in zip(image_paths, names, strict=True):
+    for image, name in zip(images, names, strict=True):
         try:
-            xray = read_xray(image_path)
-            image_yx = xray.image_yx.max() - xray.image_yx if invert else xray.image_yx
-            xray = replace(xray, image_yx=image_yx, pixel_mm=pixel_mm or xray.pixel_mm)
-            _check_field_of_view(image_path, model, xray)
+            xray = _read(image, invert)
+            _check_field_of_view(image.path, model, xray)
         except InputError as error:
-            if len(image_paths) == 1:
+            if len(images) == 1:
                 raise
             print(error, file=sys.stderr)
             refused += 1
             continue
+        warn(image.path, xray.doubts)
         table = find_landmarks(network, model, xray)
         _write(Path(out_dir) / name, xray, table, model)
-        print(_told(image_path, Path(out_dir) / name, table, model, xray))
+        print(_told(image.path, Path(out_dir) / name, table, model, xray))
     if refused:
-        raise InputError(
-            f"{refused} of {len(image_paths)} images", "could not be used", "See above"
-        )
+        raise InputError(f"{refused} of {len(images)} images", "could not be used", "See above")
+
+
+def _read(image: Asked, invert: bool) -> Xray:
+    xray = read_xray(image.path, image.frame)
+    image_yx = xray.image_yx
+    if invert:
+        image_yx = image_yx.max() + image_yx.min() - image_yx
+        if xray.valid_yx is not None:
+            image_yx = np.where(xray.valid_yx, image_yx, image_yx[xray.valid_yx].min())
+    return replace(xray, image_yx=image_yx, pixel_mm=image.pixel_mm or xray.pixel_mm)
 
 
 @torch.inference_mode()
@@ -76,7 +97,7 @@ def find_landmarks(network: LandmarkNetwork, model: Model, xray: Xray) -> pd.Dat
     """Return the landmarks of one X-ray, brought to the pitch the model was trained at.
 
     Columns: landmark; instance, which counts those of a landmark type from the surest; x_px, y_px in
-    the image's own pixels; x_mm, y_mm from the centre of its first pixel, NaN where the pitch is
+    the pixels of `xray`; x_mm, y_mm from the centre of its first pixel, NaN where the pitch is
     unknown; confidence; detected.
     """
     factor = _scale(model, xray)
@@ -126,30 +147,57 @@ def _check_field_of_view(path: str, model: Model, xray: Xray) -> None:
         )
 
 
-def _images(given: list[str]) -> list[str]:
-    """List what is to be predicted, each once: a folder stands for the images that lie in it."""
+def _images(given: list[str], pixel_mm: float | None, frame: int | None) -> list[Asked]:
+    """List what is to be predicted, each once; folders and tables stand for their images."""
     from pydicom.misc import is_dicom  # DICOM files often have no suffix
 
-    paths: list[str] = []
+    asked: list[Asked] = []
     for path in map(Path, given):
+        if path.name.lower().endswith(".csv") and os.path.isfile(path):
+            asked += _listed(path, pixel_mm, frame)
+            continue
         found = [path]
         if os.path.isdir(path):  # Path.is_dir raises where the name is too long
             files = sorted(file for file in path.iterdir() if file.is_file())
             found = [f for f in files if f.name.lower().endswith(SUFFIXES) or is_dicom(f)]
             if not found:
                 raise InputError(path, "is a folder in which no X-ray lies", f"Use {FORMATS}")
-        paths += map(str, found)
-    return list(dict.fromkeys(paths))
+        asked += [Asked(str(file), pixel_mm, frame) for file in found]
+    return list(dict.fromkeys(asked))
 
 
-def _names(image_paths: list[str]) -> list[str]:
-    """Name each image's results after it, with folder and format where others are named alike."""
-    stems = [stem_of(path) for path in image_paths]
+def _listed(table: Path, pixel_mm: float | None, frame: int | None) -> list[Asked]:
+    """Read a table of images: the columns image and, where known, pixel_mm and frame."""
+    asked = []
+    header, rows = csv_table(table, "Give every column a value, or leave the cell empty")
+    if "image" not in header:
+        remedy = "The columns are image and, where known, pixel_mm and frame"
+        raise InputError(f"{table}, line 1", "has no column 'image'", remedy)
+    for place, cells in rows:
+        own_mm, own_frame = cells.get("pixel_mm"), cells.get("frame")
+        size_mm = number(own_mm, f"{place}, column pixel_mm") if own_mm else pixel_mm
+        if size_mm is not None and not size_mm > 0:
+            problem = f"{size_mm:g} is no size"
+            raise InputError(f"{place}, column pixel_mm", problem, "Give it in mm, e.g. 0.143")
+        if own_frame and not own_frame.isdecimal():
+            problem = f"{own_frame!r} is no number of a frame"
+            raise InputError(f"{place}, column frame", problem, "Frames count from 1")
+        path = str(table.parent / cells["image"])
+        asked.append(Asked(path, size_mm, int(own_frame) if own_frame else frame))
+    if not asked:
+        raise InputError(table, "lists no image", "Give each a line")
+    return asked
+
+
+def _names(images: list[Asked]) -> list[str]:
+    """Name each image's results after it, with folder, format and frame where others are named alike."""
+    stems = [stem_of(image.path) for image in images]
     counts = Counter(stems)
-    names = [
-        stem if counts[stem] == 1 else "_".join(Path(os.path.abspath(path)).parts[-2:])
-        for stem, path in zip(stems, image_paths, strict=True)
-    ]
+    frames = Counter(image.path for image in images)
+    names = []
+    for stem, image in zip(stems, images, strict=True):
+        name = "_".join(Path(os.path.abspath(image.path)).parts[-2:]) if counts[stem] > 1 else stem
+        names.append(f"{name}_frame{image.frame}" if frames[image.path] > 1 else name)
     for name, count in Counter(names).items():
         if count > 1:
             raise InputError(
@@ -161,29 +209,46 @@ def _names(image_paths: list[str]) -> list[str]:
 
 
 def _write(stem: Path, xray: Xray, table: pd.DataFrame, model: Model) -> None:
+    in_file = in_file_px(table, xray)
     with atomic(f"{stem}_points.csv") as partial:
-        table.to_csv(partial, index=False, float_format="%.3f", lineterminator="\n")
+        in_file.assign(doubts="; ".join(xray.doubts)).to_csv(
+            partial, index=False, float_format="%.3f", lineterminator="\n"
+        )
     with atomic(f"{stem}_points.mrk.json") as partial:
-        partial.write_text(json.dumps(markups(table), indent=1), encoding="utf-8")
+        partial.write_text(json.dumps(markups(in_file, xray.placement), indent=1), encoding="utf-8")
     draw_overlay(f"{stem}_overlay.png", xray, table, title=f"{stem.name}   {model.method}")
 
 
-def markups(table: pd.DataFrame) -> dict:
-    """Return a Slicer point list of a table of `find_landmarks`.
+def in_file_px(table: pd.DataFrame, xray: Xray) -> pd.DataFrame:
+    """Return a table of `find_landmarks` with the positions in the pixels of the image's file."""
+    points_px = xray.placement.to_file(table[["x_px", "y_px"]].to_numpy())
+    points_mm = points_px * xray.placement.file_px_mm(xray.pixel_mm or np.nan)
+    columns = dict(zip(("x_px", "y_px", "x_mm", "y_mm"), [*points_px.T, *points_mm.T], strict=True))
+    return table.assign(**columns)
 
-    The points lie in the image's plane, z = 0, LPS with x right and y down as Slicer places an image
-    that has no position of its own. Where the pitch is unknown 1 px is 1 mm, as for Slicer too. What
-    was not detected is there unplaced.
+
+def markups(table: pd.DataFrame, placement: Placement = Placement()) -> dict:  # noqa: B008
+    """Return a Slicer point list of a table of `in_file_px`.
+
+    The points lie where the file says that its pixels do, LPS; where it says nothing, in the plane
+    z = 0 with x right and y down as Slicer places such an image. Where the pitch is unknown 1 px is
+    1 mm, as for Slicer too. What was not detected is there unplaced.
     """
-    in_mm = table.x_mm.notna().all()
+    to_lps_mm = placement.file_to_lps_mm
+    in_mm = table.x_mm.notna().all() or to_lps_mm is not None
     unit = "mm from the first pixel's centre" if in_mm else "pixel size unknown: 1 px is 1 mm here"
-    x, y = (table.x_mm, table.y_mm) if in_mm else (table.x_px, table.y_px)
+    if to_lps_mm is not None:
+        unit = "mm in the frame of the image's file"
+        positions = np.column_stack([table.x_px, table.y_px, np.ones(len(table))]) @ to_lps_mm.T
+    else:
+        x, y = (table.x_mm, table.y_mm) if in_mm else (table.x_px, table.y_px)
+        positions = np.column_stack([x, y, np.zeros(len(table))])
     points = [
         {
             "id": str(index + 1),
             "label": row.landmark,
             "description": f"confidence {row.confidence:.3f}; {unit}",
-            "position": [round(x[index], 4), round(y[index], 4), 0.0],
+            "position": [round(float(mm), 4) for mm in positions[index]],
             "positionStatus": "defined" if row.detected else "undefined",
         }
         for index, row in enumerate(table.itertuples())

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from raymark.core.drawing import ORANGE, spread
 from raymark.core.files import atomic
-from raymark.imports.xray_file import Xray
+from raymark.imports.stored_image import Xray
 from raymark.landmarks.names import readable
 
 LONGEST_IN, MARGIN_IN, LINE_IN = 6.5, 1.6, 0.14

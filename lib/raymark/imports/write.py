@@ -33,8 +33,9 @@ from raymark.imports.alignment import to_template
 from raymark.imports.image_folder import ImageFolder
 from raymark.imports.planned_image import Planned, in_one_corner, scaled_and_cropped
 from raymark.imports.splits import patient_of, split_named, split_of
-from raymark.imports.xray_file import Xray, read_xray
-from raymark.landmarks.table import flip_pairs
+from raymark.imports.stored_image import Xray
+from raymark.imports.xray_file import read_xray
+from raymark.landmarks.names import flip_pairs
 from raymark.views.plan import SCHEMA, camera_of, write_views
 
 SOURCE_TO_DETECTOR_MM = 1.0e6

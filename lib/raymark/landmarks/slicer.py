@@ -2,13 +2,16 @@
 
 import csv
 import json
+import math
 from collections.abc import Iterator
 from pathlib import Path
 
 from raymark.core.errors import InputError
 
 NamedPoint = tuple[str, tuple[float, float, float]]
-MM_PER_UNIT = {"mm": 1.0, "um": 1e-3}
+MM_PER_UNIT = {"mm": 1.0, "um": 1e-3, "cm": 10.0, "m": 1000.0}
+UNPLACED = (math.nan, math.nan, math.nan)
+PLACED = "2"  # the status of a point behind the columns of a .fcsv file, since Slicer 5
 # How .fcsv writes its frame: a number before Slicer 4.11, a name since.
 FCSV_FRAMES = {"0": "RAS", "1": "LPS", "2": "IJK", "RAS": "RAS", "LPS": "LPS", "IJK": "IJK"}
 FCSV_COLUMNS = [
@@ -33,7 +36,7 @@ def read_markups(path: str | Path) -> list[NamedPoint]:
     """Read the control points of every markup in a .mrk.json file as (label, RAS mm).
 
     Each markup states its own frame (LPS when it does not) and unit. Points whose `positionStatus`
-    is not ``defined`` were never placed and are left out.
+    is not ``defined`` were never placed: their coordinates are NaN.
     """
     try:
         markups = json.loads(Path(path).read_text(encoding="utf-8-sig"))["markups"]
@@ -57,17 +60,19 @@ def _markup_points(markup: dict, path: str | Path) -> list[NamedPoint]:
     return [
         (
             point.get("label", ""),
-            _to_ras([scale * float(x) for x in point["position"]], frame, path),
+            _to_ras([scale * float(x) for x in point["position"]], frame, path)
+            if point.get("positionStatus", "defined") == "defined"
+            else UNPLACED,
         )
         for point in markup["controlPoints"]
-        if point.get("positionStatus", "defined") == "defined"
     ]
 
 
 def read_fcsv(path: str | Path) -> list[NamedPoint]:
     """Read a fiducial list of any Slicer version as (label, RAS mm).
 
-    The comment lines name the frame (RAS when they do not) and the order of the columns.
+    The comment lines name the frame (RAS when they do not) and the order of the columns. Points that
+    were never placed have NaN as coordinates.
     """
     try:
         lines = Path(path).read_text(encoding="utf-8-sig").splitlines()
@@ -82,15 +87,17 @@ def read_fcsv(path: str | Path) -> list[NamedPoint]:
         if not line.strip() or line.startswith("#"):
             continue
         try:
-            row = dict(zip(columns, next(csv.reader([line])), strict=False))
-            label, position = row["label"], [float(row[axis]) for axis in "xyz"]
+            cells = next(csv.reader([line]))
+            row = dict(zip(columns, cells, strict=False))
+            placed = len(cells) <= len(columns) or cells[len(columns)].strip() == PLACED
+            label, position = row["label"], [float(row[axis] or "nan") for axis in "xyz"]
         except (KeyError, ValueError, csv.Error) as error:
             raise InputError(
                 path,
                 f"line {number} is not a fiducial ({error})",
                 f"It needs the columns {', '.join(columns)}",
             ) from None
-        points.append((label, _to_ras(position, frame, path)))
+        points.append((label, _to_ras(position, frame, path) if placed else UNPLACED))
     return points
 
 

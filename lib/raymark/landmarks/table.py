@@ -4,9 +4,9 @@ The landmark table is a pandas DataFrame with the columns subject, landmark, x_m
 RAS) and origin: where the point came from, e.g. ``slicer``, ``csv`` or ``recipe:pelvis``.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Self
+from typing import Annotated, Self
 
 import numpy as np
 import pandas as pd
@@ -18,20 +18,23 @@ from raymark.core.files import atomic
 from raymark.core.sections import Name, Section, checked
 from raymark.core.stored_tables import stored_table
 from raymark.core.yaml_files import read_yaml
+from raymark.ct import Volume
+from raymark.landmarks.names import WORDS, flip_pairs, mirrored
+from raymark.landmarks.plausible import likely_mistake
+from raymark.landmarks.point_files import POINT_FILES, XYZ, GridOf, read_points
 from raymark.landmarks.recipes import Recipe
-from raymark.landmarks.slicer import read_fcsv, read_markups
 from raymark.landmarks.structures import Structures
 
-XYZ = ["x_mm", "y_mm", "z_mm"]
 COLUMNS = ["subject", "landmark", *XYZ, "origin"]
-POINT_FILES = (".mrk.json", ".fcsv", ".csv", ".tsv")
-SIDES = {"left": "right", "right": "left"}
+
+
+LandmarkName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_]*$")]
 
 
 class Landmark(Section):
     """One landmark of an anatomy."""
 
-    name: Name = Field(
+    name: LandmarkName = Field(
         description="words joined by `_`; one that has the word left or right needs its other side too"
     )
     title: str | None = Field(
@@ -50,7 +53,12 @@ class LandmarkSet(Section):
     landmarks: list[Landmark] = Field(
         min_length=1, description="their order is that of images, shards and tables"
     )
-    types: dict[Name, list[Name]] = Field(
+    others: dict[str, LandmarkName] = Field(
+        {},
+        alias="names",
+        description="names in files of points, such as Slicer's F_1-1, each with the landmark it means",
+    )
+    types: dict[Name, list[LandmarkName]] = Field(
         {}, description="landmarks that look alike: their names, by that of what they are"
     )
 
@@ -61,7 +69,10 @@ class LandmarkSet(Section):
         for name in names:
             if names.count(name) > 1:
                 raise ValueError(f"the landmark {name!r} is listed twice")
-            if mirrored(name) not in names:
+            if (
+                any(word in name.lower().split("_") for word in WORDS)
+                and mirrored(name) not in names
+            ):
                 raise ValueError(f"{name!r} lacks its other side, {mirrored(name)!r}")
         return landmarks
 
@@ -73,6 +84,11 @@ class LandmarkSet(Section):
                 raise ValueError(f"{name!r} is of a type but not among the landmarks")
             if typed.count(name) > 1:
                 raise ValueError(f"{name!r} is in two types, or twice in one")
+        for other, name in self.others.items():
+            if name not in names:
+                raise ValueError(
+                    f"`names` calls {other!r} {name!r}, which is not among the landmarks"
+                )
         for kind in self.types:
             if kind in names:
                 raise ValueError(f"{kind!r} is the name of a landmark and of a type")
@@ -91,20 +107,6 @@ class LandmarkSet(Section):
     def flip_pairs(self) -> list[tuple[str, str]]:
         """The names that swap when an image is mirrored, as (left, right)."""
         return flip_pairs(self.names)
-
-
-def mirrored(name: str) -> str:
-    """Swap the words left and right in a landmark's name; the name of a midline point stays."""
-    return "_".join(SIDES.get(word, word) for word in name.split("_"))
-
-
-def flip_pairs(names: Sequence[str]) -> list[tuple[str, str]]:
-    """Return the pairs (left, right) of which both sides are among `names`, in their order."""
-    return [
-        (name, mirrored(name))
-        for name in names
-        if "left" in name.split("_") and mirrored(name) in names
-    ]
 
 
 def read_landmark_set(path: str | Path) -> LandmarkSet:
@@ -138,50 +140,15 @@ def read_landmark_table(path: str | Path) -> pd.DataFrame:
     return stored_table(path, "a landmark table", again, COLUMNS, numbers=XYZ)
 
 
-def read_landmarks(path: str | Path, subject: str) -> pd.DataFrame:
-    """Read a subject's landmark table from a file of points; InputError names file and remedy.
-
-    Slicer's .mrk.json and .fcsv say their frame themselves. A .csv or .tsv has a header with at
-    least landmark, x_mm, y_mm, z_mm and is always in RAS mm; a column `subject` selects the rows of
-    that subject, a column `origin` is kept.
-    """
-    path = Path(path)
-    name = path.name.lower()
-    if name.endswith((".mrk.json", ".fcsv")):
-        points = read_fcsv(path) if name.endswith(".fcsv") else read_markups(path)
-        return landmark_table(
-            subject, [name for name, _ in points], np.array([xyz for _, xyz in points]), "slicer"
-        )
-    if name.endswith((".csv", ".tsv")):
-        return _read_delimited(path, subject, "\t" if name.endswith(".tsv") else ",")
-    raise InputError(path, "is no file of points by its name", f"Use {', '.join(POINT_FILES)}")
-
-
-def _read_delimited(path: Path, subject: str, separator: str) -> pd.DataFrame:
-    try:
-        rows = pd.read_csv(path, sep=separator, dtype=str, keep_default_na=False)
-    except (OSError, ValueError) as error:
-        raise InputError(path, f"cannot be read ({error})", "Check the path and the file") from None
-    missing = [column for column in ["landmark", *XYZ] if column not in rows]
-    if missing:
-        raise InputError(
-            path,
-            f"has no column {missing[0]!r}",
-            f"The header needs landmark, {', '.join(XYZ)} (RAS, mm)",
-        )
-    if "subject" in rows:
-        rows = rows[rows["subject"] == subject]
-    numbers = rows[XYZ].apply(pd.to_numeric, errors="coerce")
-    not_numbers = (numbers.isna() & ~rows[XYZ].isin(["", "nan", "NaN"])).any(axis=1)
-    if not_numbers.any():
-        row = int(np.argmax(not_numbers))
-        raise InputError(
-            path,
-            f"the landmark {rows['landmark'].iloc[row]!r} has a coordinate that is not a number",
-            "Write millimetres with a decimal point",
-        )
-    table = landmark_table(subject, rows["landmark"], numbers.to_numpy(), "csv")
-    return table.assign(origin=rows["origin"].to_numpy()) if "origin" in rows else table
+def read_landmarks(
+    path: str | Path,
+    subject: str,
+    names: Mapping[str, str] | None = None,
+    ct: GridOf | None = None,
+) -> tuple[pd.DataFrame, list[str]]:
+    """Read a subject's landmark table from a file of points, with the doubts about it (`read_points`)."""
+    points, doubts = read_points(path, subject, names, ct)
+    return points.assign(subject=subject)[COLUMNS], doubts
 
 
 def compute_landmarks(
@@ -220,22 +187,30 @@ def needed_names(given: Iterable[str], used: Iterable[str], known: Sequence[str]
 def check_landmarks(
     table: pd.DataFrame,
     expected_names: Sequence[str],
-    volume_shape: tuple[int, int, int],
-    affine: np.ndarray,
+    volume: Volume,
     flip_pairs: Sequence[tuple[str, str]],
     source: str | Path,
-) -> pd.DataFrame:
-    """Return one subject's table in the order of `expected_names`, or raise InputError.
+) -> tuple[pd.DataFrame, list[str]]:
+    """Return one subject's table in the order of `expected_names`, and doubts; or raise InputError.
 
     Refused are unknown, missing and duplicate names, coordinates that are not finite, points
-    outside the volume's box (`volume_shape` voxels under `affine`, borders included) and pairs
-    (left, right) whose left point is not to the patient's left of the right one.
+    outside the volume's box (borders included), pairs (left, right) whose left point is not to the
+    patient's left of the right one, and points that miss the body where another frame or unit would
+    put nearly all of them into it. The same on bones alone is a doubt.
     """
     check_names(list(table["landmark"]), list(expected_names), source)
     table = table.set_index("landmark").loc[list(expected_names)].reset_index()[COLUMNS]
-    _check_inside(table, volume_shape, affine, source)
+    mistake, sure = likely_mistake(table[XYZ].to_numpy(float), volume)
+    _check_inside(table, volume, mistake, source)
     _check_sides(table, flip_pairs, source)
-    return table
+    if sure:
+        raise InputError(
+            source,
+            "has points that lie beside the body, which would lie in it but for a mistake: "
+            f"{mistake}",
+            "Give them in world RAS mm, or in a file that states its frame and unit",
+        )
+    return table, [f"would fit the bones better but for a mistake: {mistake}?"] if mistake else []
 
 
 def check_names(names: list[str], expected: list[str], source: str | Path) -> None:
@@ -254,12 +229,7 @@ def check_names(names: list[str], expected: list[str], source: str | Path) -> No
             raise InputError(source, f"the landmark {first!r}{more} {problem}", remedy)
 
 
-def _check_inside(
-    table: pd.DataFrame,
-    shape: tuple[int, int, int],
-    affine: np.ndarray,
-    source: str | Path,
-) -> None:
+def _check_inside(table: pd.DataFrame, volume: Volume, mistake: str, source: str | Path) -> None:
     points = table[XYZ].to_numpy(float)
     for name, point in zip(table["landmark"], points, strict=True):
         if not np.isfinite(point).all():
@@ -268,15 +238,16 @@ def _check_inside(
                 f"the landmark {name!r} has no finite position: {point.tolist()}",
                 "Place it, or leave it out of the data set",
             )
-    to_voxel = np.linalg.inv(affine)
+    to_voxel = np.linalg.inv(volume.affine)
     voxels = points @ to_voxel[:3, :3].T + to_voxel[:3, 3]
-    outside = ((voxels < -0.5) | (voxels > np.array(shape) - 0.5)).any(axis=1)
+    outside = ((voxels < -0.5) | (voxels > np.array(volume.hu_xyz.shape) - 0.5)).any(axis=1)
     if outside.any():
         first = table.iloc[int(np.argmax(outside))]
+        why = f"; a mistake that would explain it: {mistake}" if mistake else ""
         raise InputError(
             source,
             f"{outside.sum()} of {len(table)} landmarks lie outside the CT, first "
-            f"{first['landmark']!r} at RAS {[round(float(first[axis]), 1) for axis in XYZ]} mm",
+            f"{first['landmark']!r} at RAS {[round(float(first[axis]), 1) for axis in XYZ]} mm{why}",
             "Check that the points belong to this CT and that their frame (RAS or LPS) is declared",
         )
 
@@ -294,7 +265,8 @@ def _check_sides(table: pd.DataFrame, pairs: Sequence[tuple[str, str]], source: 
         )
 
 
-def write_landmarks(table: pd.DataFrame, path: str | Path) -> None:
-    """Write a landmark table as CSV with micrometres, atomically."""
+def write_landmarks(table: pd.DataFrame, path: str | Path, doubts: Sequence[str] = ()) -> None:
+    """Write a landmark table as CSV with micrometres, atomically; doubts become a column of their own."""
+    table = table[COLUMNS].assign(doubts="; ".join(doubts)) if doubts else table[COLUMNS]
     with atomic(path) as partial:
-        table[COLUMNS].to_csv(partial, index=False, float_format="%.3f", lineterminator="\n")
+        table.to_csv(partial, index=False, float_format="%.3f", lineterminator="\n")

@@ -19,7 +19,8 @@ from raymark.core.files import atomic
 from raymark.core.seeds import generator
 from raymark.ct.grid import LabelMap, Volume
 from raymark.ct.store import write_labels, write_volume
-from raymark.landmarks.table import XYZ, write_landmarks
+from raymark.landmarks.point_files import XYZ
+from raymark.landmarks.table import write_landmarks
 from raymark.patients.deformation import Bend, Deformation, Scaling, Waves
 
 AIR_HU = -1000

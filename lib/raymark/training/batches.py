@@ -9,7 +9,7 @@ import torch
 
 from raymark.core.digests import text_digest
 from raymark.core.threads import in_order
-from raymark.landmarks.table import flip_pairs
+from raymark.landmarks.names import flip_pairs
 from raymark.landmarks.types import Types, channels_of
 from raymark.methods.base import Batch
 

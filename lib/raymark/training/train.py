@@ -24,6 +24,7 @@ from raymark.config.method import Method
 from raymark.core.digests import code_digest, text_digest
 from raymark.core.errors import InputError
 from raymark.core.files import atomic, sha256_of
+from raymark.landmarks.names import unpaired
 from raymark.landmarks.types import Types, types_among
 from raymark.methods.base import LandmarkNetwork
 from raymark.training.batches import ByType, Samples
@@ -62,6 +63,7 @@ def train(
     if not len(training) or not len(validation):
         problem = f"{len(training)} views to train on, {len(validation)} to validate on"
         raise InputError(f"method {method.name}", problem, "Give the data set view sets of both")
+    _check_mirroring(method, training)
     _keep_freed_memory()
     method = _with_epochs(method, len(training))
     types = types_among(training.landmarks, types or {}) if method.by_type else {}
@@ -71,6 +73,17 @@ def train(
     fabric = _fabric(method.training.precision, devices)
     fabric.launch(_train, method, training, validation, Path(out_dir), seed, start_from, types)
     return Path(out_dir) / "model.safetensors"
+
+
+def _check_mirroring(method: Method, training: Samples) -> None:
+    """Refuse to mirror images whose one-sided landmarks have no other side to exchange names with."""
+    alone = unpaired(training.landmarks, training.flip_pairs)
+    if method.training.augmentation.flip_probability > 0 and alone:
+        raise InputError(
+            f"method {method.name}, training.augmentation.flip_probability",
+            f"mirrors images, but these landmarks lack their other side: {', '.join(alone)}",
+            "Give the data set `flip_pairs`, or set it to 0",
+        )
 
 
 def _with_epochs(method: Method, views: int) -> Method:

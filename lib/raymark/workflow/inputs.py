@@ -35,12 +35,18 @@ def ingest(project: Project, dataset: str, subject: str) -> Files:
 
 
 def landmarks(project: Project, dataset: str, subject: str) -> Files:
-    """The points, or the recipes that compute them from the labels, and the data set's names."""
-    return {
-        "labels": layout.LABELS.format(dataset=dataset, subject=subject),
-        "points": file_of(project, subject_of(project, subject).landmarks),
+    """The points, or the recipes that compute them from the labels, the CT, and the data set's names."""
+    row, place = subject_of(project, subject), {"dataset": dataset, "subject": subject}
+    files: Files = {
+        "ct": layout.CT.format(**place),
+        "points": file_of(project, row.landmarks),
         "names": rendered(project, dataset).landmarks,
     }
+    if row.landmarks.startswith("recipe:"):
+        files["labels"] = layout.LABELS.format(**place)
+    elif row.landmarks.lower().endswith("_ctd.json"):  # voxels of the CT as it came
+        files["original"] = file_of(project, row.ct)
+    return files
 
 
 def virtual_patient(project: Project, dataset: str, subject: str) -> Files:

@@ -11,6 +11,7 @@ from raymark.config.project import Project
 from raymark.config.subjects import Subject, check_files
 from raymark.core.errors import InputError
 from raymark.datasets.lookup import landmark_names
+from raymark.landmarks.names import flip_pairs, unpaired
 from raymark.landmarks.table import check_names, needed_names, read_landmark_set, read_landmarks
 from raymark.methods import definition_of
 from raymark.workflow.linked_folders import claim_linked_folders
@@ -25,6 +26,7 @@ def preflight(project: Project, sheet: Mapping[str, Subject], sources: Collectio
     used = {subject for dataset in project.datasets.values() for subject in dataset.subjects}
     check_files(project.config.subjects, used, sources)
     _check_roles(project)
+    _check_mirroring(project)
     for file in project.config.methods:  # this imports torch, once: a second
         method = project.methods[Path(file).stem]
         definition_of(method.module, method.network, file)
@@ -47,19 +49,36 @@ def _check_roles(project: Project) -> None:
                 raise InputError(f"{file}, view_sets", problem, remedy)
 
 
+def _check_mirroring(project: Project) -> None:
+    """See that what is mirrored has both sides of every one-sided landmark, to exchange their names."""
+    for file in project.config.datasets:
+        dataset = project.datasets[Path(file).stem]
+        names = landmark_names(dataset)
+        alone = unpaired(names, flip_pairs(names))
+        flipping = [n for n, v in dataset.view_sets.items() if v.flip_probability > 0]
+        if alone and flipping:
+            raise InputError(
+                f"{file}, view_sets.{flipping[0]}.flip_probability",
+                f"mirrors images, but these landmarks lack their other side: {', '.join(alone)}",
+                "Add the other sides to the landmarks used, or set it to 0",
+            )
+
+
 def _check_landmarks(dataset: Dataset, subjects: Mapping[str, str]) -> None:
     """See that files of points and recipes have the landmarks of the data set.
 
     `subjects` maps cells of the sheet's column `landmarks` to a subject: of a file for many, one is
     looked at. Where the points lie is for the step that has the CT.
     """
-    used, known = landmark_names(dataset), read_landmark_set(dataset.landmarks).names
+    used, landmark_set = landmark_names(dataset), read_landmark_set(dataset.landmarks)
+    known = landmark_set.names
     for reference, subject in subjects.items():
         kind, _, file = reference.partition(":")
-        if kind == "source":
+        if kind == "source" or reference.lower().endswith("_ctd.json"):  # fetched, or by its CT
             continue
         if kind == "recipe":
             names = read_landmark_set(file).names
         else:
-            file, names = reference, read_landmarks(reference, subject)["landmark"].tolist()
+            table, _ = read_landmarks(reference, subject, landmark_set.others)
+            file, names = reference, table["landmark"].tolist()
         check_names(names, needed_names(names, used, known), file)

@@ -12,10 +12,12 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
 from raymark.core.errors import InputError
+from raymark.ct import Volume
 from raymark.geometry.camera import carm_rotation
+from raymark.landmarks.point_files import XYZ
 from raymark.landmarks.recipes import Recipe
 from raymark.landmarks.structures import Structures
-from raymark.landmarks.table import XYZ, check_landmarks, compute_landmarks, read_landmark_set
+from raymark.landmarks.table import check_landmarks, compute_landmarks, read_landmark_set
 
 SPACING = np.array([1.0, 1.5, 2.0])
 RECIPES = Path(__file__).parents[3] / "config" / "recipes"
@@ -323,9 +325,8 @@ def chest():
     affine = mask.affine @ np.diag([2, 2, 1, 1])
     landmarks = read_landmark_set(RECIPES / "chest.yaml")
     table = compute_landmarks(labels, affine, landmarks, "chest", "mask.nii.gz")
-    table = check_landmarks(
-        table, landmarks.names, labels.shape, affine, landmarks.flip_pairs, "chest"
-    )
+    volume = Volume(np.full(labels.shape, 300, np.int16), affine, "RAS")
+    table, _ = check_landmarks(table, landmarks.names, volume, landmarks.flip_pairs, "chest")
     assert set(table["origin"]) == {"recipe:chest"}
     return dict(zip(table["landmark"], table[XYZ].to_numpy(), strict=True))
 

@@ -10,20 +10,19 @@ from hypothesis import strategies as st
 from raymark import layout
 from raymark.config.project import read_project
 from raymark.core.errors import InputError
-from raymark.ct.grid import LabelMap
-from raymark.ct.store import write_labels
+from raymark.ct.grid import Volume
+from raymark.ct.store import write_volume
+from raymark.landmarks.names import flip_pairs, mirrored
+from raymark.landmarks.point_files import XYZ
 from raymark.landmarks.table import (
     COLUMNS,
-    XYZ,
     check_landmarks,
-    flip_pairs,
     landmark_table,
-    mirrored,
     needed_names,
     read_landmark_set,
-    read_landmarks,
     write_landmarks,
 )
+from raymark.landmarks.table import read_landmarks as read_with_doubts
 from raymark.workflow.steps import data
 from tests.workflow.conftest import DATASET, make_project
 
@@ -32,13 +31,21 @@ SHAPE, AFFINE = (101, 101, 101), np.diag([2.0, 2.0, 2.0, 1.0])
 AFFINE[:3, 3] = -100
 
 
+VOLUME = Volume(np.full(SHAPE, 300, np.int16), AFFINE, "RAS")
+
+
+def read_landmarks(path, subject):
+    return read_with_doubts(path, subject)[0]
+
+
 def table(points=POINTS):
     return landmark_table("p1", points, np.array(list(points.values())), "test")
 
 
 def check(points, names=None, affine=AFFINE):
     names = list(POINTS) if names is None else names
-    return check_landmarks(table(points), names, SHAPE, affine, flip_pairs(names), "p.fcsv")
+    volume = Volume(VOLUME.hu_xyz, affine, "RAS")
+    return check_landmarks(table(points), names, volume, flip_pairs(names), "p.fcsv")[0]
 
 
 def points_of(frame):
@@ -193,7 +200,7 @@ def test_a_subject_column_selects_rows(tmp_path):
     [
         ("p.csv", "landmark,x_mm,y_mm\na,1,2\n", "z_mm"),
         ("p.csv", "landmark,x_mm,y_mm,z_mm\na,1,2,3\nb,1,two,3\n", "'b'.*not a number"),
-        ("p.csv", "", "cannot be read"),
+        ("p.csv", "", "'landmark'"),
         ("p.xlsx", "", r"\.mrk\.json"),
         ("p.json", "{}", r"\.mrk\.json"),
     ],
@@ -255,8 +262,7 @@ def test_what_is_missing_names_the_way_to_do_without():
 def test_a_data_set_that_uses_some_landmarks_needs_only_those(tmp_path, monkeypatch):
     project = make_project(tmp_path / "p")
     monkeypatch.chdir(project.folder)
-    empty = LabelMap(np.zeros(SHAPE, np.uint8), AFFINE)
-    write_labels(layout.LABELS.format(dataset="balls", subject="ball_patient"), empty)
+    write_volume(layout.CT.format(dataset="balls", subject="ball_patient"), VOLUME)
     points = project.folder / "points.csv"
     points.write_text("".join(points.read_text().splitlines(keepends=True)[:-1]))
     with pytest.raises(InputError, match="'lower_ball' is missing"):

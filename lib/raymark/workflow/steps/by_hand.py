@@ -8,7 +8,12 @@ from raymark.workflow.steps.arguments import ModelFile
 
 
 def predict(
-    images: Annotated[list[str], Argument(help="an X-ray, or a folder of them", metavar="IMAGE")],
+    images: Annotated[
+        list[str],
+        Argument(
+            help="an X-ray, a folder of them, or a CSV table that lists them", metavar="IMAGE"
+        ),
+    ],
     model: Annotated[str, Option(help="a model.safetensors", show_default=False)],
     out: Annotated[str, Option(help="folder to write to")] = "predicted",
     pixel_mm: Annotated[
@@ -18,17 +23,21 @@ def predict(
     invert: Annotated[
         bool, Option("--invert", help="the images show bone dark: turn them bright")
     ] = False,
+    frame: Annotated[
+        int | None, Option(help="which frame of a series, from 1", show_default=False)
+    ] = None,
 ) -> None:
     """Find landmarks in X-ray images of your own.
 
-    Takes DICOM, PNG, TIFF, JPEG, NIfTI or MetaImage files, bone bright. Writes each image's points as
+    Takes DICOM, PNG, TIFF, JPEG, NIfTI or MetaImage files, bone bright; a table has the columns image,
+    pixel_mm, frame. Writes each image's points as
     CSV and for 3D Slicer, and a picture of them. An image is brought to the pixel size of the training
     images; where its file does not tell its own, it is taken to show as much as they do. See
     docs/detection.md.
     """
     from raymark.detection.on_files import predict_images
 
-    predict_images(model, images, out, pixel_mm, invert)
+    predict_images(model, images, out, pixel_mm, invert, frame)
 
 
 def match_cts(

@@ -46,12 +46,15 @@ def ingest(project: "Project", dataset: DatasetName, subject: SubjectId) -> None
 
 def landmarks(project: "Project", dataset: DatasetName, subject: SubjectId) -> None:
     """Import or compute a subject's 3D landmarks."""
-    from raymark.ct import read_label_map
+    from functools import partial
+
+    from raymark.core.doubts import warn
+    from raymark.ct import read_ct, read_label_map, read_volume
     from raymark.datasets.lookup import landmark_names, rendered, subject_of
+    from raymark.landmarks.names import flip_pairs
     from raymark.landmarks.table import (
         check_landmarks,
         compute_landmarks,
-        flip_pairs,
         needed_names,
         read_landmark_set,
         read_landmarks,
@@ -60,19 +63,24 @@ def landmarks(project: "Project", dataset: DatasetName, subject: SubjectId) -> N
     from raymark.workflow import inputs
 
     files = inputs.landmarks(project, dataset, subject)
-    known = read_landmark_set(files["names"]).names
-    labels = read_label_map(files["labels"])
+    landmark_set = read_landmark_set(files["names"])
+    volume = read_volume(files["ct"])
     source = files["points"]
+    doubts: list[str] = []
     if subject_of(project, subject).landmarks.startswith("recipe:"):
         recipes = read_landmark_set(source)
+        labels = read_label_map(files["labels"])
         grid = labels.labels_xyz, labels.affine
         table = compute_landmarks(*grid, recipes, subject, files["labels"])
     else:
-        table = read_landmarks(source, subject)
-    shape = labels.labels_xyz.shape
-    names = needed_names(table["landmark"], landmark_names(rendered(project, dataset)), known)
-    table = check_landmarks(table, names, shape, labels.affine, flip_pairs(names), source)
-    write_landmarks(table, layout.LANDMARKS.format(dataset=dataset, subject=subject))
+        original = partial(read_ct, files["original"]) if "original" in files else None
+        table, doubts = read_landmarks(source, subject, landmark_set.others, original)
+    used = landmark_names(rendered(project, dataset))
+    names = needed_names(table["landmark"], used, landmark_set.names)
+    table, more = check_landmarks(table, names, volume, flip_pairs(names), source)
+    warn(source, [*doubts, *more])
+    path = layout.LANDMARKS.format(dataset=dataset, subject=subject)
+    write_landmarks(table, path, [*doubts, *more])
 
 
 def virtual_patient(project: "Project", dataset: DatasetName, subject: SubjectId) -> None:
@@ -139,7 +147,7 @@ def render(
     from raymark.core.files import sha256_of
     from raymark.ct import read_volume
     from raymark.datasets.lookup import landmark_names, landmark_points, rendered
-    from raymark.landmarks.table import flip_pairs
+    from raymark.landmarks.names import flip_pairs
     from raymark.rendering.scene import render_shard, scenario_of
     from raymark.views.plan import read_views
     from raymark.views.sight import check_source_outside
