@@ -5,6 +5,7 @@ Whatever cannot be used is an InputError that names file, line and remedy.
 
 import csv
 import math
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,9 @@ from typing import ClassVar
 from raymark.core.errors import InputError
 from raymark.core.sections import Section
 
+DECIMAL_COMMA = re.compile(r"^([+-]?\d+),(\d+)$")
+MISSING_CELLS = ("", "nan", "na", "none", "null")
+
 
 @dataclass(frozen=True)
 class Annotation:
@@ -20,7 +24,9 @@ class Annotation:
 
     Pixel (0, 0) is the centre of the first pixel; a share of 0 is the image's border. `image` names
     the image: its file's name, with or without ending, or its path below the folder of images.
-    `place` is the file, and line, of the annotation; `patient` is whose image it is, where known.
+    `place` is the file, and line, of the annotation; `patient` is whose image it is, where known, and
+    `pixel_mm` the pitch of its pixels. A landmark that the image lacks is left out, or NaN. `size_px`
+    is (width, height) where the annotation tells it, `frame` the image's number in a stack, from 1.
     """
 
     image: str
@@ -28,6 +34,9 @@ class Annotation:
     points: dict[str, tuple[float, float]]
     relative: bool = False
     patient: str | None = None
+    pixel_mm: float | None = None
+    size_px: tuple[float, float] | None = None
+    frame: int | None = None
 
 
 class AnnotationLayout(Section):
@@ -54,7 +63,7 @@ class AnnotationLayout(Section):
         raise NotImplementedError
 
     def read(self, names: list[str] | None) -> tuple[list[str], list[Annotation]]:
-        """Return the landmarks' names and all annotations, each of exactly these landmarks.
+        """Return the landmarks' names and all annotations, none of other landmarks.
 
         Without `names` they are the layout's own, or else those of the data as they first come.
         """
@@ -62,42 +71,67 @@ class AnnotationLayout(Section):
         annotations = list(self.annotated_images(names))
         if not annotations:
             raise InputError(self.files[-1], "lists no image", "Add the annotations")
-        names = names or list(dict.fromkeys(name for a in annotations for name in a.points))
+        if not names:
+            names = list(dict.fromkeys(name for a in annotations for name in a.points))
+            _check_not_once(names, annotations)
         before: dict[str, str] = {}
         for annotation in annotations:
             _check_landmarks(annotation, names)
-            if annotation.image in before:
+            image = annotation.image + f", frame {annotation.frame}" * bool(annotation.frame)
+            if image in before:
                 raise InputError(
                     annotation.place,
-                    f"the image {annotation.image!r} is annotated twice, before in "
-                    f"{before[annotation.image]}",
+                    f"the image {image!r} is annotated twice, before in {before[image]}",
                     "Keep one of the two lines",
                 )
-            before[annotation.image] = annotation.place
+            before[image] = annotation.place
+        _check_somewhere(names, annotations, self.files[-1])
         return names, annotations
 
 
 def _check_landmarks(annotation: Annotation, names: list[str]) -> None:
-    for what, wrong in (
-        ("has no", [name for name in names if name not in annotation.points]),
-        ("has an unknown", [name for name in annotation.points if name not in names]),
-    ):
-        if wrong:
-            problem = f"the image {annotation.image!r} {what} {wrong[0]!r}"
-            remedy = f"Every image has each of these once: {', '.join(names)}"
-            raise InputError(annotation.place, problem, remedy)
+    if unknown := [name for name in annotation.points if name not in names]:
+        problem = f"the image {annotation.image!r} has an unknown {unknown[0]!r}"
+        raise InputError(annotation.place, problem, f"The landmarks are {', '.join(names)}")
+
+
+def _check_not_once(names: list[str], annotations: list[Annotation]) -> None:
+    """Refuse a name, known from the data alone, that one image of many has: it is misspelt."""
+    for name in names:
+        having = [a for a in annotations if name in a.points]
+        if len(having) == 1 and len(annotations) > 2:
+            problem = f"only the image {having[0].image!r} has the landmark {name!r}"
+            remedy = "Mend its name, or list all names under `landmarks`"
+            raise InputError(having[0].place, problem, remedy)
+
+
+def _check_somewhere(names: list[str], annotations: list[Annotation], source: str) -> None:
+    """Refuse a landmark that no image has: a name misspelt, rather than a point that is missing."""
+    for name in names:
+        if not any(math.isfinite(a.points.get(name, (math.nan,))[0]) for a in annotations):
+            problem = f"no image has the landmark {name!r}"
+            raise InputError(source, problem, "Mend its name, or leave it out of `landmarks`")
 
 
 def csv_rows(path: str | Path) -> Iterator[tuple[int, list[str]]]:
-    """Yield (line number, cells) of every line that is not blank."""
+    """Yield (line number, cells) of every line that is not blank.
+
+    Columns are separated by commas, semicolons or tabs; with the latter two a number may have a decimal
+    comma.
+    """
     try:
         text = Path(path).read_text(encoding="utf-8-sig")
-        rows = list(csv.reader(text.splitlines()))
+        lines = text.splitlines()
+        first = next((line for line in lines if line.strip()), "")
+        delimiter = max(",;\t", key=first.count)
+        rows = list(csv.reader(lines, delimiter=delimiter))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         remedy = "Check the path; the file is text with commas between the columns"
         raise InputError(path, f"cannot be read ({error})", remedy) from None
     for line, row in enumerate(rows, start=1):
         if any(cell.strip() for cell in row):
+            if delimiter != ",":
+                row = [DECIMAL_COMMA.sub(r"\1.\2", cell.strip()) for cell in row]
             yield line, row
 
 
@@ -121,6 +155,13 @@ def csv_table(
             yield place, dict(zip(header, (cell.strip() for cell in row), strict=True))
 
     return header, rows()
+
+
+def coordinates(x_cell: str, y_cell: str, x_place: str, y_place: str) -> tuple[float, float]:
+    """Return the point that two cells hold, NaN where both say that it is missing."""
+    if all(cell.strip().lower() in MISSING_CELLS for cell in (x_cell, y_cell)):
+        return math.nan, math.nan
+    return number(x_cell, x_place), number(y_cell, y_place)
 
 
 def number(cell: str, place: str) -> float:

@@ -23,8 +23,8 @@ class PixelPitch(Section):
     pixel_mm: float | None = Field(
         None,
         gt=0,
-        description="pitch of the files' own pixels; null takes what each file says, which PNG, JPEG, "
-        "BMP and TIFF do not",
+        description="pitch of the files' own pixels where the annotations have no column `pixel_mm`; "
+        "null takes what each file says, which PNG, JPEG, BMP and TIFF do not",
     )
 
 
@@ -142,10 +142,13 @@ class Import2d(Section):
         description="names in the layout's order, their left and right the patient's; null takes the "
         "layout's own",
     )
+    names: dict[str, Landmark] = Field(
+        {}, description="names in the annotations, each with the landmark that it means"
+    )
     flip_pairs: list[tuple[Landmark, Landmark]] | None = Field(
         None,
-        description="names that swap in a mirrored image; null: those that differ by the word left for "
-        "right",
+        description="names that swap in a mirrored image; null: those whose names differ "
+        "by the side alone (left_asis and right_asis, L_ASIS and R_ASIS, ...)",
     )
     patient_pattern: str | None = Field(
         None,

@@ -1,6 +1,6 @@
 """Predictions against the truth: one table of errors that every table and figure is made from.
 
-Every row of the predictions is kept. A landmark that was not detected, or that is not on the image,
+Every row of the predictions is kept, but for landmarks that nobody marked in an X-ray. A landmark that was not detected, or that is not on the image,
 still has the error of its point where it has one; `detected` and `visible` say what the metrics
 count. `error_detector_mm` is measured in the plane of the detector, `error_isocentre_mm` is that
 divided by the view's magnification of the isocentre; of imported X-rays it is in the file's own mm,
@@ -87,7 +87,7 @@ def evaluate(
         types,
         _own_mm(dataset),
     )
-    write_errors(table, out_path)
+    write_errors(_annotated(table, dataset), out_path)
 
 
 def evaluate_mean_position(
@@ -108,7 +108,12 @@ def evaluate_mean_position(
     training_truth = training_truth[training_truth["view"].isin(alike)]
     predictions = mean_position_predictions(training_truth, truth, views)
     table = errors_table(predictions, truth, views, shards.pixel_mm, mm_per_px=_own_mm(dataset))
-    write_errors(table, out_path)
+    write_errors(_annotated(table, dataset), out_path)
+
+
+def _annotated(table: pd.DataFrame, dataset: Dataset | Imported) -> pd.DataFrame:
+    """Leave out the landmarks that nobody marked in an X-ray: a point there is neither right nor wrong."""
+    return table[table["x_true_px"].notna()] if isinstance(dataset, Imported) else table
 
 
 def _own_mm(dataset: Dataset | Imported) -> dict[str, np.ndarray] | None:

@@ -1,6 +1,5 @@
 """One image of an import, with all that is known before it is read again to be written."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,7 +9,6 @@ from raymark.annotations.base import Annotation
 from raymark.geometry.affine2d import Affine
 
 BY_SIZE, TEMPLATE, REGISTERED, FAILED = "by size", "template", "registered", "failed"
-CORNER_SHARE = 1 / 3  # millimetres of X-rays, whose pixels have 0.1 to 0.3 mm, are fewer than px
 
 
 @dataclass(frozen=True)
@@ -31,18 +29,12 @@ class Planned:
     file_pixel_mm: float
     to_shard: Affine
     alignment: str = BY_SIZE
+    doubts: tuple[str, ...] = ()
 
     @property
     def pixel_mm(self) -> float:
         """The mean pitch in the shard."""
         return self.file_pixel_mm / self.to_shard.scale
-
-
-def in_one_corner(planned: Sequence[Planned]) -> bool:
-    """Tell whether all points lie in the upper left corner of every image, as those in mm would."""
-    return all(
-        (image.points_px < CORNER_SHARE * np.array(image.shape_yx[::-1])).all() for image in planned
-    )
 
 
 def scaled_and_cropped(shape_yx: tuple[int, int], height_px: int, width_px: int) -> Affine:

@@ -11,7 +11,7 @@ is the median pitch, and each view's source-to-isocentre distance says how its o
 error's `error_isocentre_mm` is in the image's own millimetres, by the map in the list of images.
 """
 
-import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from raymark import layout
 from raymark.annotations.base import Annotation
 from raymark.config.imports import Import2d, KnownDistance
 from raymark.core.digests import text_digest
+from raymark.core.doubts import warn
 from raymark.core.errors import InputError
 from raymark.core.files import atomic, sha256_of
 from raymark.datasets.imported import MATRIX
@@ -31,7 +32,8 @@ from raymark.geometry.belief_maps import belief_maps
 from raymark.geometry.camera import Detector, inside
 from raymark.imports.alignment import to_template
 from raymark.imports.image_folder import ImageFolder
-from raymark.imports.planned_image import Planned, in_one_corner, scaled_and_cropped
+from raymark.imports.planned_image import Planned, scaled_and_cropped
+from raymark.imports.point_checks import doubted
 from raymark.imports.splits import patient_of, split_named, split_of
 from raymark.imports.stored_image import Xray
 from raymark.imports.xray_file import read_xray
@@ -41,10 +43,8 @@ from raymark.views.plan import SCHEMA, camera_of, write_views
 SOURCE_TO_DETECTOR_MM = 1.0e6
 # Annotators mark what lies just outside; what lies further outside is of another image or unit.
 OUTSIDE_SHARE = 0.05
-IN_ONE_CORNER = (
-    "all points lie in the upper left corner of every image, as if they were in mm; they are taken "
-    "as px. Check the units of the annotations"
-)
+MISSING = (np.nan, np.nan)
+MARKERS = (0.0, -1.0)  # both coordinates of a point that an annotator marked as missing
 
 
 def import_2d(settings: Import2d, source: str | Path) -> pd.DataFrame:
@@ -54,12 +54,14 @@ def import_2d(settings: Import2d, source: str | Path) -> pd.DataFrame:
     checked before anything is written; InputError names file, field and remedy.
     """
     names, planned = plan(settings, source)
-    if in_one_corner(planned):
-        print(f"{source}: {IN_ONE_CORNER}", file=sys.stderr)
+    pairs = settings.flip_pairs if settings.flip_pairs is not None else flip_pairs(names)
+    about_all, planned = doubted(planned, names, pairs, settings.primary_deg)
+    warn(source, about_all)
+    for image in planned:
+        warn(image.path, image.doubts)
     if settings.registration is not None:
         shape_yx = settings.height_px, settings.width_px
         planned = to_template(settings.registration, shape_yx, planned, source)
-    pairs = settings.flip_pairs if settings.flip_pairs is not None else flip_pairs(names)
     views = views_of(settings, planned)
     pixel_mm = nominal_pixel_mm(planned)
     attributes = {
@@ -91,7 +93,7 @@ def import_2d(settings: Import2d, source: str | Path) -> pd.DataFrame:
                 "digest": digest,
             },
         )
-    table = _image_list(settings, planned, views)
+    table = _image_list(settings, planned, views, about_all)
     with atomic(layout.IMPORTED_IMAGES.format(dataset=settings.name)) as partial:
         table.to_csv(partial, index=False, lineterminator="\n")
     write_views(layout.VIEWS.format(dataset=settings.name), views)
@@ -100,7 +102,7 @@ def import_2d(settings: Import2d, source: str | Path) -> pd.DataFrame:
 
 def plan(settings: Import2d, source: str | Path) -> tuple[list[str], list[Planned]]:
     """Read and check every annotation and image; return the landmarks' names and the images."""
-    names, annotations = settings.annotations.read(settings.landmarks)
+    names, annotations = _named_ours(settings, *settings.annotations.read(_names_there(settings)))
     _check_names(settings, names, source)
     folder = ImageFolder(settings.images)
     paths = [folder.find(a.image, a.place) for a in annotations]
@@ -112,17 +114,37 @@ def plan(settings: Import2d, source: str | Path) -> tuple[list[str], list[Planne
     ):
         if view_set is None:
             continue
-        xray = read_xray(path)
-        points_px = _checked_points(annotation, xray, names, path)
-        pixel_mm = _pixel_mm(settings, xray, points_px, names, path, source)
+        xray = read_xray(path, annotation.frame)
+        points_px, doubts = _checked_points(annotation, xray, names, path)
+        pixel_mm, more = _pixel_mm(settings, annotation, xray, points_px, names, path, source)
         shape_yx = xray.image_yx.shape
         to_shard = scaled_and_cropped(shape_yx, settings.height_px, settings.width_px)
-        planned.append(
-            Planned(annotation, path, view_set, patient, shape_yx, points_px, pixel_mm, to_shard)
+        image = Planned(
+            annotation, path, view_set, patient, shape_yx, points_px, pixel_mm, to_shard
         )
+        planned.append(replace(image, doubts=(*xray.doubts, *doubts, *more)))
     if not planned:
         raise InputError(f"{source}, split", "leaves every image out", "Give some a view_set")
     return names, planned
+
+
+def _names_there(settings: Import2d) -> list[str] | None:
+    """Return the landmarks' names as the annotations have them, where the settings tell."""
+    if settings.landmarks is None:
+        return None
+    theirs = {ours: given for given, ours in settings.names.items()}
+    return [theirs.get(name, name) for name in settings.landmarks]
+
+
+def _named_ours(
+    settings: Import2d, names: list[str], annotations: list[Annotation]
+) -> tuple[list[str], list[Annotation]]:
+    ours = settings.names
+    renamed = [
+        replace(a, points={ours.get(n, n): point for n, point in a.points.items()})
+        for a in annotations
+    ]
+    return [ours.get(name, name) for name in names], renamed
 
 
 def _check_names(settings: Import2d, names: list[str], source: str | Path) -> None:
@@ -136,10 +158,21 @@ def _check_names(settings: Import2d, names: list[str], source: str | Path) -> No
             raise InputError(f"{source}, {key}", problem, f"Known: {', '.join(names)}")
 
 
-def _checked_points(annotation: Annotation, xray: Xray, names: list[str], path: Path) -> np.ndarray:
-    """Return the points (landmark, xy) in px of the image; InputError where one is far outside."""
-    size_px = np.array(xray.image_yx.shape[::-1], dtype=float)
-    points = np.array([annotation.points[name] for name in names])
+def _checked_points(
+    annotation: Annotation, xray: Xray, names: list[str], path: Path
+) -> tuple[np.ndarray, list[str]]:
+    """Return the points (landmark, xy) in px of the image, NaN where one is missing, and doubts.
+
+    InputError where the annotation is of an image of another size, or a point is far outside.
+    """
+    size_px = xray.placement.file_size_px(xray.image_yx.shape)
+    if annotation.size_px is not None and not np.allclose(annotation.size_px, size_px, atol=1):
+        sizes = " and ".join(f"{w:g} × {h:g}" for w, h in (annotation.size_px, size_px))
+        problem = f"is of an image of another size than {path} (width × height: {sizes} px)"
+        raise InputError(annotation.place, problem, "Give the image that was annotated, as it was")
+    points = np.array([annotation.points.get(name, MISSING) for name in names], dtype=float)
+    marked = np.any([(points == marker).all(axis=1) for marker in MARKERS], axis=0)
+    points[marked] = np.nan
     points_px = points * size_px - 0.5 if annotation.relative else points
     slack_px = OUTSIDE_SHARE * size_px
     outside = ((points_px < -slack_px) | (points_px > size_px - 1 + slack_px)).any(axis=1)
@@ -152,31 +185,48 @@ def _checked_points(annotation: Annotation, xray: Xray, names: list[str], path: 
             f"{size_px[0]:.0f} × {size_px[1]:.0f} px",
             "Check that the line belongs to this image and is in its pixels",
         )
-    return points_px
+    if not np.isfinite(points_px).any():
+        problem = f"the image {annotation.image!r} has no landmark at all"
+        raise InputError(annotation.place, problem, "Annotate it, or leave it out")
+    listed = ", ".join(name for name, is_marked in zip(names, marked, strict=True) if is_marked)
+    doubts = [f"{listed} at 0, 0 or -1, -1: taken as missing"] if listed else []
+    return xray.placement.to_file.inverse()(points_px), doubts
 
 
 def _pixel_mm(
     settings: Import2d,
+    annotation: Annotation,
     xray: Xray,
     points_px: np.ndarray,
     names: list[str],
     path: Path,
     source: str | Path,
-) -> float:
-    """Return the pitch of an image's own pixels in mm."""
+) -> tuple[float, list[str]]:
+    """Return the pitch of an image's own pixels in mm, and what contradicts it."""
     scale = settings.scale
     if isinstance(scale, KnownDistance):
         ends = [points_px[[names.index(name) for name in group]] for group in scale.between]
         length_px = float(np.linalg.norm(ends[0].mean(axis=0) - ends[1].mean(axis=0)))
-        if length_px == 0:
-            problem = "the two groups of landmarks have the same middle"
+        if not length_px > 0:
+            problem = "a landmark of the two groups is missing, or they have the same middle"
             raise InputError(f"{source}, scale.between, in {path}", problem, "Correct the points")
-        return scale.mm / length_px
-    pixel_mm = scale.pixel_mm or xray.pixel_mm
-    if pixel_mm is None:
+        return scale.mm / length_px, []
+    given = {
+        "the annotations' pixel_mm": annotation.pixel_mm,
+        "scale.pixel_mm": scale.pixel_mm,
+        "the file": xray.pixel_mm,
+    }
+    known = {name: mm for name, mm in given.items() if mm is not None}
+    if not known:
         remedy = "Give scale.pixel_mm, or a known distance between landmarks"
         raise InputError(f"{source}, scale.pixel_mm", f"{path} does not tell its pitch", remedy)
-    return pixel_mm
+    (first, pixel_mm), *others = known.items()
+    doubts = [
+        f"has two pixel sizes: {pixel_mm:g} mm by {first} counts, not {mm:g} mm by {name}"
+        for name, mm in others
+        if not np.isclose(mm, pixel_mm, rtol=0.01)
+    ]
+    return pixel_mm, doubts
 
 
 def odd_scales(images: pd.DataFrame) -> pd.DataFrame:
@@ -230,7 +280,9 @@ def _view(
     camera = camera_of(row, detector)
     beliefs = settings.beliefs
     return {
-        "image": resampled(read_xray(image.path).image_yx, image.to_shard, shape_yx),
+        "image": resampled(
+            read_xray(image.path, image.annotation.frame).image_yx, image.to_shard, shape_yx
+        ),
         "landmarks": points_px,
         "visible": visible,
         "beliefs": belief_maps(points_px, visible, shape_yx, beliefs.stride, beliefs.sigma_px),
@@ -250,7 +302,9 @@ def _digest(settings: Import2d, images: list[Planned]) -> str:
     return text_digest(made, *files, *points, *maps, *shifts)
 
 
-def _image_list(settings: Import2d, planned: list[Planned], views: pd.DataFrame) -> pd.DataFrame:
+def _image_list(
+    settings: Import2d, planned: list[Planned], views: pd.DataFrame, about_all: list[str]
+) -> pd.DataFrame:
     """List the images and their maps into the shard (`raymark.datasets.imported.affine_of` reads them)."""
     maps = [image.to_shard for image in planned]
     shift_x_px, shift_y_px = np.transpose([affine.shift_px for affine in maps])
@@ -263,4 +317,6 @@ def _image_list(settings: Import2d, planned: list[Planned], views: pd.DataFrame)
         **dict(zip(MATRIX, entries, strict=True)),
         shift_x_px=shift_x_px,
         shift_y_px=shift_y_px,
+        missing=[int(np.isnan(image.points_px[:, 0]).sum()) for image in planned],
+        doubts=["; ".join((*about_all, *image.doubts)) for image in planned],
     )

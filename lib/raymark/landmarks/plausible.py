@@ -10,10 +10,11 @@ import numpy as np
 
 from raymark.ct import Volume
 
-NEAR_MM = 8.0
-TISSUE_HU, BONE_HU = -300, 150
+NEAR_MM = 5.0
+TISSUE_HU, BONE_HU = -300, 200
+ONE_SPOT_MM = 10.0  # no four landmarks of an anatomy lie so close together
 FEW, MOST = 0.5, 0.9  # shares of points
-CLEARER = 0.3  # by so much more of the points must lie in the body, or on bone
+CLEARER, CLEARER_POINTS = 0.25, 2  # so many more must lie in the body, or on bone
 Change = Callable[[np.ndarray, Volume], np.ndarray]
 
 
@@ -42,16 +43,22 @@ def likely_mistake(points_mm: np.ndarray, volume: Volume) -> tuple[str, bool]:
     if not len(points_mm):
         return "", False
     in_body, on_bone = _shares(points_mm, volume)
+    margin = max(CLEARER, CLEARER_POINTS / len(points_mm))
+    at_one_spot = len(points_mm) > 3 and bool(np.ptp(points_mm, axis=0).max() < ONE_SPOT_MM)
+    if at_one_spot:  # wherever that is, the body's points cannot be there
+        in_body, on_bone = 0.0, 0.0
     best, explained = "", (in_body, on_bone)
     for name, change in MISTAKES.items():
+        if at_one_spot and "metres" not in name:
+            continue
         shares = _shares(change(points_mm, volume), volume)
         better = shares[0] >= MOST and sum(shares) > sum(explained) + 1e-9
-        clearer = shares[0] >= in_body + CLEARER or (
-            shares[1] >= MOST and on_bone <= FEW and shares[1] >= on_bone + CLEARER
+        clearer = shares[0] >= in_body + margin or (
+            shares[1] >= MOST and shares[1] >= on_bone + margin
         )
         if better and clearer:
             best, explained = name, shares
-    return best, bool(best) and in_body < FEW
+    return best, bool(best) and (in_body < FEW or at_one_spot)
 
 
 def _shares(points_mm: np.ndarray, volume: Volume) -> tuple[float, float]:

@@ -200,6 +200,7 @@ def check_landmarks(
     """
     check_names(list(table["landmark"]), list(expected_names), source)
     table = table.set_index("landmark").loc[list(expected_names)].reset_index()[COLUMNS]
+    _check_finite(table, source)
     mistake, sure = likely_mistake(table[XYZ].to_numpy(float), volume)
     _check_inside(table, volume, mistake, source)
     _check_sides(table, flip_pairs, source)
@@ -229,7 +230,7 @@ def check_names(names: list[str], expected: list[str], source: str | Path) -> No
             raise InputError(source, f"the landmark {first!r}{more} {problem}", remedy)
 
 
-def _check_inside(table: pd.DataFrame, volume: Volume, mistake: str, source: str | Path) -> None:
+def _check_finite(table: pd.DataFrame, source: str | Path) -> None:
     points = table[XYZ].to_numpy(float)
     for name, point in zip(table["landmark"], points, strict=True):
         if not np.isfinite(point).all():
@@ -238,6 +239,10 @@ def _check_inside(table: pd.DataFrame, volume: Volume, mistake: str, source: str
                 f"the landmark {name!r} has no finite position: {point.tolist()}",
                 "Place it, or leave it out of the data set",
             )
+
+
+def _check_inside(table: pd.DataFrame, volume: Volume, mistake: str, source: str | Path) -> None:
+    points = table[XYZ].to_numpy(float)
     to_voxel = np.linalg.inv(volume.affine)
     voxels = points @ to_voxel[:3, :3].T + to_voxel[:3, 3]
     outside = ((voxels < -0.5) | (voxels > np.array(volume.hu_xyz.shape) - 0.5)).any(axis=1)

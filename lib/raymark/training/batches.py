@@ -84,11 +84,13 @@ def batches(
 
 def _read(samples: Samples, group: np.ndarray) -> Batch:
     arrays = samples.read(group)
+    landmarks = arrays["landmarks"].astype(np.float32)
+    known = np.isfinite(landmarks).all(axis=-1)  # not marked in this image: it teaches nothing
     image = torch.as_tensor(arrays["image"].astype(np.float32))[:, None]
     return Batch(
         image=image,
-        landmarks=torch.as_tensor(arrays["landmarks"].astype(np.float32)),
-        visible=torch.as_tensor(arrays["visible"].astype(bool)),
+        landmarks=torch.as_tensor(np.where(known[..., None], landmarks, np.float32(0))),
+        visible=torch.as_tensor(arrays["visible"].astype(bool) & known),
         K=torch.as_tensor(arrays["K"].astype(np.float64)),
         world_to_camera=torch.as_tensor(arrays["world_to_camera"].astype(np.float64)),
         landmarks_world=torch.as_tensor(arrays["landmarks_world"].astype(np.float32)),

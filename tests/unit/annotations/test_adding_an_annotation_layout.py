@@ -33,7 +33,7 @@ def import_model(project_folder, monkeypatch):
 @pytest.fixture
 def mine(import_model):
     """Settings of the page's layout, and its files: the points of the spreadsheet `points.csv`."""
-    Path("labelme").mkdir()
+    Path("labels_of_mine").mkdir()
     shapes = {}
     for image, label, x, y, _ in read_rows("points.csv")[1:]:
         corner = [float(x) + 0.5, float(y) + 0.5]
@@ -41,9 +41,9 @@ def mine(import_model):
         shapes.setdefault(image, []).append(shape)
     for image, points in shapes.items():
         content = {"imagePath": f"../images/{image}", "shapes": points}
-        Path("labelme", f"{Path(image).stem}.json").write_text(json.dumps(content))
+        Path("labels_of_mine", f"{Path(image).stem}.json").write_text(json.dumps(content))
     values = settings(split=WHOLE).model_dump(mode="json")
-    values["annotations"] = {"layout": "labelme", "folder": "labelme"}
+    values["annotations"] = {"layout": "labels_of_mine", "folder": "labels_of_mine"}
     return checked(import_model, values, "made.yaml")
 
 
@@ -61,7 +61,9 @@ def test_it_imports_what_a_spreadsheet_with_the_same_points_does(mine):
 
 
 def test_names_of_the_settings_are_checked(mine):
-    with pytest.raises(InputError, match=r"labelme/x00\.json: the image 'x00\.png' has an unknown"):
+    with pytest.raises(
+        InputError, match=r"labels_of_mine/x00\.json: the image 'x00\.png' has an unknown"
+    ):
         import_2d(mine.model_copy(update={"landmarks": ["tip"]}), "made.yaml")
 
 
@@ -74,40 +76,39 @@ def marked(points):
     [
         ("{", "is no file of LabelMe"),
         ("[]", "is no file of LabelMe"),
-        (marked([{"label": "tip", "points": [[1, 2]]}]), "'x03.png' has no 'left_blob'"),
         (marked([{"label": "tip", "points": [[1, 2], [3, 4]]}]), "'tip' is there twice, or no"),
         (marked([{"label": "tip", "points": [[1, 2]]}] * 2), "'tip' is there twice, or no"),
         (marked([{"label": "tip", "points": [[1, None]]}]), "'tip': 'None' is not a number"),
     ],
 )
 def test_mistakes_are_named(mine, content, problem):
-    Path("labelme/x03.json").write_text(content)
-    with pytest.raises(InputError, match=r"labelme/x03\.json") as error:
+    Path("labels_of_mine/x03.json").write_text(content)
+    with pytest.raises(InputError, match=r"labels_of_mine/x03\.json") as error:
         import_2d(mine, "made.yaml")
     assert problem in str(error.value)
     assert not Path("results").exists()
 
 
 def test_a_folder_without_files_lists_no_image(mine):
-    for path in Path("labelme").glob("*"):
+    for path in Path("labels_of_mine").glob("*"):
         path.unlink()
-    with pytest.raises(InputError, match="labelme: lists no image"):
+    with pytest.raises(InputError, match="labels_of_mine: lists no image"):
         import_2d(mine, "made.yaml")
 
 
 def test_configuration_and_schema_know_it(mine, import_model):
-    assert mine.files == ["images", "labelme"]
+    assert mine.files == ["images", "labels_of_mine"]
     schema = import_model.model_json_schema()
-    assert "labelme" in schema["properties"]["annotations"]["discriminator"]["mapping"]
+    assert "labels_of_mine" in schema["properties"]["annotations"]["discriminator"]["mapping"]
     assert "folder" in schema["$defs"]["LabelMe"]["properties"]
     values = settings().model_dump(mode="json")
     for wrong, problem in (
-        ({"layout": "labelled"}, "expected tags: 'cephalometric-2015', 'csv', 'labelme', "),
+        ({"layout": "labelled"}, "expected tags: 'cephalometric-2015', 'csv', 'labels_of_mine', "),
         (
-            {"layout": "labelme", "folder": "labelme", "file": "x"},
-            "'annotations.labelme.file' is unknown. Allowed here: folder, layout",
+            {"layout": "labels_of_mine", "folder": "labels_of_mine", "file": "x"},
+            "'annotations.labels_of_mine.file' is unknown. Allowed here: folder, layout",
         ),
-        ({"layout": "labelme"}, "annotations.labelme.folder: Field required"),
+        ({"layout": "labels_of_mine"}, "annotations.labels_of_mine.folder: Field required"),
     ):
         with pytest.raises(InputError, match=r"made\.yaml") as error:
             checked(import_model, values | {"annotations": wrong}, "made.yaml")

@@ -163,7 +163,9 @@ def heads_settings(**registration):
 def test_an_import_registers_and_its_list_holds_the_maps(heads):
     images = import_2d(heads_settings(template="h0.png"), "made.yaml").set_index("view")
     assert images["alignment"].tolist() == ["template"] + 5 * ["registered"]
-    pd.testing.assert_frame_equal(read_images("made"), images)
+    pd.testing.assert_frame_equal(
+        read_images("made").drop(columns="doubts"), images.drop(columns="doubts")
+    )
     target = crop_of(POINTS, 0.15, (128, 104))(POINTS)
     for view_set in ("train", "validation", "test"):
         shards = shards_of(view_set)

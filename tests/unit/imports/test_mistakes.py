@@ -176,7 +176,9 @@ def test_points_in_mm_are_told_and_points_in_px_are_not(project_folder, capsys):
     import_2d(settings(), "made.yaml")
     told = capsys.readouterr().err.splitlines()
     assert len(told) == 1
-    assert told[0].startswith("made.yaml: all points lie in the upper left corner of every image")
+    assert told[0].startswith(
+        "Warning: made.yaml: all points lie in the upper left corner of every image"
+    )
 
 
 def test_an_odd_scale_is_told_to_be_kept(project_folder, capsys):

@@ -276,7 +276,7 @@ def test_a_data_set_that_uses_some_landmarks_needs_only_those(tmp_path, monkeypa
 def test_duplicates_are_refused():
     double = pd.concat([table(), table({"tip": (0, 0, 0)})])
     with pytest.raises(InputError, match=r"'tip' .*more than once"):
-        check_landmarks(double, list(POINTS), SHAPE, AFFINE, [], "p.csv")
+        check_landmarks(double, list(POINTS), VOLUME, [], "p.csv")
 
 
 def test_the_border_of_the_outermost_voxels_is_inside():
