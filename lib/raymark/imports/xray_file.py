@@ -11,7 +11,7 @@ import numpy as np
 from raymark.core.errors import InputError
 from raymark.imports.stored_image import Stored, Xray, coloured, letter_of, upright, xray_of
 from raymark.imports.xray_dicom import read_dicom
-from raymark.imports.xray_picture import read_picture
+from raymark.imports.xray_picture import grey_of, read_picture
 
 PICTURES = (".png", ".tif", ".tiff", ".jpg", ".jpeg", ".bmp")
 NIFTI = (".nii", ".nii.gz")
@@ -173,12 +173,22 @@ def _itk_file(path: Path, kind: str, frame: int | None) -> Stored:
     reader.SetImageIO(ITK_READERS[kind])
     reader.SetFileName(str(path))
     reader.ReadImageInformation()
-    _check_pixels(path, reader.GetSize())
+    size = reader.GetSize()
     check_itk_size(reader, path, file_bytes)
+    in_stack = frame is not None and len(size) == 3 and size[2] > 1
+    if in_stack and frame is not None:  # this image is read alone
+        if frame > size[2]:
+            raise InputError(path, f"has {size[2]} frames, no frame {frame}", "Give one it has")
+        reader.SetExtractIndex([0, 0, frame - 1])
+        size = (*size[:2], 1)
+        reader.SetExtractSize(size)
+        frame = None
+    _check_pixels(path, size)
     image = reader.Execute()
+    pixels = sitk.GetArrayFromImage(image).astype(np.float64)
     if image.GetNumberOfComponentsPerPixel() > 1:
-        raise coloured(path)
-    pixels = sitk.GetArrayFromImage(image).astype(np.float64).T
+        pixels = grey_of(path, pixels, has_opacity=False)[0]
+    pixels = (_without_zeros_behind(pixels) if in_stack else pixels).T
     dimensions = image.GetDimension()
     if dimensions > 3:
         pixels = pixels.reshape((*pixels.shape[:3], -1))[..., 0]
@@ -189,6 +199,14 @@ def _itk_file(path: Path, kind: str, frame: int | None) -> Stored:
     direction[:known, :known] = np.reshape(image.GetDirection(), (dimensions, -1))[:known, :known]
     origin_mm[:known] = image.GetOrigin()[:known]
     return _of_volume(path, pixels, spacing_mm, direction * spacing_mm, origin_mm, frame)
+
+
+def _without_zeros_behind(pixels: np.ndarray) -> np.ndarray:
+    """Cut off the rows and columns (..., y, x) of zeros that bring images of a stack to one size."""
+    rows, columns = (np.flatnonzero(pixels.any(axis=axes)) for axes in ((0, 2), (0, 1)))
+    if not len(rows):
+        return pixels
+    return pixels[:, : rows[-1] + 1, : columns[-1] + 1]
 
 
 def _of_volume(

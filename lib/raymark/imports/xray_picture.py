@@ -45,7 +45,7 @@ def read_picture(path: Path, kind: str, frame: int | None, check_pixels: CheckPi
     with Image.open(path, formats=[kind]) as picture:
         picture.seek((frame or 1) - 1)
         orientation = picture.getexif().get(ORIENTATION, 1)
-        pixels, valid_yx = _grey(path, *_pixels(path, kind, picture, frame))
+        pixels, valid_yx = grey_of(path, *_pixels(path, kind, picture, frame))
     doubts = []
     if orientation in TURNS:
         pixels = turned_array(pixels, *TURNS[orientation])
@@ -123,10 +123,10 @@ def _tiff(path: Path, frame: int | None) -> np.ndarray:
     return pixels.astype(np.float64)
 
 
-def _grey(
+def grey_of(
     path: Path, pixels: np.ndarray, has_opacity: bool
 ) -> tuple[np.ndarray, np.ndarray | None]:
-    """Average the channels of a grey picture saved as colour; refuse one that shows colours.
+    """Average the channels (..., channel) of grey saved as colour; refuse what shows colours.
 
     Returns which pixels can be seen, None where all can.
     """

@@ -103,7 +103,7 @@ def test_configuration_and_schema_know_it(mine, import_model):
     assert "folder" in schema["$defs"]["LabelMe"]["properties"]
     values = settings().model_dump(mode="json")
     for wrong, problem in (
-        ({"layout": "labelled"}, "expected tags: 'cephalometric-2015', 'csv', 'labels_of_mine', "),
+        ({"layout": "labelled"}, "'labelme', 'labels_of_mine', "),
         (
             {"layout": "labels_of_mine", "folder": "labels_of_mine", "file": "x"},
             "'annotations.labels_of_mine.file' is unknown. Allowed here: folder, layout",
