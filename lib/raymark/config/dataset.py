@@ -29,6 +29,11 @@ class Ct(Section):
     region_margin_mm: float = Field(
         30.0, ge=0, description="what the cropped box has more than the labels, on each side"
     )
+    straighten: bool = Field(
+        False,
+        description="resample a CT taken with a tilted gantry to a rectangular grid; otherwise it is "
+        "refused",
+    )
     lowest_hu: int = Field(
         -1000, ge=-32768, le=32767, description="values below it (padding) are raised to it, HU"
     )

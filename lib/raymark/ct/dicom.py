@@ -8,17 +8,18 @@ import stat
 import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import IO
 
 import numpy as np
 import pydicom
-from pydicom.pixels import get_decoder
+from pydicom.pixels import get_decoder, pixel_array
 
 from raymark.core.errors import InputError
 from raymark.ct.grid import check_affine, check_shape
+from raymark.ct.values import AIR_HU
 from raymark.ct.voxel_files import LPS_TO_RAS, reading
 
 TAGS = [
@@ -35,6 +36,8 @@ TAGS = [
     "RescaleSlope",
     "RescaleIntercept",
     "RescaleType",
+    "SharedFunctionalGroupsSequence",
+    "PerFrameFunctionalGroupsSequence",
 ]
 # "US" is "unspecified"; HU_MOD are Hounsfield units of a spectral scan. Others are no densities.
 HOUNSFIELD_RESCALE_TYPES = ("", "HU", "US", "HU_MOD")
@@ -43,6 +46,13 @@ SIDE_SUFFIXES = (".txt", ".csv", ".tsv", ".json", ".xml", ".html", ".htm", ".pdf
 LARGEST_SLICE_BYTES = 2**28  # 4096² voxels take 2^25: a larger member of a zip is no CT slice
 DUPLICATE_MM = 1e-3
 IRREGULAR = 0.1  # deviation of a slice from its place in a regular stack, in slice distances
+
+FRAME_MACROS = (
+    "PlanePositionSequence",
+    "PlaneOrientationSequence",
+    "PixelMeasuresSequence",
+    "PixelValueTransformationSequence",
+)
 
 Open = Callable[[], IO[bytes]]
 
@@ -59,14 +69,18 @@ class Slice:
     position_mm: np.ndarray
     slope: float
     intercept: float
+    frame: int = 0
 
     @property
     def normal(self) -> np.ndarray:
         return np.cross(*self.axes)
 
 
-def read_series(path: Path) -> tuple[np.ndarray, np.ndarray]:
-    """Read the one CT series in a folder or zip: int16 HU (column, row, slice), affine to RAS mm."""
+def read_series(path: Path) -> tuple[np.ndarray, np.ndarray, list[str]]:
+    """Read the one CT series of a folder, a zip or an enhanced file.
+
+    Returns int16 HU (column, row, slice), the affine to RAS mm, and doubts.
+    """
     with reading(path), _files(path) as files:
         slices = _slices(path, files)
         check_shape(path, (*slices[0].shape_yx, len(slices)))
@@ -74,14 +88,22 @@ def read_series(path: Path) -> tuple[np.ndarray, np.ndarray]:
         affine = LPS_TO_RAS @ _affine(slices)
         check_affine(path, affine)
         hu_kji = np.empty((len(slices), *slices[0].shape_yx), np.int16)
-        for hu_ji, image in zip(hu_kji, slices, strict=True):
-            hu_ji[:] = _hounsfield(image)
-    return hu_kji.T, affine
+        padded = 0
+        with _Decoder() as decoder:
+            for hu_ji, image in zip(hu_kji, slices, strict=True):
+                hu_ji[:], of_slice = decoder.hounsfield(image)
+                padded += of_slice
+    share = padded / hu_kji.size
+    doubts = [f"{share:.0%} of it is padding (PixelPaddingValue): taken as air"] if share else []
+    return hu_kji.T, affine, doubts
 
 
 @contextmanager
 def _files(path: Path) -> Iterator[dict[str, Open]]:
     """Yield the candidate files of a folder or zip, in order of name, each with how to open it."""
+    if path.is_file() and path.suffix.lower() != ".zip":
+        yield {path.name: partial(_opened, path)}
+        return
     if path.is_dir():
         inside = sorted(file for file in path.rglob("*") if file.is_file())
         yield _wanted(path, {f.relative_to(path).as_posix(): partial(_opened, f) for f in inside})
@@ -132,7 +154,8 @@ def _unsafe(path: Path, what: str) -> InputError:
 
 def _slices(path: Path, files: dict[str, Open]) -> list[Slice]:
     """Read the headers of all files and see that they are slices of one and the same CT series."""
-    headers = {f"{path}/{name}": _header(f"{path}/{name}", files[name]) for name in files}
+    parent = path.parent if path.is_file() and path.suffix.lower() != ".zip" else path
+    headers = {f"{parent}/{name}": _header(f"{parent}/{name}", files[name]) for name in files}
     series = {header.SeriesInstanceUID for header in headers.values()}
     if len(series) > 1:
         raise InputError(
@@ -144,7 +167,9 @@ def _slices(path: Path, files: dict[str, Open]) -> list[Slice]:
     for open_file, (source, header) in zip(files.values(), headers.items(), strict=True):
         with reading(source):
             _check_kind(source, header)
-            slices.append(_slice(source, open_file, header))
+            for frame in range(_frames(header)):
+                own = _of_frame(source, header, frame) if _frames(header) > 1 else header
+                slices.append(replace(_slice(source, open_file, own), frame=frame))
     first = slices[0]
     for other in slices[1:]:
         same_shape = other.shape_yx == first.shape_yx
@@ -175,10 +200,10 @@ def _check_kind(source: str, header: pydicom.Dataset) -> None:
     modality = str(header.get("Modality", "")) or "missing"
     if modality != "CT":
         raise InputError(source, f"is not CT (its modality is {modality})", "Give a CT series")
-    if int(header.get("NumberOfFrames") or 1) > 1:
+    if _frames(header) > 1 and "PerFrameFunctionalGroupsSequence" not in header:
         raise InputError(
             source,
-            "holds several frames in one file (enhanced or 4D)",
+            "holds several frames in one file, and does not say where each lies",
             "Export it as one file per slice, or convert it to NIfTI with dcm2niix",
         )
     if header.get("SamplesPerPixel", 1) != 1:
@@ -197,6 +222,33 @@ def _check_kind(source: str, header: pydicom.Dataset) -> None:
             "is not rescaled to Hounsfield units (RescaleType)",
             "Give the ordinary or a virtual monoenergetic reconstruction, not a material map",
         )
+
+
+def _frames(header: pydicom.Dataset) -> int:
+    return int(header.get("NumberOfFrames") or 1)
+
+
+def _of_frame(source: str, header: pydicom.Dataset, frame: int) -> pydicom.Dataset:
+    """Return a header with one frame's place and scale, from the groups of an enhanced file.
+
+    Frames of several stacks or phases lie where others do, and are refused as duplicates.
+    """
+    own = pydicom.Dataset()
+    own.Rows, own.Columns = header.Rows, header.Columns
+    for groups in ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"):
+        items = header.get(groups) or []
+        item = items[frame if groups.startswith("Per") else 0] if items else pydicom.Dataset()
+        for macro in FRAME_MACROS:
+            for part in item.get(macro) or []:
+                for tag in ("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing"):
+                    if tag in part:
+                        own[tag] = part[tag]
+                for tag in ("RescaleSlope", "RescaleIntercept"):
+                    if tag in part:
+                        own[tag] = part[tag]
+    if "RescaleSlope" not in own:
+        raise _bad_tag(source, "RescaleSlope")
+    return own
 
 
 def _slice(source: str, open_file: Open, header: pydicom.Dataset) -> Slice:
@@ -283,20 +335,56 @@ def _affine(slices: list[Slice]) -> np.ndarray:
     return affine
 
 
-def _hounsfield(image: Slice) -> np.ndarray:
-    """Decode one slice to int16 HU (row, column)."""
-    with reading(image.source), image.open() as file:
-        dataset = pydicom.dcmread(file)
-        syntax = dataset.file_meta.TransferSyntaxUID
+class _Decoder:
+    """Decodes slices; of a file with many frames it keeps the last one open."""
+
+    def __init__(self) -> None:
+        self.source, self.dataset = "", pydicom.Dataset()
+
+    def __enter__(self) -> "_Decoder":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.source, self.dataset = "", pydicom.Dataset()
+
+    def hounsfield(self, image: Slice) -> tuple[np.ndarray, int]:
+        """Return one slice as HU (row, column), and how many of its pixels are padding above air."""
+        with reading(image.source):
+            if image.source != self.source:
+                with image.open() as file:
+                    self.source, self.dataset = image.source, pydicom.dcmread(file)
+            stored = self._stored(image)
+            hu = stored * image.slope + image.intercept
+            padding = self.dataset.get("PixelPaddingValue")
+            if padding is not None:
+                limit = self.dataset.get("PixelPaddingRangeLimit", padding)
+                low, high = sorted((int(padding), int(limit)))
+                bright = (stored >= low) & (stored <= high) & (hu > AIR_HU)
+                hu = np.where(bright, AIR_HU, hu)
+                padded = int(np.count_nonzero(bright))
+            else:
+                padded = 0
+        limits = np.iinfo(np.int16)
+        return np.clip(np.rint(hu), limits.min, limits.max), padded
+
+    def _stored(self, image: Slice) -> np.ndarray:
+        syntax = self.dataset.file_meta.TransferSyntaxUID
         if syntax.is_compressed and not _can_decode(syntax):
-            raise InputError(
-                image.source,
-                f"is compressed in a way that cannot be decoded here ({syntax.name})",
-                "Decompress the series, e.g. `gdcmconv --raw` or DCMTK's dcmdjpeg for each file",
-            )
-        hu = dataset.pixel_array * image.slope + image.intercept
-    limits = np.iinfo(np.int16)
-    return np.clip(np.rint(hu), limits.min, limits.max)
+            raise _compressed(image.source, syntax)
+        try:
+            return pixel_array(self.dataset, index=image.frame)
+        except (RuntimeError, NotImplementedError, ValueError):
+            if syntax.is_encapsulated:
+                raise _compressed(image.source, syntax) from None
+            raise
+
+
+def _compressed(source: str, syntax: pydicom.uid.UID) -> InputError:
+    return InputError(
+        source,
+        f"is compressed ({syntax.name}), and damaged or in a way that cannot be decoded here",
+        "Copy it again, or decompress the series, e.g. `gdcmconv --raw` or DCMTK's dcmdjpeg",
+    )
 
 
 def _can_decode(syntax: pydicom.uid.UID) -> bool:

@@ -17,12 +17,14 @@ SAME_PLACE_MM = 0.05  # corners of two grids closer than this are the same corne
 class Volume:
     """A CT: int16 HU (x, y, z) and the affine (4, 4) from voxel indices to world RAS mm.
 
-    `orientation` tells how the file it came from stored its axes (``LAS``, ``LPS``, ...).
+    `orientation` tells how the file it came from stored its axes (``LAS``, ``LPS``, ...), `doubts`
+    what was corrected on the way, or may be wrong.
     """
 
     hu_xyz: np.ndarray
     affine: np.ndarray
     orientation: str = "RAS"
+    doubts: tuple[str, ...] = ()
 
     @property
     def spacing_mm(self) -> np.ndarray:
@@ -66,7 +68,7 @@ def check_shape(source: str | Path, shape: tuple[int, ...]) -> None:
 
 
 def check_affine(source: str | Path, affine: np.ndarray) -> None:
-    """Refuse an affine (4, 4) that is singular, absurd or sheared; oblique grids are fine."""
+    """Refuse an affine (4, 4) that is singular or absurd; oblique grids are fine."""
     spacing = spacing_of(affine)
     if not np.isfinite(affine).all() or not spacing.all():
         raise _singular(source)
@@ -79,14 +81,23 @@ def check_affine(source: str | Path, affine: np.ndarray) -> None:
             f"has voxels of {_by(spacing)} mm",
             "Correct the spacing in its header; it is in millimetres",
         )
-    cosines = np.abs(axes.T @ axes - np.eye(3))
-    if cosines.max() > SHEAR_TOLERANCE:
+
+
+def check_straight(source: str | Path, affine: np.ndarray) -> None:
+    """Refuse a sheared grid."""
+    if is_sheared(affine):
         raise InputError(
             source,
             "has a sheared grid: its slices are shifted sideways (the gantry was tilted)",
-            "Resample it to a rectangular grid first, e.g. dcm2niix does and names the file _Tilt, "
-            "and so does 3D Slicer's acquisition geometry regularization",
+            "Set `ct.straighten` in the data set, or resample it first to a rectangular grid as "
+            "dcm2niix does",
         )
+
+
+def is_sheared(affine: np.ndarray) -> bool:
+    """Tell whether the axes of an affine (4, 4) are not at right angles."""
+    axes = affine[:3, :3] / spacing_of(affine)
+    return bool(np.abs(axes.T @ axes - np.eye(3)).max() > SHEAR_TOLERANCE)
 
 
 def _singular(source: str | Path) -> InputError:

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from raymark.config.dataset import Ct
+from raymark.core.doubts import warn
 from raymark.core.files import atomic
 from raymark.ct.canonical import canonical
 from raymark.ct.grid import LabelMap
@@ -28,12 +29,13 @@ def ingest(
     Without labels the label map is all background, so that later steps find the same three files for
     every subject. Raises InputError for input that cannot be used; then nothing is written.
     """
-    original = read_ct(ct_path)
+    original = read_ct(ct_path, config.straighten)
     labels = None if labels_path is None else read_labels(labels_path, like=original)
     volume, labels = canonical(original, labels, config)
     if labels is None:
         labels = LabelMap(np.zeros(volume.hu_xyz.shape, np.uint8), volume.affine)
     row = {"subject": subject} | quality(volume, original)
+    warn(ct_path, [part for part in str(row["warnings"]).split("; ") if part])
     write_volume(out_volume, volume)
     write_labels(out_labels, labels)
     with atomic(out_quality) as partial, open(partial, "w", newline="", encoding="utf-8") as file:

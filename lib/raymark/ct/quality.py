@@ -56,7 +56,7 @@ def _voxel_mm3(volume: Volume) -> float:
 
 
 def _warnings(row: dict, volume: Volume, original: Volume) -> list[str]:
-    warnings = []
+    warnings = list(original.doubts)
     spacing = original.spacing_mm
     if spacing.max() > THICK_SLICE_MM:
         warnings.append(f"thick slices: {spacing.max():.2f} mm apart")

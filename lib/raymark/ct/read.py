@@ -6,34 +6,50 @@ from pathlib import Path
 import numpy as np
 
 from raymark.core.errors import InputError
-from raymark.ct.grid import SAME_PLACE_MM, LabelMap, Volume, corners_mm, to_ras
+from raymark.ct.grid import (
+    SAME_PLACE_MM,
+    LabelMap,
+    Volume,
+    check_straight,
+    corners_mm,
+    is_sheared,
+    to_ras,
+)
+from raymark.ct.tilt import straightened
+from raymark.ct.values import plausible_hu, size_doubts
 from raymark.ct.voxel_files import ITK_SUFFIXES, NIFTI_SUFFIXES, read_voxel_file
 
+ROUNDED = 1e-3
 VOXEL_SUFFIXES = (*NIFTI_SUFFIXES, *ITK_SUFFIXES)
-AIR_ONLY_BELOW_HU = -500
-LOWEST_OF_A_PATIENT_HU, HIGHEST_OF_A_PATIENT_HU = -200, 100
 
 
-def read_ct(path: str | Path) -> Volume:
-    """Read a CT: NIfTI, NRRD/NHDR, MHA/MHD, or a DICOM series in a folder or a zip.
+def read_ct(path: str | Path, straighten: bool = False) -> Volume:
+    """Read a CT: NIfTI, NRRD/NHDR, MHA/MHD, or a DICOM series in a folder, a zip or one enhanced file.
 
     Voxels become int16 HU, rounded and clipped; axes the ones closest to RAS; the affine stays exact.
+    Padding around the scan becomes air. `straighten` resamples a sheared grid, of a tilted gantry.
     Raises InputError, naming the file and the remedy, for anything that is not one whole CT.
     """
     path = Path(path)
     _check_exists(path)
     name = path.name.lower()
-    if path.is_dir() or name.endswith(".zip"):
+    doubts: list[str] = []
+    if path.is_dir() or name.endswith(".zip") or _is_enhanced(path):
         from raymark.ct.dicom import read_series
 
-        voxels, affine = read_series(path)
+        voxels, affine, doubts = read_series(path)
     elif name.endswith(VOXEL_SUFFIXES):
         voxels, affine = read_voxel_file(path)
     else:
         raise _unknown_kind(path)
-    _check_hounsfield(path, voxels)
-    hu_xyz, affine, orientation = to_ras(_to_int16(voxels), affine)
-    return Volume(np.ascontiguousarray(hu_xyz), affine, orientation)
+    hu, more = plausible_hu(path, voxels)
+    doubts += [*more, *size_doubts(path, hu, affine)]
+    if straighten and is_sheared(affine):
+        hu, affine = straightened(hu, affine)
+        doubts.append("taken with a tilted gantry: resampled to a rectangular grid")
+    check_straight(path, affine)
+    hu_xyz, affine, orientation = to_ras(hu, affine)
+    return Volume(np.ascontiguousarray(hu_xyz), affine, orientation, tuple(doubts))
 
 
 def read_labels(path: str | Path, like: Volume | None = None) -> LabelMap:
@@ -51,6 +67,7 @@ def read_labels(path: str | Path, like: Volume | None = None) -> LabelMap:
             f"Save the labels as one of {', '.join(VOXEL_SUFFIXES)}",
         )
     voxels, affine = read_voxel_file(path)
+    check_straight(path, affine)
     labels_xyz, affine, _ = to_ras(_to_label_ids(path, voxels), affine)
     if like is not None:
         _check_same_grid(path, labels_xyz.shape, affine, like)
@@ -61,6 +78,20 @@ def read_labels(path: str | Path, like: Volume | None = None) -> LabelMap:
 def _check_exists(path: Path) -> None:
     if not path.exists():
         raise InputError(path, "does not exist", "Check the path in the subject sheet")
+
+
+def _is_enhanced(path: Path) -> bool:
+    """Tell whether a file is one DICOM file with many frames."""
+    from pydicom import dcmread
+    from pydicom.misc import is_dicom
+
+    from raymark.ct.voxel_files import reading
+
+    if not is_dicom(path):
+        return False
+    with reading(path):
+        header = dcmread(path, stop_before_pixels=True, specific_tags=["NumberOfFrames"])
+        return int(header.get("NumberOfFrames") or 1) > 1
 
 
 def _unknown_kind(path: Path) -> InputError:
@@ -79,41 +110,14 @@ def _unknown_kind(path: Path) -> InputError:
     )
 
 
-def _check_hounsfield(path: Path, voxels: np.ndarray) -> None:
-    """Refuse values that no patient's CT has.
-
-    In Hounsfield units a patient reaches below -200 (gas, the air around; fat is near -100) and
-    above 100 (bone). Magnetic resonance, emission tomography, masks, 8-bit pictures, normalised
-    intensities and unrescaled detector values do not do both.
-    """
-    lowest, highest = voxels.min(), voxels.max()
-    if highest < AIR_ONLY_BELOW_HU:
-        raise InputError(
-            path,
-            f"holds nothing but air (no value above {AIR_ONLY_BELOW_HU} HU)",
-            "Give a scan with a patient in it, with the rescale slope and intercept applied",
-        )
-    if lowest > LOWEST_OF_A_PATIENT_HU or highest < HIGHEST_OF_A_PATIENT_HU:
-        raise InputError(
-            path,
-            f"is not a CT in Hounsfield units: values run from {lowest:.6g} to {highest:.6g}, "
-            f"a patient's from below {LOWEST_OF_A_PATIENT_HU} to above {HIGHEST_OF_A_PATIENT_HU}",
-            "Give the original CT with the rescale slope and intercept applied "
-            "(not windowed, normalised, a mask or another modality)",
-        )
-
-
-def _to_int16(voxels: np.ndarray) -> np.ndarray:
-    if voxels.dtype == np.int16:
-        return voxels
-    limits = np.iinfo(np.int16)
-    whole = np.rint(voxels) if voxels.dtype.kind == "f" else voxels
-    return np.clip(whole, limits.min, limits.max).astype(np.int16)
-
-
 def _to_label_ids(path: Path, voxels: np.ndarray) -> np.ndarray:
     highest = voxels.max()
-    fractions = voxels.dtype.kind == "f" and (voxels != np.rint(voxels)).any()
+    if voxels.dtype.kind == "f":  # scaled and rounded on the way: 6.9999 is 7
+        whole = np.rint(voxels)
+        fractions = bool((np.abs(voxels - whole) > ROUNDED).any())
+        voxels = whole
+    else:
+        fractions = False
     if fractions or voxels.min() < 0 or highest > np.iinfo(np.int16).max:
         raise InputError(
             path,

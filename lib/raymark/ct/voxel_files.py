@@ -33,6 +33,7 @@ ITK_SUFFIXES = {
     ".mha": "MetaImageIO",
     ".mhd": "MetaImageIO",
 }
+MM_PER_UNIT = {"meter": 1000.0, "micron": 1e-3}  # of NIfTI's xyzt_units
 BEHIND_BYTES = 2**20  # what may follow the voxels, or lie between them and the header
 DEFLATED = 1100  # gzip and zlib make at most 1032 bytes of one
 PACKED = re.compile(
@@ -94,7 +95,8 @@ def read_voxel_file(path: Path) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _read_nifti(path: Path) -> tuple[np.ndarray, np.ndarray]:
-    packed = path.suffix.lower() == ".gz"
+    with open(path, "rb") as file:
+        packed = file.read(2) == b"\x1f\x8b"  # by its content: names lie
     with gzip.open(path, "rb") if packed else open(path, "rb") as file:
         start = file.read(540)
         kind = nib.Nifti2Image if _header_size(start) == 540 else nib.Nifti1Image
@@ -116,6 +118,7 @@ def _read_nifti(path: Path) -> tuple[np.ndarray, np.ndarray]:
     if image.header["sform_code"] == 0 and image.header["qform_code"] == 0:
         raise _unoriented(path, "sform and qform codes are 0")
     affine = np.asarray(image.affine, dtype=np.float64)
+    affine[:3] *= MM_PER_UNIT.get(image.header.get_xyzt_units()[0], 1.0)
     check_affine(path, affine)
     return np.asarray(image.dataobj).reshape(shape, order="F"), affine
 
