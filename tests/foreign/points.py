@@ -39,10 +39,16 @@ def described(path: Path, names=None, alias=None) -> str:
     try:
         volume = body()
         table, doubts = read_landmarks(path, "s", alias, lambda: volume)
-        expected = [n for n in (names or POINTS) if n in set(table["landmark"])] if names is None else names
+        expected = (
+            [n for n in (names or POINTS) if n in set(table["landmark"])]
+            if names is None
+            else names
+        )
         pairs = flip_pairs(expected)
         extra = [n for n in table["landmark"] if n not in expected]
-        table, more = check_landmarks(table, [*expected, *extra], volume, flip_pairs([*expected, *extra]), path)
+        table, more = check_landmarks(
+            table, [*expected, *extra], volume, flip_pairs([*expected, *extra]), path
+        )
     except InputError as error:
         return f"refused: {error}"
     first = table.iloc[0]
@@ -83,7 +89,14 @@ def markups(points: Points = POINTS, status: Mapping[str, str] | None = None, **
     return make
 
 
-def text(points: Points = POINTS, head="landmark,x_mm,y_mm,z_mm", join=",", row=None, alias=None, bom=False):
+def text(
+    points: Points = POINTS,
+    head="landmark,x_mm,y_mm,z_mm",
+    join=",",
+    row=None,
+    alias=None,
+    bom=False,
+):
     def make(folder: Path) -> str:
         lines = [head] + [(row or (lambda n, p: [n, *p]))(n, p) for n, p in points.items()]
         lines = [line if isinstance(line, str) else join.join(map(str, line)) for line in lines]
@@ -121,7 +134,9 @@ def paired(*names: str):
 def side(left: str, right: str, expected=True) -> Case:
     right_out = f"pairs [('{left}', '{right}')]; alone []" if expected else "pairs []; alone []"
     what = "a pair" if expected else "no pair"
-    return Case("Sides in names", f"{left}, {right}", what, paired(right, "tip", left), right_out.__eq__)
+    return Case(
+        "Sides in names", f"{left}, {right}", what, paired(right, "tip", left), right_out.__eq__
+    )
 
 
 RIGHT = "left_hip at -60, 20, 10 of 5; 1 pairs; doubts: none"

@@ -32,7 +32,9 @@ def anatomy(levels=(100, 1500, 3000)) -> np.ndarray:
     return image.astype(np.uint16)
 
 
-def write_dicom(path: Path, pixels=None, syntax=pydicom.uid.ExplicitVRLittleEndian, **tags) -> FileDataset:
+def write_dicom(
+    path: Path, pixels=None, syntax=pydicom.uid.ExplicitVRLittleEndian, **tags
+) -> FileDataset:
     pixels = anatomy() if pixels is None else pixels
     meta = FileMetaDataset()
     meta.TransferSyntaxUID = syntax
@@ -89,7 +91,9 @@ PLAIN = f"{HERE} {BONE_XY[0]:.1f}, {BONE_XY[1]:.1f}; tissue at 0."
 
 def plain(*words: str, no_doubt: bool = False) -> Callable[[str], bool]:
     return lambda out: (
-        out.startswith(PLAIN) and all(w in out for w in words) and (not no_doubt or out.endswith("doubts: none"))
+        out.startswith(PLAIN)
+        and all(w in out for w in words)
+        and (not no_doubt or out.endswith("doubts: none"))
     )
 
 
@@ -252,11 +256,19 @@ def named(given: str, expected: str, run, right) -> Case:
     return Case("X-ray files and their names", given, expected, run, right)
 
 
-MIRRORED = turned(lambda a: a[:, ::-1], (79 - BONE_XY[0], BONE_XY[1]), PatientOrientation=["R", "F"])
+MIRRORED = turned(
+    lambda a: a[:, ::-1], (79 - BONE_XY[0], BONE_XY[1]), PatientOrientation=["R", "F"]
+)
 HEAD_DOWN = turned(lambda a: a[::-1], (BONE_XY[0], 59 - BONE_XY[1]), PatientOrientation=["L", "H"])
 LYING = turned(lambda a: a.T, BONE_XY[::-1], PatientOrientation=["F", "L"])
-LYING_HEAD_RIGHT = turned(lambda a: np.rot90(a), (BONE_XY[1], 79 - BONE_XY[0]), PatientOrientation=["F", "R"])
-BY_AXES = turned(lambda a: a[:, ::-1], (79 - BONE_XY[0], BONE_XY[1]), ImageOrientationPatient=[-1, 0, 0, 0, 0, -1])
+LYING_HEAD_RIGHT = turned(
+    lambda a: np.rot90(a), (BONE_XY[1], 79 - BONE_XY[0]), PatientOrientation=["F", "R"]
+)
+BY_AXES = turned(
+    lambda a: a[:, ::-1],
+    (79 - BONE_XY[0], BONE_XY[1]),
+    ImageOrientationPatient=[-1, 0, 0, 0, 0, -1],
+)
 
 CASES = (
     grey("MONOCHROME2, as most are", "as stored", dicom()),
