@@ -13,7 +13,7 @@ rule landmarks:
     conda:
         "../../envs/environment.yaml"
     resources:
-        mem_mb=memory(1000, labels=400),
+        mem_mb=memory(1000, ct=400),
         runtime=minutes(15, by_size(mb_per_minute=10)),
     params:
         config=dataset_config("landmarks", "use_landmarks"),

@@ -82,7 +82,7 @@ def default_of(field) -> str:
 
 def expected_rows() -> Counter:
     rows = [
-        (heading, name, default_of(field))
+        (heading, field.alias or name, default_of(field))
         for heading, model in every_section().items()
         for name, field in model.model_fields.items()
         if (model, name) != (LandmarkSet, "name")  # not a key of the file: its stem
