@@ -19,7 +19,7 @@ from pydicom.pixels import get_decoder, pixel_array
 
 from raymark.core.errors import InputError
 from raymark.ct.grid import check_affine, check_shape
-from raymark.ct.values import AIR_HU
+from raymark.ct.values import AIR_HU, connected_with_rim
 from raymark.ct.voxel_files import LPS_TO_RAS, reading
 
 TAGS = [
@@ -88,13 +88,15 @@ def read_series(path: Path) -> tuple[np.ndarray, np.ndarray, list[str]]:
         affine = LPS_TO_RAS @ _affine(slices)
         check_affine(path, affine)
         hu_kji = np.empty((len(slices), *slices[0].shape_yx), np.int16)
-        padded = 0
-        with _Decoder() as decoder:
-            for hu_ji, image in zip(hu_kji, slices, strict=True):
-                hu_ji[:], of_slice = decoder.hounsfield(image)
-                padded += of_slice
-    share = padded / hu_kji.size
-    doubts = [f"{share:.0%} of it is padding (PixelPaddingValue): taken as air"] if share else []
+        bright_kji = np.zeros(hu_kji.shape, bool)
+        decoder = _Decoder()
+        for hu_ji, bright_ji, image in zip(hu_kji, bright_kji, slices, strict=True):
+            hu_ji[:], bright_ji[:] = decoder.hounsfield(image)
+    if not bright_kji.any():
+        return hu_kji.T, affine, []
+    outside = connected_with_rim(bright_kji)  # tissue may have the same value
+    hu_kji[outside] = AIR_HU
+    doubts = [f"{outside.mean():.0%} of it is padding (PixelPaddingValue): taken as air"]
     return hu_kji.T, affine, doubts
 
 
@@ -341,31 +343,22 @@ class _Decoder:
     def __init__(self) -> None:
         self.source, self.dataset = "", pydicom.Dataset()
 
-    def __enter__(self) -> "_Decoder":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.source, self.dataset = "", pydicom.Dataset()
-
-    def hounsfield(self, image: Slice) -> tuple[np.ndarray, int]:
-        """Return one slice as HU (row, column), and how many of its pixels are padding above air."""
+    def hounsfield(self, image: Slice) -> tuple[np.ndarray, np.ndarray]:
+        """Return one slice as HU (row, column), and where it has a padding value above air's."""
         with reading(image.source):
             if image.source != self.source:
                 with image.open() as file:
                     self.source, self.dataset = image.source, pydicom.dcmread(file)
             stored = self._stored(image)
             hu = stored * image.slope + image.intercept
+            bright = np.zeros(hu.shape, bool)
             padding = self.dataset.get("PixelPaddingValue")
             if padding is not None:
                 limit = self.dataset.get("PixelPaddingRangeLimit", padding)
                 low, high = sorted((int(padding), int(limit)))
                 bright = (stored >= low) & (stored <= high) & (hu > AIR_HU)
-                hu = np.where(bright, AIR_HU, hu)
-                padded = int(np.count_nonzero(bright))
-            else:
-                padded = 0
         limits = np.iinfo(np.int16)
-        return np.clip(np.rint(hu), limits.min, limits.max), padded
+        return np.clip(np.rint(hu), limits.min, limits.max), bright
 
     def _stored(self, image: Slice) -> np.ndarray:
         syntax = self.dataset.file_meta.TransferSyntaxUID

@@ -15,7 +15,6 @@ SHIFTED_HU = 1024
 CLIPPED_SHARE = 0.01  # of voxels with the lowest value: a window cut off what was below
 DENSER_THAN_A_PATIENT_HU = 2000  # no patient ends in it on all sides
 PADDED_SHARE = 0.25  # of the outermost voxels: no tissue has one value in so many
-BODY_HU = -500
 SMALLEST_MM, SMALL_MM, LARGE_MM = 2.0, 60.0, 2500.0
 
 
@@ -48,7 +47,7 @@ def plausible_hu(path: Path, voxels: np.ndarray) -> tuple[np.ndarray, list[str]]
     if lowest > LOWEST_OF_A_PATIENT_HU:
         doubts.append(f"holds no air, and nothing below {lowest} HU: a crop within the body?")
     if padding is not None:
-        outside = _outside(hu == padding)
+        outside = connected_with_rim(hu == padding)
         hu = np.where(outside, np.int16(AIR_HU), hu)
         doubts.append(f"is surrounded by padding of {padding} HU: taken as air")
     return hu, doubts
@@ -86,7 +85,7 @@ def _to_int16(voxels: np.ndarray) -> np.ndarray:
     return np.clip(whole, limits.min, limits.max).astype(np.int16)
 
 
-def _outside(padded: np.ndarray) -> np.ndarray:
+def connected_with_rim(padded: np.ndarray) -> np.ndarray:
     """Return the part of a mask (3 axes) that is connected with the volume's border."""
     from scipy import ndimage
 
