@@ -170,8 +170,10 @@ def _listed(table: Path, pixel_mm: float | None, frame: int | None) -> list[Aske
     """Read a table of images: the columns image and, where known, pixel_mm and frame."""
     asked = []
     header, rows = csv_table(table, "Give every column a value, or leave the cell empty")
+    remedy = "The columns are image and, where known, pixel_mm and frame"
+    if unknown := [column for column in header if column not in ("image", "pixel_mm", "frame")]:
+        raise InputError(f"{table}, line 1", f"has an unknown column {unknown[0]!r}", remedy)
     if "image" not in header:
-        remedy = "The columns are image and, where known, pixel_mm and frame"
         raise InputError(f"{table}, line 1", "has no column 'image'", remedy)
     for place, cells in rows:
         own_mm, own_frame = cells.get("pixel_mm"), cells.get("frame")

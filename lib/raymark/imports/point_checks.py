@@ -16,7 +16,7 @@ CORNER_SHARE = 1 / 3
 FEWEST_IMAGES, FEWEST_POINTS = 4, 3
 # Root mean square distance from the other images' median shape, whose points are 1 from their middle:
 UNLIKE, ALIKE_AGAIN = 0.3, 0.5  # beyond the first it is unlike; the second is of what it was
-MOSTLY = 0.9
+MOSTLY, SHOWN = 0.9, 5
 FROM_THE_SIDE = 0.7  # |cos| of the primary angle below which left and right hide each other
 Pairs = Sequence[Sequence[str]]
 
@@ -46,7 +46,7 @@ def doubted(
 def _about_all(
     planned: list[Planned], partner: np.ndarray, names: list[str], pairs: Pairs, primary_deg: float
 ) -> list[str]:
-    doubts = []
+    doubts = _missing(planned, names)
     highest = max(np.nanmax(image.points_px) for image in planned)
     if highest <= 1 and not planned[0].annotation.relative:
         doubts.append("all points lie within 1 px, as shares of the image's size would")
@@ -67,6 +67,17 @@ def _about_all(
                 "are the names the image's sides, or the images mirrored?"
             )
     return doubts
+
+
+def _missing(planned: list[Planned], names: list[str]) -> list[str]:
+    """Tell which landmarks are not marked in every image."""
+    lacking = np.isnan([image.points_px[:, 0] for image in planned]).sum(axis=0)
+    told = [f"{name} in {n}" for name, n in zip(names, lacking, strict=True) if n]
+    if not told:
+        return []
+    more = f" and {len(told) - SHOWN} more" if len(told) > SHOWN else ""
+    listed = ", ".join(told[:SHOWN]) + more
+    return [f"of {len(planned)} images, landmarks are not marked: {listed}; they count in no error"]
 
 
 def _one_sign(numbers: np.ndarray) -> bool:

@@ -5,15 +5,16 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
+import SimpleITK as sitk
 import torch
 from matplotlib.axes import Axes
 from PIL import Image
 
 from raymark import cli
 from raymark.core.errors import InputError
-from raymark.detection.on_files import find_landmarks, markups, predict_images
+from raymark.detection.on_files import find_landmarks, in_file_px, markups, predict_images
 from raymark.detection.overlay import draw_overlay
-from raymark.imports.xray_file import Xray
+from raymark.imports.stored_image import Stored, Xray, turned
 from raymark.landmarks.slicer import read_markups
 from raymark.methods.base import build
 from raymark.training.model_files import Model, write_model
@@ -219,3 +220,57 @@ def test_the_overlay_shows_what_was_found_and_nothing_else(tmp_path, detected):
     with Image.open(tmp_path / "a.png") as picture:
         orange = (np.abs(np.asarray(picture)[..., :3] - np.array([230, 159, 0])).max(-1) < 8).sum()
     assert (orange > 20) == detected
+
+
+def test_a_table_lists_images_with_their_pixel_sizes_and_frames(tmp_path, model_path):
+    """2 mm pixels leave the image as it is for a model of 2 mm; a frame of its own is read alone."""
+    Image.fromarray(IMAGE).save(tmp_path / "a.png")
+    write_dicom(
+        tmp_path / "b.dcm", NumberOfFrames=2, PixelData=IMAGE.tobytes() + IMAGE[::-1].tobytes()
+    )
+    (tmp_path / "t.csv").write_text("image;pixel_mm;frame\na.png;2,5;\nb.dcm;;2\n")
+    predict_images(model_path, [str(tmp_path / "t.csv")], tmp_path / "out")
+    first = pd.read_csv(tmp_path / "out/a_points.csv")
+    np.testing.assert_allclose(first.x_mm, 2.5 * first.x_px, atol=2e-3)
+    second = pd.read_csv(tmp_path / "out/b_points.csv")
+    np.testing.assert_allclose(second.x_mm, 0.25 * second.x_px, atol=2e-3)
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("file,pixel_mm\na.png,1\n", "unknown column 'file'"),
+        ("image,spacing\na.png,1\n", "unknown column 'spacing'"),
+        ("image,pixel_mm\na.png,-1\n", "line 2, column pixel_mm: -1 is no size"),
+        ("image,frame\na.png,first\n", "line 2, column frame: 'first'"),
+        ("image\n", "lists no image"),
+    ],
+)
+def test_a_table_of_images_that_cannot_be_meant_is_refused(tmp_path, model_path, text, problem):
+    (tmp_path / "t.csv").write_text(text)
+    with pytest.raises(InputError, match=problem):
+        predict_images(model_path, [str(tmp_path / "t.csv")], tmp_path / "out")
+
+
+def test_points_lie_where_the_file_says_that_its_pixels_do(tmp_path, model_path):
+    """A MetaImage with an origin: Slicer's point is origin + spacing × px, LPS."""
+    image = sitk.GetImageFromArray(IMAGE)
+    image.SetSpacing((0.5, 0.5))
+    image.SetOrigin((-40.0, 25.0))
+    sitk.WriteImage(image, str(tmp_path / "a.mha"))
+    predict_images(model_path, [str(tmp_path / "a.mha")], tmp_path / "out")
+    table = pd.read_csv(tmp_path / "out/a_points.csv")
+    markup = json.loads((tmp_path / "out/a_points.mrk.json").read_text())["markups"][0]
+    found = np.array([point["position"] for point in markup["controlPoints"]])
+    expected = np.column_stack([-40 + 0.5 * table.x_px, 25 + 0.5 * table.y_px, 0 * table.x_px])
+    np.testing.assert_allclose(found, expected, atol=1e-3)
+
+
+def test_a_mirrored_image_has_its_points_where_the_other_way_round_they_were(tmp_path):
+    """Stored R\\F, it is looked at L\\F; the table is in stored pixels again."""
+    placement = turned(Stored(IMAGE[:, ::-1]), False, True, False).placement
+    xray = Xray(IMAGE.astype(np.float32), 2.0, placement=placement)
+    upright = find_landmarks(Brightest(), model(landmarks=["tip"], flip_pairs=[]), xray)
+    stored = in_file_px(upright, xray)
+    assert stored.x_px[0] == IMAGE.shape[1] - 1 - upright.x_px[0]
+    assert stored.y_px[0] == upright.y_px[0]
