@@ -12,10 +12,10 @@ from PIL import Image
 
 from raymark.config.imports import Import2d
 from raymark.core.errors import InputError
+from raymark.core.names import flip_pairs
 from raymark.imports.planned_image import Planned
 from raymark.imports.point_checks import doubted
 from raymark.imports.write import plan
-from raymark.landmarks.names import flip_pairs
 from tests.foreign.case import Case
 
 SIZE = (200, 180)  # height, width

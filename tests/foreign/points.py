@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from raymark.core.errors import InputError
+from raymark.core.names import flip_pairs, unpaired
 from raymark.ct import Volume
-from raymark.landmarks.names import flip_pairs, unpaired
 from raymark.landmarks.table import check_landmarks, read_landmarks
 from tests.foreign.case import Case
 

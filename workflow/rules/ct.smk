@@ -19,6 +19,7 @@ rule ingest:
         runtime=minutes(15, by_size(mb_per_minute=10)),
     params:
         config=dataset_config("ct"),
+        scheme=lambda wildcards: SUBJECTS[wildcards.subject].label_scheme,
         code=code_digest("raymark.ct"),
     shell:
         "python -m raymark ingest {wildcards.dataset} {wildcards.subject} > {log} 2>&1"

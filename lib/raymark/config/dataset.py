@@ -21,10 +21,10 @@ class Ct(Section):
     spacing_mm: float | None = Field(
         None, gt=0, description="spacing of the voxels along all axes; null keeps the CT's own grid"
     )
-    region_labels: list[int] = Field(
+    region_labels: list[int | str] = Field(
         [],
-        description="crop to the box around these ids of the subject's label map; empty keeps "
-        "everything",
+        description="crop to the box around these structures of the subject's label map, by name "
+        "(docs/landmarks.md) or id; empty keeps everything",
     )
     region_margin_mm: float = Field(
         30.0, ge=0, description="what the cropped box has more than the labels, on each side"

@@ -1,7 +1,7 @@
 """The subject sheet: who takes part, whose anatomy that is, and which split it belongs to.
 
-One tab-separated file with the columns subject, patient, ct, landmarks, labels and split. `ct`,
-`labels` and `landmarks` are a path or ``source:<id>`` naming a row of the table of sources;
+One tab-separated file with the columns subject, patient, ct, landmarks, labels, split and, where the
+label maps need it, label_scheme. `ct`, `labels` and `landmarks` are a path or ``source:<id>`` naming a row of the table of sources;
 `landmarks` may also be ``recipe:<path>``, landmarks computed from the label map.
 
 A virtual patient is called after its parent: ``pelvis-v001`` is the first one made from ``pelvis``.
@@ -27,7 +27,7 @@ _VIRTUAL = re.compile(r"(?P<parent>.+)-v\d{3,}")
 class Subject:
     """Who takes part, one CT a row.
 
-    The columns are separated by tabs; all six are there, in any order.
+    The columns are separated by tabs, in any order; label_scheme may be left out.
     """
 
     subject: Annotated[
@@ -61,9 +61,18 @@ class Subject:
             json_schema_extra={"enum": [*SPLITS]},
         ),
     ]
+    label_scheme: Annotated[
+        str,
+        Field(
+            description="what the ids of a label map without names mean: totalsegmentator_v1, _v2 or "
+            "_v3, verse, ctpelvic1k, or the path of a table (CSV) with id and name; empty: "
+            "totalsegmentator_v2"
+        ),
+    ] = ""
 
 
 COLUMNS = tuple(field.name for field in fields(Subject))
+OPTIONAL = ("label_scheme",)
 
 
 def virtual_subjects(subject: str, count: int) -> list[str]:
@@ -138,8 +147,8 @@ def _rows(path: str | Path) -> list[tuple[int, Subject]]:
         remedy = "Check the path; the sheet is UTF-8 text with tabs between the columns"
         raise InputError(path, f"cannot be read ({error})", remedy) from None
     header = [name.strip() for name in next(iter(lines), [])]
-    if sorted(header) != sorted(COLUMNS):
-        missing = [name for name in COLUMNS if name not in header]
+    if sorted({*header, *OPTIONAL}) != sorted(COLUMNS) or len(set(header)) < len(header):
+        missing = [name for name in COLUMNS if name not in (*header, *OPTIONAL)]
         unknown = [name for name in header if name not in COLUMNS]
         repeated = sorted({name for name in header if header.count(name) > 1})
         faults = {"missing": missing, "unknown": unknown, "repeated": repeated}

@@ -7,8 +7,9 @@ affine of the original voxel centres, obliqueness included; nothing else of the 
 from raymark.ct.canonical import canonical
 from raymark.ct.grid import LabelMap, Volume
 from raymark.ct.ingest import ingest
+from raymark.ct.labels.read import read_labels
 from raymark.ct.quality import quality
-from raymark.ct.read import read_ct, read_labels
+from raymark.ct.read import read_ct
 from raymark.ct.store import read_label_map, read_volume, write_labels, write_volume
 
 __all__ = [

@@ -1,11 +1,14 @@
 """From a CT as it came to the volume the pipeline works on: clamped, cropped, resampled."""
 
+from dataclasses import replace
+
 import numpy as np
 from scipy import ndimage
 
 from raymark.config.dataset import Ct
 from raymark.core.errors import InputError
 from raymark.ct.grid import LabelMap, Volume
+from raymark.ct.labels.names import ids_of
 
 FWHM_PER_SIGMA = np.sqrt(8 * np.log(2))
 ROUNDING = 1e-4  # shares closer than this are equal: the background wins, then the lower id
@@ -32,11 +35,12 @@ def canonical(
 
 def _crop(volume: Volume, labels: LabelMap | None, config: Ct) -> tuple[Volume, LabelMap]:
     wanted = config.region_labels
-    if labels is None or not (region := np.isin(labels.labels_xyz, wanted)).any():
+    ids = [] if labels is None else [id for name in wanted for id in ids_of(name, labels.names)]
+    if labels is None or not (region := np.isin(labels.labels_xyz, ids)).any():
         raise InputError(
             "ct.region_labels",
             f"asks to crop to the labels {wanted}, the subject has none of them",
-            "Name labels that the subject's label map holds, or leave region_labels empty",
+            "Name structures that the subject's label map holds, or leave region_labels empty",
         )
     sides = []
     for axis, spacing_mm in enumerate(volume.spacing_mm):
@@ -49,7 +53,7 @@ def _crop(volume: Volume, labels: LabelMap | None, config: Ct) -> tuple[Volume, 
     affine[:3, 3] += affine[:3, :3] @ [side.start for side in sides]
     return (
         Volume(volume.hu_xyz[box].copy(), affine, volume.orientation),
-        LabelMap(labels.labels_xyz[box].copy(), affine),
+        replace(labels, labels_xyz=labels.labels_xyz[box].copy(), affine=affine),
     )
 
 
@@ -65,7 +69,8 @@ def _resample(
     resampled = Volume(hu_xyz, affine, volume.orientation)
     if labels is None:
         return resampled, None
-    return resampled, LabelMap(_largest_share(labels.labels_xyz, step, shape), affine)
+    shared = _largest_share(labels.labels_xyz, step, shape)
+    return resampled, replace(labels, labels_xyz=shared, affine=affine)
 
 
 def _at_multiples(

@@ -1,6 +1,7 @@
 """Voxels with a place in the world, and the checks that every grid has to pass."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import nibabel as nib
@@ -34,10 +35,17 @@ class Volume:
 
 @dataclass(frozen=True)
 class LabelMap:
-    """Label ids (x, y, z), uint8 or int16, zero is background; the affine is the CT's."""
+    """Label ids (x, y, z), uint8 or int16, zero is background; the affine (4, 4) is the CT's.
+
+    `names` are those of the structures by id, of whichever the file or its scheme knows, there or not;
+    `named_by` tells which of both, `doubts` what was corrected on the way, or may be wrong.
+    """
 
     labels_xyz: np.ndarray
     affine: np.ndarray
+    names: Mapping[int, str] = field(default_factory=dict)
+    doubts: tuple[str, ...] = ()
+    named_by: str = ""
 
     @property
     def spacing_mm(self) -> np.ndarray:

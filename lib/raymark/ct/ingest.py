@@ -10,8 +10,9 @@ from raymark.core.doubts import warn
 from raymark.core.files import atomic
 from raymark.ct.canonical import canonical
 from raymark.ct.grid import LabelMap
+from raymark.ct.labels.read import read_labels
 from raymark.ct.quality import quality
-from raymark.ct.read import read_ct, read_labels
+from raymark.ct.read import read_ct
 from raymark.ct.store import write_labels, write_volume
 
 
@@ -23,6 +24,7 @@ def ingest(
     out_labels: str | Path,
     out_quality: str | Path,
     subject: str,
+    label_scheme: str = "",
 ) -> None:
     """Read, check and bring one subject's CT to canonical form; write three files, the row last.
 
@@ -30,12 +32,16 @@ def ingest(
     every subject. Raises InputError for input that cannot be used; then nothing is written.
     """
     original = read_ct(ct_path, config.straighten)
-    labels = None if labels_path is None else read_labels(labels_path, like=original)
+    labels = None if labels_path is None else read_labels(labels_path, original, label_scheme)
     volume, labels = canonical(original, labels, config)
     if labels is None:
         labels = LabelMap(np.zeros(volume.hu_xyz.shape, np.uint8), volume.affine)
     row = {"subject": subject} | quality(volume, original)
-    warn(ct_path, [part for part in str(row["warnings"]).split("; ") if part])
+    doubts = [part for part in str(row["warnings"]).split("; ") if part]
+    warn(ct_path, doubts)
+    if labels_path is not None:
+        warn(labels_path, labels.doubts)
+    row |= {"warnings": "; ".join([*doubts, *labels.doubts]), "labels_named_by": labels.named_by}
     write_volume(out_volume, volume)
     write_labels(out_labels, labels)
     with atomic(out_quality) as partial, open(partial, "w", newline="", encoding="utf-8") as file:

@@ -1,4 +1,4 @@
-"""One door for every format: CT volumes and label maps, brought to RAS and checked."""
+"""One door for every format of CT volumes, brought to RAS and checked."""
 
 import zipfile
 from pathlib import Path
@@ -6,20 +6,11 @@ from pathlib import Path
 import numpy as np
 
 from raymark.core.errors import InputError
-from raymark.ct.grid import (
-    SAME_PLACE_MM,
-    LabelMap,
-    Volume,
-    check_straight,
-    corners_mm,
-    is_sheared,
-    to_ras,
-)
+from raymark.ct.grid import Volume, check_straight, is_sheared, to_ras
 from raymark.ct.tilt import straightened
 from raymark.ct.values import plausible_hu, size_doubts
 from raymark.ct.voxel_files import ITK_SUFFIXES, NIFTI_SUFFIXES, read_voxel_file
 
-ROUNDED = 1e-3
 VOXEL_SUFFIXES = (*NIFTI_SUFFIXES, *ITK_SUFFIXES)
 
 
@@ -31,7 +22,7 @@ def read_ct(path: str | Path, straighten: bool = False) -> Volume:
     Raises InputError, naming the file and the remedy, for anything that is not one whole CT.
     """
     path = Path(path)
-    _check_exists(path)
+    check_exists(path)
     name = path.name.lower()
     doubts: list[str] = []
     if path.is_dir() or name.endswith(".zip") or _is_enhanced(path):
@@ -52,30 +43,7 @@ def read_ct(path: str | Path, straighten: bool = False) -> Volume:
     return Volume(np.ascontiguousarray(hu_xyz), affine, orientation, tuple(doubts))
 
 
-def read_labels(path: str | Path, like: Volume | None = None) -> LabelMap:
-    """Read a label map (NIfTI, NRRD or MetaImage) that lies on the grid of `like`.
-
-    The axes may be stored in another order than the CT's. Raises InputError for another grid, for
-    values that are no ids (fractions, negative, above 32767) and for files that cannot be read.
-    """
-    path = Path(path)
-    _check_exists(path)
-    if not path.name.lower().endswith(VOXEL_SUFFIXES) or path.is_dir():
-        raise InputError(
-            path,
-            "is not a label map of a known kind",
-            f"Save the labels as one of {', '.join(VOXEL_SUFFIXES)}",
-        )
-    voxels, affine = read_voxel_file(path)
-    check_straight(path, affine)
-    labels_xyz, affine, _ = to_ras(_to_label_ids(path, voxels), affine)
-    if like is not None:
-        _check_same_grid(path, labels_xyz.shape, affine, like)
-        affine = like.affine
-    return LabelMap(np.ascontiguousarray(labels_xyz), affine)
-
-
-def _check_exists(path: Path) -> None:
+def check_exists(path: Path) -> None:
     if not path.exists():
         raise InputError(path, "does not exist", "Check the path in the subject sheet")
 
@@ -108,34 +76,3 @@ def _unknown_kind(path: Path) -> InputError:
         "is no CT of a known kind",
         f"Give {', '.join(VOXEL_SUFFIXES)}, or a folder or .zip with one DICOM series",
     )
-
-
-def _to_label_ids(path: Path, voxels: np.ndarray) -> np.ndarray:
-    highest = voxels.max()
-    if voxels.dtype.kind == "f":  # scaled and rounded on the way: 6.9999 is 7
-        whole = np.rint(voxels)
-        fractions = bool((np.abs(voxels - whole) > ROUNDED).any())
-        voxels = whole
-    else:
-        fractions = False
-    if fractions or voxels.min() < 0 or highest > np.iinfo(np.int16).max:
-        raise InputError(
-            path,
-            "has values that are no label ids (whole numbers from 0 to 32767)",
-            "Give the label map, resampled with nearest neighbours if at all",
-        )
-    return voxels.astype(np.uint8 if highest <= np.iinfo(np.uint8).max else np.int16)
-
-
-def _check_same_grid(path: Path, shape: tuple, affine: np.ndarray, like: Volume) -> None:
-    same = shape == like.hu_xyz.shape
-    if same:
-        distance_mm = np.abs(corners_mm(affine, shape) - corners_mm(like.affine, shape)).max()
-        same = distance_mm < SAME_PLACE_MM
-    if not same:
-        raise InputError(
-            path,
-            "is not on the CT's grid (other size, spacing, position or directions)",
-            "Resample the labels to the CT with nearest neighbours, e.g. 3D Slicer's "
-            "Resample Scalar Volume with the CT as reference",
-        )

@@ -9,6 +9,7 @@ import numpy as np
 
 from raymark.core.files import atomic
 from raymark.ct.grid import LabelMap, Volume
+from raymark.ct.labels.segments import label_table, nifti_names
 from raymark.ct.voxel_files import reading
 
 COMPRESSION_LEVEL = 1  # several times faster than the usual 6 for files about a tenth larger
@@ -20,8 +21,8 @@ def write_volume(path: str | Path, volume: Volume) -> None:
 
 
 def write_labels(path: str | Path, labels: LabelMap) -> None:
-    """Write label ids (uint8 or int16) as NIfTI gz, whole or not at all."""
-    _write(path, labels.labels_xyz, labels.affine)
+    """Write label ids (uint8 or int16) as NIfTI gz, whole or not at all, with the names that they have."""
+    _write(path, labels.labels_xyz, labels.affine, label_table(labels.names))
 
 
 def read_volume(path: str | Path) -> Volume:
@@ -31,11 +32,15 @@ def read_volume(path: str | Path) -> Volume:
 
 def read_label_map(path: str | Path) -> LabelMap:
     """Read what `write_labels` wrote."""
-    return LabelMap(*_read(path))
+    return LabelMap(*_read(path), nifti_names(Path(path)))
 
 
-def _write(path: str | Path, voxels_xyz: np.ndarray, affine: np.ndarray) -> None:
+def _write(
+    path: str | Path, voxels_xyz: np.ndarray, affine: np.ndarray, table: bytes = b""
+) -> None:
     image = nib.Nifti1Image(voxels_xyz, affine)
+    if table:
+        image.header.extensions.append(nib.nifti1.Nifti1Extension(0, table))
     image.set_sform(affine, code=1)
     image.set_qform(affine, code=1)
     image.header.set_xyzt_units("mm")

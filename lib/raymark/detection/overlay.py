@@ -11,8 +11,8 @@ from matplotlib.figure import Figure
 
 from raymark.core.drawing import ORANGE, spread
 from raymark.core.files import atomic
+from raymark.core.names import readable
 from raymark.imports.stored_image import Xray
-from raymark.landmarks.names import readable
 
 LONGEST_IN, MARGIN_IN, LINE_IN = 6.5, 1.6, 0.14
 FONT: dict[str, Any] = {"family": "DejaVu Sans", "size": 6.5}

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from raymark.core.drawing import ORANGE, SKY, explain, key
-from raymark.landmarks.names import side_of
+from raymark.core.names import side_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

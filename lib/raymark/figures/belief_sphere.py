@@ -8,11 +8,11 @@ import pandas as pd
 
 from raymark.config.project import Project
 from raymark.core.drawing import DOUBLE_IN, explain, figure, key
+from raymark.core.names import readable
 from raymark.figures._places import grid_experiments, of_experiment
 from raymark.figures._results import error_files, first_instances
 from raymark.figures._sphere import bin_edges, draw_cells, height_in, side_bar
 from raymark.figures.base import FigureRecord
-from raymark.landmarks.names import readable
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -23,11 +23,11 @@ from raymark.core.drawing import (
     show_belief,
     show_xray,
 )
+from raymark.core.names import readable
 from raymark.datasets.lookup import shard_files, shards_of
 from raymark.datasets.shards import Shards
 from raymark.figures._places import first_training, of_experiment
 from raymark.figures.base import FigureRecord
-from raymark.landmarks.names import readable
 from raymark.methods import IN_STAGES
 from raymark.views.plan import evenly, read_views
 

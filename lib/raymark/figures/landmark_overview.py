@@ -10,13 +10,13 @@ import pandas as pd
 from raymark import layout
 from raymark.config.project import Project
 from raymark.core.drawing import DOUBLE_IN, figure, show_xray, spread
+from raymark.core.names import VERTEBRA, readable
 from raymark.datasets.lookup import landmark_names, landmark_points
 from raymark.figures._marks import draw_marks, explain_marks
 from raymark.figures._places import of_data_set, rendered_data_sets
 from raymark.figures._results import landmark_files
 from raymark.figures.base import FigureRecord
 from raymark.geometry.camera import Detector, carm_camera
-from raymark.landmarks.names import VERTEBRA, readable
 from raymark.views.plan import read_views
 
 if TYPE_CHECKING:

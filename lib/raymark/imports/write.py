@@ -25,6 +25,7 @@ from raymark.core.digests import text_digest
 from raymark.core.doubts import warn
 from raymark.core.errors import InputError
 from raymark.core.files import atomic, sha256_of
+from raymark.core.names import flip_pairs
 from raymark.datasets.imported import MATRIX
 from raymark.datasets.shards import write_shard
 from raymark.geometry.affine2d import resampled
@@ -37,7 +38,6 @@ from raymark.imports.point_checks import doubted
 from raymark.imports.splits import patient_of, split_named, split_of
 from raymark.imports.stored_image import Xray
 from raymark.imports.xray_file import read_xray
-from raymark.landmarks.names import flip_pairs
 from raymark.views.plan import SCHEMA, camera_of, write_views
 
 SOURCE_TO_DETECTOR_MM = 1.0e6

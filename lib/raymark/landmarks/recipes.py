@@ -12,7 +12,15 @@ from pydantic import BeforeValidator, Field, field_validator
 
 from raymark.core.errors import InputError
 from raymark.core.sections import Section
-from raymark.landmarks.structures import Structures, Voxels, deepest, levels, outermost
+from raymark.landmarks.structures import (
+    Structure,
+    Structures,
+    Voxels,
+    deepest,
+    levels,
+    outermost,
+    told,
+)
 
 DIRECTIONS = {
     "right": (1.0, 0.0, 0.0),
@@ -38,7 +46,14 @@ def _unit(direction: Any) -> Any:
 Word = Literal["right", "left", "anterior", "posterior", "superior", "inferior"]
 Vector = tuple[float, float, float]
 Direction = Annotated[Vector, BeforeValidator(_unit, json_schema_input_type=Word | Vector)]
-Label = Annotated[int, Field(gt=0, description="id of the structure in the label map")]
+One = Annotated[int, Field(gt=0)] | Annotated[str, Field(min_length=1)]
+Label = Annotated[
+    One | tuple[One, ...],
+    Field(
+        description="the structure's name, or several names that are one structure together, of which "
+        "some label maps have only the first; a number is an id of one's own label map"
+    ),
+]
 
 
 class Slab(Section):
@@ -52,6 +67,11 @@ class Slab(Section):
         description="where the slab begins and ends; beyond 0 and 1 is allowed"
     )
 
+    def told(self) -> str:
+        """Write the slab for a message."""
+        low, high = self.range
+        return f"{low:g} to {high:g} of {told(self.of)} towards {self.axis}"
+
     def contains(self, points_mm: np.ndarray, structures: Structures) -> np.ndarray:
         """Tell which points (n, 3) lie in the slab."""
         axis = np.array(DIRECTIONS[self.axis])
@@ -60,20 +80,37 @@ class Slab(Section):
         return (points_mm @ axis >= low) & (points_mm @ axis <= high)
 
 
-class _Regional(Section):
+class _Recipe(Section):
+    """A recipe; which structures it needs, its keys tell."""
+
+    def structures(self) -> list[str]:
+        """Return the names of the structures that the recipe needs; ids are not among them."""
+        slabs = [slab.of for slab in getattr(self, "within", [])]
+        keys = [getattr(self, key, ()) for key in ("label", "labels", "spine")]
+        return [name for structure in (*keys, *slabs) for name in _names_in(structure)]
+
+
+def _names_in(structure: Any) -> list[str]:
+    if isinstance(structure, tuple):
+        return [name for part in structure for name in _names_in(part)]
+    return [structure] if isinstance(structure, str) else []
+
+
+class _Regional(_Recipe):
     """A recipe that may look at only a part of its structure."""
 
     within: list[Slab] = Field(
         [], description="only voxels that lie in all of these slabs count; empty: all voxels do"
     )
 
-    def _limited(self, voxels: Voxels, structures: Structures) -> Voxels:
+    def _limited(self, structure: Structure, voxels: Voxels, structures: Structures) -> Voxels:
         for slab in self.within:
             voxels = voxels.where(slab.contains(voxels.points_mm, structures))
         if not len(voxels.indices):
             raise InputError(
                 structures.source,
-                f"nothing of the structure lies within the slabs of {self!r}",
+                f"has nothing of {told(structure)} within its slabs, "
+                + ", ".join(slab.told() for slab in self.within),
                 "Check the label map beside the CT, or change `within` in the landmark file",
             )
         return voxels
@@ -86,10 +123,12 @@ class Centroid(_Regional):
     label: Label
 
     def locate(self, structures: Structures) -> np.ndarray:
-        return self._limited(structures.voxels(self.label), structures).points_mm.mean(axis=0)
+        return self._limited(self.label, structures.voxels(self.label), structures).points_mm.mean(
+            axis=0
+        )
 
 
-class Ball(Section):
+class Ball(_Recipe):
     """The centre of the largest ball inside a structure, e.g. the head of a femur."""
 
     kind: Literal["ball"]
@@ -110,7 +149,7 @@ class Extreme(_Regional):
     cap_mm: float = Field(3.0, gt=0, description="thickness of the outermost cap that is averaged")
 
     def locate(self, structures: Structures) -> np.ndarray:
-        voxels = self._limited(structures.voxels(self.label), structures)
+        voxels = self._limited(self.label, structures.voxels(self.label), structures)
         return outermost(voxels, np.array(self.direction), self.cap_mm)
 
 
@@ -130,7 +169,7 @@ class Notch(_Regional):
     along: Direction = Field(description="from one edge of the notch to the other, likewise")
 
     def locate(self, structures: Structures) -> np.ndarray:
-        voxels = self._limited(structures.voxels(self.label), structures)
+        voxels = self._limited(self.label, structures.voxels(self.label), structures)
         out = voxels.points_mm @ np.array(self.open_to)
         level, _ = levels(voxels, np.array(self.along))
         outline = np.full(level.max() + 1, -np.inf)
@@ -155,7 +194,7 @@ class Junction(_Regional):
     """
 
     kind: Literal["junction"]
-    labels: tuple[Label, Label] = Field(description="ids of both in the label map")
+    labels: tuple[Label, Label] = Field(description="names (or ids) of both")
     distance_mm: float = Field(
         gt=0, description="a voxel is close to the other structure up to this distance of centres"
     )
@@ -174,28 +213,29 @@ class Junction(_Regional):
         if not len(near.indices):
             raise InputError(
                 structures.source,
-                f"the labels {self.labels[0]} and {self.labels[1]} are nowhere within "
+                f"has {told(self.labels[0])} and {told(self.labels[1])} nowhere within "
                 f"{self.distance_mm} mm of each other",
                 "Check the two labels, or raise `distance_mm` in the landmark file",
             )
-        contact = self._limited(near.and_those_of(other.near(one, self.distance_mm)), structures)
+        both = near.and_those_of(other.near(one, self.distance_mm))
+        contact = self._limited(self.labels[0], both, structures)
         if self.direction is None:
             return contact.points_mm.mean(axis=0)
         return outermost(contact, np.array(self.direction), self.cap_mm)
 
 
-class _Vertebral(Section):
+class _Vertebral(_Recipe):
     """A recipe in the frame of a vertebra."""
 
     label: Label
     spine: tuple[Label, Label] = Field(
-        description="ids of an upper and a lower vertebra, e.g. its neighbours; the line that joins "
-        "their bodies is the spine's"
+        description="names (or ids) of an upper and a lower vertebra, e.g. its neighbours; the line "
+        "that joins their bodies is the spine's"
     )
 
     @field_validator("spine")
     @classmethod
-    def _two_vertebrae(cls, spine: tuple[int, int]) -> tuple[int, int]:
+    def _two_vertebrae(cls, spine: tuple[Structure, Structure]) -> tuple[Structure, Structure]:
         if spine[0] == spine[1]:
             raise ValueError("name two different vertebrae, the upper one first")
         return spine
@@ -224,7 +264,7 @@ class SpinousTip(_Vertebral):
         return structures.vertebra(self.label, self.spine).spinous_tip()
 
 
-class Bifurcation(Section):
+class Bifurcation(_Recipe):
     """Where an upright tube splits, e.g. the carina: the ridge between its first two branches.
 
     Going down level by level, the tube has split where two separate parts each have a fifth of the
@@ -244,7 +284,7 @@ class Bifurcation(Section):
                 return _ridge(*upper[:2]) + SUPERIOR * 0.5 * voxels.spacing_mm.max()
         raise InputError(
             structures.source,
-            f"the structure {self.label} does not split in two going down",
+            f"has a {told(self.label)} that does not split in two going down",
             "Use a label map whose trachea includes both main bronchi, or import the carina",
         )
 
@@ -267,7 +307,7 @@ def _ridge(first: Voxels, second: Voxels) -> np.ndarray:
     return (sides[0].mean(axis=0) + sides[1].mean(axis=0)) / 2
 
 
-class SternalAngle(Section):
+class SternalAngle(_Recipe):
     """The angle of Louis: the front of the joint between manubrium and body of the sternum.
 
     Seen from the side, the front of the sternum is two nearly straight pieces that meet at the

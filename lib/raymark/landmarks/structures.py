@@ -1,7 +1,7 @@
 """Label maps as sets of voxels in the world, and the few shape questions that recipes ask of them.
 
-A label map is an integer array (x, y, z) with a 4×4 affine to world RAS mm. Its grid may have any
-orientation and spacing, oblique ones included, but no shear.
+Recipes name structures (docs/landmarks.md); a number means the id of an own label map. The grid of a
+label map may have any orientation and spacing, oblique ones included, but no shear.
 """
 
 from dataclasses import dataclass
@@ -12,6 +12,8 @@ import numpy as np
 import scipy  # its modules load when they are used, and few steps use them
 
 from raymark.core.errors import InputError
+from raymark.ct import LabelMap
+from raymark.ct.labels.names import ids_of, nearest
 
 SMALLEST_PART = 0.1  # a separate piece smaller than this share of its label is segmentation noise
 
@@ -68,53 +70,87 @@ class Voxels:
         return self.where(np.isfinite(distance))
 
 
+Structure = str | int | tuple[str | int, ...]  # by name, by id, or several that are meant together
+
+
 class Structures:
     """A label map that hands out one structure at a time; `source` names it in messages."""
 
-    def __init__(self, labels_xyz: np.ndarray, affine: np.ndarray, source: str | Path):
-        self.labels_xyz, self.affine, self.source = labels_xyz, np.asarray(affine, float), source
-        self._boxes = scipy.ndimage.find_objects(labels_xyz)
-        self._voxels: dict[int, Voxels] = {}
+    def __init__(self, labels: LabelMap, source: str | Path):
+        self.labels, self.source = labels, source
+        self._boxes = scipy.ndimage.find_objects(labels.labels_xyz)
+        self._voxels: dict[Structure, Voxels] = {}
         self._vertebrae: dict[tuple, Vertebra] = {}
 
-    def voxels(self, label: int) -> Voxels:
-        """Return the voxels of a label without stray islands; InputError when it has none."""
-        if label not in self._voxels:
-            self._voxels[label] = self._without_islands(label)
-        return self._voxels[label]
+    def voxels(self, structure: Structure) -> Voxels:
+        """Return the voxels of a structure without stray islands; InputError when it has none.
 
-    def vertebra(self, label: int, spine: tuple[int, int]) -> "Vertebra":
-        """Return a label as a vertebra with its own frame; InputError when it is not a whole one.
-
-        `spine` are the labels of an upper and a lower vertebra near it, or itself; the line that
-        joins their bodies is the direction of the spine.
+        Of several that are meant together, those count that the label map or its scheme knows: where
+        S1 is a label of its own it belongs to the whole sacrum, elsewhere the sacrum has it.
         """
-        if (label, spine) not in self._vertebrae:
+        if structure not in self._voxels:
+            parts = [self._without_islands(label, of) for label, of in self._labels(structure)]
+            voxels = parts[0]
+            for part in parts[1:]:
+                voxels = voxels.and_those_of(part)
+            self._voxels[structure] = voxels
+        return self._voxels[structure]
+
+    def vertebra(self, structure: Structure, spine: tuple[Structure, Structure]) -> "Vertebra":
+        """Return a structure as a vertebra with its own frame; InputError when it is not a whole one.
+
+        `spine` are an upper and a lower vertebra near it, or itself; the line that joins their bodies
+        is the direction of the spine.
+        """
+        if (structure, spine) not in self._vertebrae:
             upper, lower = (body(self.voxels(end)).points_mm.mean(axis=0) for end in spine)
             try:
-                self._vertebrae[label, spine] = Vertebra(self.voxels(label), upper - lower)
+                self._vertebrae[structure, spine] = Vertebra(self.voxels(structure), upper - lower)
             except ValueError as error:
                 raise InputError(
                     self.source,
-                    f"the label {label} is not a whole vertebra ({error})",
+                    f"{told(structure)} is not a whole vertebra ({error})",
                     "Check the label, or leave out the landmarks of that vertebra",
                 ) from None
-        return self._vertebrae[label, spine]
+        return self._vertebrae[structure, spine]
 
-    def _without_islands(self, label: int) -> Voxels:
+    def _labels(self, structure: Structure) -> list[tuple[int, str | int]]:
+        """Return the ids of a structure, each with what the recipe calls it."""
+        parts = structure if isinstance(structure, tuple) else (structure,)
+        known = [(label, part) for part in parts for label in ids_of(part, self.labels.names)]
+        if known:
+            return known
+        like = nearest(str(parts[0]), list(self.labels.names.values()))
+        there = f"Alike are {', '.join(like)}; correct" if like else "Correct"
+        raise InputError(
+            self.source,
+            f"knows no structure {told(structure)}",
+            f"{there} its name in the recipe, or the column label_scheme of the subject sheet",
+        )
+
+    def _without_islands(self, label: int, structure: str | int) -> Voxels:
         box = self._boxes[label - 1] if 0 < label <= len(self._boxes) else None
         if box is None:
+            by_name = f"{structure} (the label {label})" if structure != label else f"label {label}"
             raise InputError(
                 self.source,
-                f"has no voxel with the label {label}",
+                f"has no voxel of {by_name}",
                 "Segment that structure, crop less of the CT, or leave out the landmarks whose "
                 "recipes need it",
             )
         lowest = [part.start for part in box]
-        voxels = Voxels(np.argwhere(self.labels_xyz[box] == label) + lowest, self.affine)
+        inside = self.labels.labels_xyz[box] == label
+        voxels = Voxels(np.argwhere(inside) + lowest, self.labels.affine)
         part = voxels.parts()
         size = np.bincount(part)
         return voxels.where(size[part] >= SMALLEST_PART * len(part))
+
+
+def told(structure: Structure) -> str:
+    """Write a structure for a message."""
+    if isinstance(structure, tuple):
+        return " with ".join(map(told, structure))
+    return structure if isinstance(structure, str) else f"label {structure}"
 
 
 def outermost(voxels: Voxels, direction: np.ndarray, cap_mm: float) -> np.ndarray:

@@ -15,11 +15,11 @@ from pydantic.json_schema import SkipJsonSchema
 
 from raymark.core.errors import InputError
 from raymark.core.files import atomic
+from raymark.core.names import WORDS, flip_pairs, mirrored
 from raymark.core.sections import Name, Section, checked
 from raymark.core.stored_tables import stored_table
 from raymark.core.yaml_files import read_yaml
-from raymark.ct import Volume
-from raymark.landmarks.names import WORDS, flip_pairs, mirrored
+from raymark.ct import LabelMap, Volume
 from raymark.landmarks.plausible import likely_mistake
 from raymark.landmarks.point_files import POINT_FILES, XYZ, GridOf, read_points
 from raymark.landmarks.recipes import Recipe
@@ -152,18 +152,14 @@ def read_landmarks(
 
 
 def compute_landmarks(
-    labels_xyz: np.ndarray,
-    affine: np.ndarray,
-    landmark_set: LandmarkSet,
-    subject: str,
-    source: str | Path,
+    labels: LabelMap, landmark_set: LandmarkSet, subject: str, source: str | Path
 ) -> pd.DataFrame:
-    """Compute every landmark of the set from a label map (x, y, z) of any orientation.
+    """Compute every landmark of the set from a label map of any orientation.
 
-    `source` names the label map in messages. A landmark without a recipe, or a recipe whose label
-    the map lacks, raises InputError.
+    `source` names the label map in messages. A landmark without a recipe, or a recipe whose structure
+    the map lacks, raises InputError, with the landmark's name.
     """
-    structures = Structures(labels_xyz, affine, source)
+    structures = Structures(labels, source)
     recipes = []
     for landmark in landmark_set.landmarks:
         if landmark.recipe is None:
@@ -173,9 +169,30 @@ def compute_landmarks(
                 "Add one, or import the landmarks from a file of points",
             )
         recipes.append(landmark.recipe)
-    points = [recipe.locate(structures) for recipe in recipes]
+    points = [
+        _located(recipe, name, structures)
+        for recipe, name in zip(recipes, landmark_set.names, strict=True)
+    ]
     origin = f"recipe:{landmark_set.name}"
     return landmark_table(subject, landmark_set.names, np.array(points), origin)
+
+
+def structures_of(landmark_set: LandmarkSet) -> list[str]:
+    """Return the names of the structures that the set's recipes need, each once."""
+    names: dict[str, None] = {}
+    for landmark in landmark_set.landmarks:
+        if landmark.recipe is not None:
+            names |= dict.fromkeys(landmark.recipe.structures())
+    return list(names)
+
+
+def _located(recipe: Recipe, landmark: str, structures: Structures) -> np.ndarray:
+    try:
+        return recipe.locate(structures)
+    except InputError as error:
+        raise InputError(
+            error.source, f"{error.problem} (for the landmark {landmark!r})", error.remedy
+        ) from None
 
 
 def needed_names(given: Iterable[str], used: Iterable[str], known: Sequence[str]) -> list[str]:

@@ -4,10 +4,10 @@ from typing import Any
 
 import pandas as pd
 
+from raymark.core.names import readable
 from raymark.datasets.available import NOT_PRESENT
 from raymark.evaluation.errors import MEAN_POSITION
 from raymark.evaluation.results import Part, Results
-from raymark.landmarks.names import readable
 from raymark.metrics import errors
 from raymark.tables._columns import column
 from raymark.tables._landmarks import WHICH, described, in_order

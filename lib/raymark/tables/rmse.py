@@ -2,9 +2,9 @@
 
 import pandas as pd
 
+from raymark.core.names import readable
 from raymark.evaluation.errors import MEAN_POSITION
 from raymark.evaluation.results import Part, Results
-from raymark.landmarks.names import readable
 from raymark.metrics import errors
 from raymark.tables._columns import column, published_column
 from raymark.tables._landmarks import MEAN, WHICH, described, in_order

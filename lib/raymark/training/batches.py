@@ -8,8 +8,8 @@ import numpy as np
 import torch
 
 from raymark.core.digests import text_digest
+from raymark.core.names import flip_pairs
 from raymark.core.threads import in_order
-from raymark.landmarks.names import flip_pairs
 from raymark.landmarks.types import Types, channels_of
 from raymark.methods.base import Batch
 

@@ -24,7 +24,7 @@ from raymark.config.method import Method
 from raymark.core.digests import code_digest, text_digest
 from raymark.core.errors import InputError
 from raymark.core.files import atomic, sha256_of
-from raymark.landmarks.names import unpaired
+from raymark.core.names import unpaired
 from raymark.landmarks.types import Types, types_among
 from raymark.methods.base import LandmarkNetwork
 from raymark.training.batches import ByType, Samples

@@ -12,6 +12,7 @@ from raymark import layout
 from raymark.config.project import Project
 from raymark.config.subjects import parent_of
 from raymark.correspondence.config import correspondence_of, cts_for, subjects_for
+from raymark.ct.labels.names import SCHEMES
 from raymark.datasets.lookup import (
     contrast_files,
     cts_of,
@@ -31,7 +32,8 @@ Number = int | str  # a seed or a shard as a step knows it, or as Snakemake's wi
 def ingest(project: Project, dataset: str, subject: str) -> Files:
     row = subject_of(project, subject)
     labels = [file_of(project, row.labels)] if row.labels else []
-    return {"ct": file_of(project, row.ct), "labels": labels}
+    table = [row.label_scheme] if row.label_scheme not in ("", *SCHEMES) else []
+    return {"ct": file_of(project, row.ct), "labels": labels, "scheme": table}
 
 
 def landmarks(project: Project, dataset: str, subject: str) -> Files:

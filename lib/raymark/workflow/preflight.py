@@ -10,8 +10,8 @@ from raymark.config.dataset import Dataset
 from raymark.config.project import Project
 from raymark.config.subjects import Subject, check_files
 from raymark.core.errors import InputError
+from raymark.core.names import flip_pairs, unpaired
 from raymark.datasets.lookup import landmark_names
-from raymark.landmarks.names import flip_pairs, unpaired
 from raymark.landmarks.table import check_names, needed_names, read_landmark_set, read_landmarks
 from raymark.methods import definition_of
 from raymark.workflow.linked_folders import claim_linked_folders

@@ -257,20 +257,21 @@ class TestLabels:
     @pytest.mark.parametrize("dtype", [np.uint8, np.int32, np.float32])
     def test_read_in_another_order_of_axes(self, tmp_path, kind, dtype):
         stored = examples.stored_as("PIL", self.labels.astype(dtype), AFFINE)
-        labels = read_labels(examples.write(kind, tmp_path, *stored), like=self.volume)
+        labels = read_labels(examples.write(kind, tmp_path, *stored), self.volume)
         assert labels.labels_xyz.dtype == np.uint8
         np.testing.assert_array_equal(labels.labels_xyz, self.labels)
         np.testing.assert_array_equal(labels.affine, AFFINE)
 
     def test_large_ids_become_int16(self, tmp_path):
         path = examples.write_nifti(tmp_path / "l.nii", self.labels.astype(np.int16) * 100, AFFINE)
-        assert read_labels(path).labels_xyz.dtype == np.int16
+        assert read_labels(path, self.volume).labels_xyz.dtype == np.int16
 
     @pytest.mark.parametrize("change", ["size", "place", "spacing", "turned"])
-    def test_another_grid(self, tmp_path, change):
+    def test_another_grid_is_taken_by_nearest_neighbours_and_said(self, tmp_path, change):
         affine, labels = AFFINE.copy(), self.labels
         if change == "size":
             labels = labels[1:]
+            affine[:3, 3] += affine[:3, 0]
         elif change == "place":
             affine[2, 3] += 0.1
         elif change == "spacing":
@@ -278,15 +279,29 @@ class TestLabels:
         else:
             affine = examples.affine_ras(oblique=True)
         path = examples.write_nifti(tmp_path / "labels.nii.gz", labels, affine)
-        refusal(path, "CT's grid", "Resample", read=lambda p: read_labels(p, like=self.volume))
+        placed = read_labels(path, self.volume)
+        assert "nearest neighbours" in placed.doubts[0]
+        np.testing.assert_array_equal(placed.affine, AFFINE)
+        if change != "turned":
+            inner = placed.labels_xyz[1:-1, 1:-1, 1:-1]
+            np.testing.assert_array_equal(inner, self.labels[1:-1, 1:-1, 1:-1])
+
+    def test_labels_beside_the_ct(self, tmp_path):
+        affine = AFFINE.copy()
+        affine[:3, 3] += 1000
+        path = examples.write_nifti(tmp_path / "labels.nii.gz", self.labels, affine)
+        refusal(path, "no labelled voxel within the CT", "this CT", read=self.read)
+
+    def read(self, path):
+        return read_labels(path, self.volume)
 
     @pytest.mark.parametrize("value", [0.5, -1, 40000])
     def test_values_that_are_no_ids(self, tmp_path, value):
         voxels = self.labels.astype(np.float32)
         voxels[0, 0, 0] = value
         path = examples.write_nifti(tmp_path / "labels.nii.gz", voxels, AFFINE)
-        refusal(path, "no label ids", "nearest neighbours", read=read_labels)
+        refusal(path, "no label ids", "nearest neighbours", read=self.read)
 
     def test_unknown_kind(self, tmp_path):
-        refusal(tmp_path, "not a label map", ".nii.gz", read=read_labels)
-        refusal(tmp_path / "none.nii", "does not exist", read=read_labels)
+        refusal(tmp_path, "not a label map", ".nii.gz", read=self.read)
+        refusal(tmp_path / "none.nii", "does not exist", read=self.read)

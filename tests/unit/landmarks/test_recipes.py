@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
 from raymark.core.errors import InputError
-from raymark.ct import Volume
+from raymark.ct import LabelMap, Volume
+from raymark.ct.labels.names import read_scheme
 from raymark.geometry.camera import carm_rotation
 from raymark.landmarks.point_files import XYZ
 from raymark.landmarks.recipes import Recipe
@@ -48,7 +49,7 @@ def box(low, high, at):
 
 def locate(labels, affine, /, **recipe):
     parsed = TypeAdapter(Recipe).validate_python(recipe)
-    return parsed.locate(Structures(labels, affine, "labels.nii.gz"))
+    return parsed.locate(Structures(LabelMap(labels, affine), "labels.nii.gz"))
 
 
 OBLIQUE = carm_rotation(25, -15, 10).T
@@ -158,7 +159,7 @@ def test_corners_and_spinous_tip_of_a_tilted_vertebra(space, primary, secondary,
     at, affine = space
     turn = carm_rotation(primary, secondary, roll) @ carm_rotation(0, 0).T
     labels, axes = vertebrae(at, up=turn @ (0, 0, 1), forward=turn @ (0, 1, 0))
-    structures = Structures(labels, affine, "labels.nii.gz")
+    structures = Structures(LabelMap(labels, affine), "labels.nii.gz")
     for spine in ((5, 7), (6, 7), (5, 6)):
         vertebra = structures.vertebra(6, spine)
         for side, end in itertools.product((-1, 1), (-1, 1)):
@@ -257,7 +258,7 @@ def test_points_move_with_the_affine_and_ignore_the_order_of_the_axes(
 @pytest.mark.parametrize("recipe", ANY)
 def test_a_missing_label_is_named(spine, recipe):
     labels, affine = spine
-    with pytest.raises(InputError, match=r"labels\.nii\.gz: has no voxel with the label 6"):
+    with pytest.raises(InputError, match=r"labels\.nii\.gz: has no voxel of label 6"):
         locate(np.where(labels == 6, 0, labels), affine, **recipe)
 
 
@@ -272,7 +273,7 @@ def test_a_missing_label_is_named(spine, recipe):
                 "label": 6,
                 "within": [{"axis": "right", "of": 5, "range": (3, 4)}],
             },
-            "nothing of the structure",
+            "has nothing of label 6 within its slabs, 3 to 4 of label 5",
         ),
         ({"kind": "spinous_tip", "label": 8, "spine": (5, 7)}, "8 is not a whole vertebra"),
         ({"kind": "notch", "label": 8, "open_to": "left", "along": "anterior"}, "has no notch"),
@@ -307,7 +308,7 @@ def test_computing_needs_a_recipe_for_every_landmark(tmp_path, spine):
     path = tmp_path / "hand.yaml"
     path.write_text("landmarks: [{name: a}]")
     with pytest.raises(InputError, match="hand: the landmark 'a' has no recipe"):
-        compute_landmarks(*spine, read_landmark_set(path), "p", "labels.nii.gz")
+        compute_landmarks(LabelMap(*spine), read_landmark_set(path), "p", "labels.nii.gz")
 
 
 def test_the_pelvis_has_23_landmarks_in_ten_pairs():
@@ -324,7 +325,8 @@ def chest():
     labels = np.asarray(mask.dataobj)[::2, ::2].astype(np.int16)
     affine = mask.affine @ np.diag([2, 2, 1, 1])
     landmarks = read_landmark_set(RECIPES / "chest.yaml")
-    table = compute_landmarks(labels, affine, landmarks, "chest", "mask.nii.gz")
+    named = LabelMap(labels, affine, read_scheme("totalsegmentator_v2"))
+    table = compute_landmarks(named, landmarks, "chest", "mask.nii.gz")
     volume = Volume(np.full(labels.shape, 300, np.int16), affine, "RAS")
     table, _ = check_landmarks(table, landmarks.names, volume, landmarks.flip_pairs, "chest")
     assert set(table["origin"]) == {"recipe:chest"}

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from raymark import layout
 from raymark.config.project import read_project
 from raymark.core.errors import InputError
+from raymark.core.names import flip_pairs, mirrored
 from raymark.ct.grid import Volume
 from raymark.ct.store import write_volume
-from raymark.landmarks.names import flip_pairs, mirrored
 from raymark.landmarks.point_files import XYZ
 from raymark.landmarks.table import (
     COLUMNS,

@@ -17,7 +17,7 @@ from raymark.config.method import Method
 from raymark.config.papers import Paper
 from raymark.config.project import Config
 from raymark.config.sources import Source
-from raymark.config.subjects import Subject
+from raymark.config.subjects import OPTIONAL, Subject
 from raymark.core.sections import Section
 from raymark.correspondence.config import Correspondence
 from raymark.landmarks.table import LandmarkSet
@@ -88,7 +88,10 @@ def expected_rows() -> Counter:
         if (model, name) != (LandmarkSet, "name")  # not a key of the file: its stem
     ]
     rows += [(heading, "presets", "`{}`") for heading in WITH_PRESETS]
-    rows += [("Subject sheet", column.name, "**required**") for column in fields(Subject)]
+    rows += [
+        ("Subject sheet", column.name, '`""`' if column.name in OPTIONAL else "**required**")
+        for column in fields(Subject)
+    ]
     rows += [
         ("Table of sources", name, default_of(field)) for name, field in Source.model_fields.items()
     ]

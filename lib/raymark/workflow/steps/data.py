@@ -29,7 +29,7 @@ def fetch(project: "Project", source: SourceId) -> None:
 def ingest(project: "Project", dataset: DatasetName, subject: SubjectId) -> None:
     """Turn a subject's CT and labels into the canonical volume."""
     from raymark.ct import ingest
-    from raymark.datasets.lookup import rendered
+    from raymark.datasets.lookup import rendered, subject_of
     from raymark.workflow import inputs
 
     files = inputs.ingest(project, dataset, subject)
@@ -41,6 +41,7 @@ def ingest(project: "Project", dataset: DatasetName, subject: SubjectId) -> None
         out_labels=layout.LABELS.format(dataset=dataset, subject=subject),
         out_quality=layout.QUALITY.format(dataset=dataset, subject=subject),
         subject=subject,
+        label_scheme=subject_of(project, subject).label_scheme,
     )
 
 
@@ -49,15 +50,17 @@ def landmarks(project: "Project", dataset: DatasetName, subject: SubjectId) -> N
     from functools import partial
 
     from raymark.core.doubts import warn
+    from raymark.core.names import flip_pairs
     from raymark.ct import read_ct, read_label_map, read_volume
-    from raymark.datasets.lookup import landmark_names, rendered, subject_of
-    from raymark.landmarks.names import flip_pairs
+    from raymark.datasets.lookup import file_of, landmark_names, rendered, subject_of
+    from raymark.landmarks.label_checks import check_labels
     from raymark.landmarks.table import (
         check_landmarks,
         compute_landmarks,
         needed_names,
         read_landmark_set,
         read_landmarks,
+        structures_of,
         write_landmarks,
     )
     from raymark.workflow import inputs
@@ -68,10 +71,10 @@ def landmarks(project: "Project", dataset: DatasetName, subject: SubjectId) -> N
     source = files["points"]
     doubts: list[str] = []
     if subject_of(project, subject).landmarks.startswith("recipe:"):
-        recipes = read_landmark_set(source)
-        labels = read_label_map(files["labels"])
-        grid = labels.labels_xyz, labels.affine
-        table = compute_landmarks(*grid, recipes, subject, files["labels"])
+        recipes, labels = read_landmark_set(source), read_label_map(files["labels"])
+        users_file = file_of(project, subject_of(project, subject).labels)
+        doubts = check_labels(labels, volume, structures_of(recipes), users_file)
+        table = compute_landmarks(labels, recipes, subject, users_file)
     else:
         original = partial(read_ct, files["original"]) if "original" in files else None
         table, doubts = read_landmarks(source, subject, landmark_set.others, original)
@@ -145,9 +148,9 @@ def render(
     from raymark.core.digests import text_digest
     from raymark.core.errors import InputError
     from raymark.core.files import sha256_of
+    from raymark.core.names import flip_pairs
     from raymark.ct import read_volume
     from raymark.datasets.lookup import landmark_names, landmark_points, rendered
-    from raymark.landmarks.names import flip_pairs
     from raymark.rendering.scene import render_shard, scenario_of
     from raymark.views.plan import read_views
     from raymark.views.sight import check_source_outside

@@ -1,6 +1,6 @@
 import pytest
 
-from raymark.landmarks.names import readable, side_of
+from raymark.core.names import readable, side_of
 
 
 @pytest.mark.parametrize(
