@@ -33,6 +33,7 @@ rule all:
         all_tables,
         all_figures,
         all_models,
+        all_only_rendered,
 
 
 rule matrix:

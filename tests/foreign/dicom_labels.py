@@ -29,7 +29,8 @@ def series(volume: Volume) -> list[Dataset]:
         header.SOPInstanceUID = pydicom.uid.generate_uid()
         header.StudyInstanceUID, header.SeriesInstanceUID = study, series_uid
         header.FrameOfReferenceUID = frame
-        header.PatientID = header.PatientName = header.StudyID = "s"
+        header.PatientID = header.StudyID = "s"
+        header.PatientName = "s^"
         header.PatientBirthDate = header.PatientSex = header.AccessionNumber = ""
         header.StudyDate = header.StudyTime = header.ReferringPhysicianName = ""
         header.Modality = "CT"

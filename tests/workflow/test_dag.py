@@ -173,3 +173,42 @@ def test_killed_run_resumes_to_the_same_tables(finished, tmp_path):
     project.snakemake("--unlock")
     project.snakemake("all")
     assert tables(project) == tables(finished)
+
+
+def test_a_project_without_methods_renders_and_no_more(tmp_path):
+    project = make_project(tmp_path / "rendering")
+    view_sets = {"val": DATASET["view_sets"]["novel"]}
+    project.write("balls.yaml", DATASET | {"view_sets": view_sets})
+    project.write("config.yaml", CONFIG | {"methods": [], "experiments": []})
+    steps = {"ingest", "landmarks", "views", "render", "table", "figure", "all"}
+    assert project.planned() == steps
+
+
+def test_an_experiment_that_evaluates_nothing_trains(tmp_path):
+    project = make_project(tmp_path / "training")
+    experiment = {"dataset": "balls", "method": "narrow", "evaluate": []}
+    project.write("config.yaml", CONFIG | {"experiments": [experiment]})
+    planned = project.planned()
+    assert "train" in planned
+    assert not {"predict", "evaluate"} & planned
+
+
+@pytest.mark.parametrize(("view_set", "how"), [("train", "trained"), ("validation", "chosen")])
+def test_what_methods_learn_from_is_not_evaluated(tmp_path, view_set, how):
+    project = make_project(tmp_path / "seen")
+    experiment = {"dataset": "balls", "method": "narrow", "evaluate": [view_set]}
+    project.write("config.yaml", CONFIG | {"experiments": [experiment]})
+    told = project.snakemake("--dry-run", check=False).stderr
+    assert (
+        f"evaluates the view set '{view_set}' of 'balls', by whose images the methods are {how}"
+        in told
+    )
+
+
+def test_braces_in_the_name_of_a_file(tmp_path):
+    project = make_project(tmp_path / "braces")
+    sheet = project.folder / "subjects.tsv"
+    (project.folder / "ct.nii.gz").rename(project.folder / "ct {1}.nii.gz")
+    sheet.write_text(sheet.read_text().replace("ct.nii.gz", "ct {1}.nii.gz"))
+    told = project.snakemake("--dry-run", check=False).stderr
+    assert "ct {1}.nii.gz: has braces in its name" in told

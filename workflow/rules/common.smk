@@ -15,7 +15,7 @@ from raymark.workflow import inputs
 from raymark.workflow.snapshot import freeze
 from raymark.landmarks.table import read_landmark_set
 from raymark.datasets.available import absences, only_present
-from raymark.datasets.lookup import of_experiments
+from raymark.datasets.lookup import of_experiments, only_rendered, shard_files
 from raymark.workflow.run_log import doubts, failures, read_run
 from raymark.core.digests import code_digest
 from raymark.workflow.preflight import preflight

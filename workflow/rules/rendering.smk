@@ -28,3 +28,11 @@ rule render:
     shell:
         "python -m raymark render {wildcards.dataset} {wildcards.view_set}"
         " {wildcards.subject} {wildcards.shard} --threads {threads} > {log} 2>&1"
+
+
+# Images that nothing is trained on are wanted for themselves.
+all_only_rendered = [
+    shard
+    for name in only_rendered(PROJECT)
+    for shard in shard_files(PROJECT, name, *PROJECT.datasets[name].view_sets)
+]

@@ -45,9 +45,11 @@ class Config(Section):
     imports: list[str] = Field(
         [], description="import files; one whose data is not there is left out, and tables say so"
     )
-    methods: list[str] = Field(min_length=1, description="method files")
+    methods: list[str] = Field([], description="method files; empty: X-rays are rendered, no more")
     experiments: list[Experiment] = Field(
-        min_length=1, description="what to train and to show, unless `matrix` says it"
+        [],
+        description="what to train and to show, unless `matrix` says it; empty: X-rays are rendered, "
+        "no more",
     )
     correspondence: str | None = Field(
         None, description="the correspondence file; null: CT slices are not matched"
@@ -155,6 +157,10 @@ class Project:
         """
         return "" if self.config.preset == "paper" else f"{self.config.preset} scale"
 
+    def evaluates(self) -> bool:
+        """Tell whether any experiment is evaluated."""
+        return any(experiment.evaluate for experiment in self.config.experiments)
+
     def pose_places(self) -> list[dict]:
         """List the trainings and view sets whose poses are asked for: what fills a path's pattern."""
         return [
@@ -253,21 +259,30 @@ def _check_view_sets(
     """See that every experiment evaluates view sets that there are, and poses only where known."""
     known: Collection[str] | None  # None: only a table that is not read yet tells them
     for experiment in config.experiments:
-        if experiment.dataset in imports:
-            known = imports[experiment.dataset].split.view_sets
+        name = experiment.dataset
+        if name in imports:
+            known = imports[name].split.view_sets
             if experiment.poses:
-                problem = f"an experiment asks for poses of the import {experiment.dataset!r}"
+                problem = f"an experiment asks for poses of the import {name!r}"
                 remedy = "Leave `poses` out: imported images have no known geometry"
                 raise InputError(source, problem, remedy)
         else:
-            known = datasets[experiment.dataset].view_sets
+            known = datasets[name].view_sets
         for view_set in experiment.evaluate:
             if known is not None and view_set not in known:
                 raise InputError(
                     source,
                     f"an experiment evaluates the view set {view_set!r}, which the data set "
-                    f"{experiment.dataset!r} does not have",
+                    f"{name!r} does not have",
                     f"Known: {', '.join(known)}",
+                )
+            role = datasets[name].view_sets[view_set].role if name in datasets else view_set
+            if role in ("train", "validation"):
+                raise InputError(
+                    source,
+                    f"an experiment evaluates the view set {view_set!r} of {name!r}, by whose images "
+                    f"the methods are {'trained' if role == 'train' else 'chosen'}",
+                    "Evaluate on a view set of the role `evaluate`, best of other patients",
                 )
 
 

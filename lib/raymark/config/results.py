@@ -24,7 +24,9 @@ class Experiment(Section):
         [0], min_length=1, description="of weights, order and augmentation: one training for each"
     )
     evaluate: list[Name] = Field(
-        min_length=1, description="view sets of the data set to predict and to evaluate"
+        [],
+        description="view sets of the data set to predict and to evaluate, none that it is trained or "
+        "chosen by; empty: it is trained, no more",
     )
     paper: Name | None = Field(
         None, description="name of the paper file to print beside ours; null: none"

@@ -1,5 +1,7 @@
 """What is worth knowing about a CT before its landmarks are trusted: one row of numbers and warnings."""
 
+import hashlib
+
 import numpy as np
 
 from raymark.ct.grid import Volume
@@ -14,6 +16,7 @@ SIDES = (("left", "right"), ("posterior", "anterior"), ("inferior", "superior"))
 
 
 Row = dict[str, float | int | str]
+SAME_CT = "voxels_sha256"  # equal for one scan, however it was stored
 
 
 def quality(volume: Volume, original: Volume) -> Row:
@@ -25,7 +28,7 @@ def quality(volume: Volume, original: Volume) -> Row:
     levels = np.percentile(hu, (1, 50, 99))
     soft = np.count_nonzero(volume.hu_xyz >= SOFT_TISSUE_FROM_HU) / volume.hu_xyz.size
     bone = np.count_nonzero(volume.hu_xyz >= BONE_FROM_HU) / volume.hu_xyz.size
-    row: Row = {"original_orientation": original.orientation}
+    row: Row = {"original_orientation": original.orientation, SAME_CT: _voxels_digest(original)}
     row |= _grid("original", original) | _grid("volume", volume)
     row |= {
         "hu_min": int(hu.min()),
@@ -49,6 +52,11 @@ def _grid(prefix: str, volume: Volume) -> Row:
         row[f"{prefix}_spacing_{axis}_mm"] = round(float(spacing), 4)
         row[f"{prefix}_extent_{axis}_mm"] = round(float(count * spacing), 2)
     return row
+
+
+def _voxels_digest(original: Volume) -> str:
+    shape = str(original.hu_xyz.shape).encode()
+    return hashlib.sha256(shape + np.ascontiguousarray(original.hu_xyz).tobytes()).hexdigest()
 
 
 def _voxel_mm3(volume: Volume) -> float:

@@ -40,7 +40,7 @@ def present(project: Project, sheet: Mapping[str, Subject]) -> list[Experiment]:
             "evaluate": [v for v in experiment.evaluate if v in there],
             "poses": [v for v in experiment.poses if v in there],
         }
-        if there:
+        if there or not experiment.evaluate:  # trained, no more
             kept.append(experiment.model_copy(update=view_sets))
     return kept
 

@@ -80,6 +80,20 @@ def shards_with_role(project: Project, dataset: str, role: str) -> list[str]:
     return shards_of(project, dataset, *_with_role(dataset_of(project, dataset), role))
 
 
+def only_rendered(project: Project) -> list[str]:
+    """List the rendered data sets that no experiment trains on."""
+    trained = {experiment.dataset for experiment in project.config.experiments}
+    return [name for name in project.datasets if name not in trained]
+
+
+def shards_to_see(project: Project, dataset: str) -> list[str]:
+    """Return the files that stand for a data set's training images, or for all where it has none."""
+    settings = project.datasets.get(dataset)
+    if settings is None or _with_role(settings, "train"):
+        return shard_files_with_role(project, dataset, "train")
+    return shard_files(project, dataset, *settings.view_sets)
+
+
 def shard_files(project: Project, dataset: str, *view_sets: str) -> list[str]:
     """List the files that stand for the shards of some view sets among what a step needs.
 
@@ -133,12 +147,15 @@ def contrast_files(project: Project) -> dict[str, Any]:
 
 
 def of_experiments(pattern: str, experiments: Iterable[Experiment]) -> list[str]:
-    """Fill a path pattern of `raymark.layout` for every seed and evaluated view set, sorted."""
+    """Fill a path pattern of `raymark.layout` for every seed and evaluated view set, sorted.
+
+    A pattern without view sets is filled for what is trained and evaluated on nothing, too.
+    """
     places = (
         {"dataset": e.dataset, "method": e.method, "seed": seed, "view_set": view_set}
         for e in experiments
         for seed in e.seeds
-        for view_set in e.evaluate
+        for view_set in (e.evaluate if "{view_set}" in pattern else [""])
     )
     return sorted({pattern.format(**place) for place in places})
 

@@ -19,7 +19,7 @@ class Stages:
     """What every stage believes of some views.
 
     `numbers` (view,) are the views'; `beliefs` (view, stage, landmark, row, column); `points_px`
-    (view, stage, landmark, 2) are their maxima; `error_px` (view, stage, landmark) is NaN for a
+    (view, stage, landmark, 2) are their maxima, refined as those of tables are; `error_px` (view, stage, landmark) is NaN for a
     landmark that is not visible.
     """
 
@@ -44,7 +44,8 @@ def stages_of(network: LandmarkNetwork, samples: Samples, views: Sequence[int]) 
     parts = []
     for batch in batches(samples, groups, device):
         beliefs = network.stage_maps(network(standardised(batch.image))).float()
-        points = cell_to_px(decoding.maximum(beliefs)[0], network.stride)
+        cells = decoding.refined_log_quadratic(beliefs, decoding.maximum(beliefs)[0])
+        points = cell_to_px(cells, network.stride)
         error = (points - batch.landmarks[:, None]).norm(dim=-1)
         error = torch.where(batch.visible[:, None], error, torch.nan)
         parts.append([tensor.cpu().numpy() for tensor in (beliefs, points, error)])

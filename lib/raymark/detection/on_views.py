@@ -75,11 +75,15 @@ def located(
 def found(network: LandmarkNetwork, model: Model, image: Tensor) -> tuple[Tensor, Tensor]:
     """Return points (b, landmark, instance, 2) in px on images (b, 1, y, x), and their confidence.
 
+    Confidences are from 0 to 1, as the belief maps are that networks are trained towards; what a network
+    puts out beyond that is cut off.
+
     The first instance is what the method decodes, detected or not. The others, of landmark types
     alone, are the next peaks of at least the detection threshold; NaN where there is none.
     """
     output = network(standardised(image))
     points, confidence = (part[:, :, None] for part in network.decode(output))
+    confidence = confidence.clamp(0, 1)
     if not model.types:
         return points, confidence
     maps, by_type = network.maps(output), model.by_type
@@ -92,7 +96,7 @@ def found(network: LandmarkNetwork, model: Model, image: Tensor) -> tuple[Tensor
     single = torch.tensor([name not in model.types for name in model.landmarks])
     others[:, single] = torch.nan
     points = torch.cat([points, others[:, :, 1:]], dim=2)
-    return points, torch.cat([confidence, values[:, :, 1:]], dim=2)
+    return points, torch.cat([confidence, values[:, :, 1:].clamp(0, 1)], dim=2)
 
 
 def _table(

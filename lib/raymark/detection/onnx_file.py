@@ -27,7 +27,7 @@ class Detector(nn.Module):
     """Grey values in, points out: a network with the standardisation before and the decoder behind.
 
     `forward` maps images (b, 1, y, x) to points (b, landmark, 2), image px as (x, y), and their
-    confidence (b, landmark).
+    confidence (b, landmark) from 0 to 1.
     """
 
     def __init__(self, network: LandmarkNetwork):
@@ -36,7 +36,7 @@ class Detector(nn.Module):
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
         points_px, confidence = self.network.decode(self.network(standardised(image)))
-        return points_px.float(), confidence.float()
+        return points_px.float(), confidence.float().clamp(0, 1)
 
 
 def export_onnx(model_path: str | Path, out_path: str | Path) -> str:

@@ -2,13 +2,15 @@
 
 from raymark.config.project import Project
 from raymark.config.results import Experiment
+from raymark.datasets.lookup import only_rendered
 from raymark.tables.base import chapter_of_paper
 
 Of = list[tuple[str, ...]]
 
 
-def whole_project(project: Project) -> Of:
-    return [()]
+def where_evaluated(project: Project) -> Of:
+    """Ask for one figure of the whole project, where it evaluates anything."""
+    return [()] if experiments(project) else []
 
 
 def data_sets(project: Project) -> Of:
@@ -16,8 +18,13 @@ def data_sets(project: Project) -> Of:
     return list(dict.fromkeys((e.dataset,) for e in project.config.experiments))
 
 
+def shown_data_sets(project: Project) -> Of:
+    """List the data sets that are trained on, and those that are rendered for nothing but themselves."""
+    return [*data_sets(project), *((name,) for name in only_rendered(project))]
+
+
 def rendered_data_sets(project: Project) -> Of:
-    return [of for of in data_sets(project) if of[0] in project.datasets]
+    return [of for of in shown_data_sets(project) if of[0] in project.datasets]
 
 
 def experiments(project: Project) -> Of:

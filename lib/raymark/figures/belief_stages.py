@@ -61,7 +61,7 @@ def experiments_in_stages(project: Project) -> list[tuple[str, ...]]:
     return [
         (e.dataset, e.method, e.evaluate[0])
         for e in project.config.experiments
-        if project.methods[e.method].module in IN_STAGES
+        if e.evaluate and project.methods[e.method].module in IN_STAGES
     ]
 
 
@@ -112,7 +112,7 @@ def belief_stages(
 ) -> None:
     """Draw a row per example and a column per stage.
 
-    `median_px` (stage,) is the median error of each stage's maximum over `count` visible landmarks.
+    `median_px` (stage,) is the median error of each stage's refined maximum over `count` visible landmarks.
     """
     stages, rows = len(median_px), max(len(examples), 1)
     height, width = examples[0].image_yx.shape if examples else (3, 4)
@@ -180,7 +180,8 @@ Belief maps of every stage on **{{of}}**, first training. Shown, among {LOOKED_A
 the two landmarks whose error falls most from the first stage to the last (and ends as accurate), and
 the landmark outside the image whose largest belief falls most (and ends as not detected): the clearest
 cases, not typical ones. The median error above each stage, in px of the image, is over all visible
-landmarks of these views. Compare with Fig. 2 of Bier 2018.""",
+landmarks of these views, each at its stage's largest belief, refined between pixels as in the tables;
+those read the mean of all stages. Compare with Fig. 2 of Bier 2018.""",
     of=experiments_in_stages,
     needs=needs,
     draw=draw,

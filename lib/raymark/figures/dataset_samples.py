@@ -10,11 +10,11 @@ from raymark import layout
 from raymark.config.project import Project
 from raymark.core.drawing import DOUBLE_IN, direction, figure, note, pack, show_xray
 from raymark.core.seeds import generator
-from raymark.datasets.lookup import shard_files_with_role, shards_with_role
+from raymark.datasets.lookup import shards_to_see, shards_with_role
 from raymark.datasets.shards import Shards
 from raymark.evaluation.errors import truth_of
 from raymark.figures._marks import draw_marks, explain_marks
-from raymark.figures._places import data_sets, of_data_set
+from raymark.figures._places import of_data_set, shown_data_sets
 from raymark.figures._results import images_of
 from raymark.figures.base import FigureRecord
 from raymark.views.plan import read_views
@@ -25,12 +25,13 @@ COLUMNS = 6
 
 def needs(project: Project, dataset: str) -> list[str]:
     views = layout.VIEWS.format(dataset=dataset)
-    return [views, *shard_files_with_role(project, dataset, "train")]
+    return [views, *shards_to_see(project, dataset)]
 
 
 def draw(project: Project, dataset: str, stem: str | Path) -> None:
-    """Draw training views that chance picks, the same ones every time."""
-    shards = Shards(shards_with_role(project, dataset, "train"))
+    """Draw views that chance picks, the same ones every time: of the training set where there is one."""
+    shown = shards_with_role(project, dataset, "train") or shards_to_see(project, dataset)
+    shards = Shards(shown)
     views = read_views(layout.VIEWS.format(dataset=dataset))
     views = views[views["view"].isin(shards.views)].sort_values("view")
     chosen = generator("samples", dataset).permutation(len(views))[:SAMPLES]
@@ -68,9 +69,9 @@ def dataset_samples(
 FIGURE = FigureRecord(
     about="training images with their landmarks",
     caption="""\
-Training images of **{of}** that chance picked, with the landmarks that lie on them. In a
+Images of **{of}** (those to train on, where there are any) that chance picked, with the landmarks that lie on them. In a
 mirrored image the names of left and right landmarks are swapped with the picture.""",
-    of=data_sets,
+    of=shown_data_sets,
     needs=needs,
     draw=draw,
     chapter=of_data_set,

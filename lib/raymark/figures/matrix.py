@@ -11,7 +11,7 @@ from raymark.config.project import Project
 from raymark.core.drawing import BLUE, DOUBLE_IN, GREY, VERMILION, explain, figure, key
 from raymark.evaluation.errors import MEAN_POSITION
 from raymark.evaluation.results import files_of, read_results
-from raymark.figures._places import whole_project
+from raymark.figures._places import where_evaluated
 from raymark.figures.base import FigureRecord
 from raymark.tables._columns import column
 from raymark.tables._matrix import comparison_rows, patients_of, place_title
@@ -156,7 +156,7 @@ FIGURE = FigureRecord(
 Mean radial error (MRE), in mm at the isocentre, of the methods trained on each data set, with bootstrap
 intervals; the band is the baseline's. Filled: the difference from the baseline is significant after
 correction for all comparisons (table *comparisons*). DIV: the training diverged.""",
-    of=whole_project,
+    of=where_evaluated,
     needs=files_of,
     draw=draw,
     chapter=lambda project: chapter_of_paper(None),

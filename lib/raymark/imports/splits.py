@@ -13,6 +13,9 @@ from raymark.imports.xray_file import stem_of
 OFFICIAL_2015 = {"train": range(1, 151), "test1": range(151, 301), "test2": range(301, 401)}
 
 
+SPELT = {"val": "validation", "valid": "validation", "training": "train"}
+
+
 def split_named(view_set: str) -> str:
     """Return the split a view set belongs to: train, validation, and test for every other name."""
     return view_set if view_set in ("train", "validation") else "test"
@@ -104,7 +107,7 @@ def _table(split: SplitTable, annotations: Sequence[Annotation], _: object) -> l
         if view_set and not re.fullmatch("[a-z0-9][a-z0-9_]*", view_set):
             remedy = "Use small letters, digits and _: train, validation, test"
             raise InputError(f"{place}, column view_set", f"{view_set!r} is not a name", remedy)
-        view_set_of[image] = view_set or None
+        view_set_of[image] = SPELT.get(view_set, view_set) or None
     for annotation in annotations:
         if annotation.image not in view_set_of:
             remedy = "Add a line for it; an empty view_set leaves it out"

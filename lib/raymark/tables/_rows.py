@@ -56,6 +56,7 @@ def of_results(
         caption,
         needs=needs,
         make=lambda project: make(read_results(shown(project))),
+        asked=Project.evaluates,
         publishes=publishes,
     )
 

@@ -60,4 +60,5 @@ TABLE = TableRecord(
     caption="How far each decoder is off on Gaussians at known places, per output stride.",
     needs=lambda project: [],
     make=lambda project: table(),
+    asked=lambda project: project.evaluates(),
 )

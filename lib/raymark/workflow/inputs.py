@@ -69,6 +69,9 @@ def views(project: Project, dataset: str) -> Files:
             for subject in every_subject(project, dataset)
         ],
         "names": settings.landmarks,
+        "quality": [
+            layout.QUALITY.format(dataset=dataset, subject=subject) for subject in settings.subjects
+        ],
     }
 
 

@@ -3,7 +3,8 @@
 A job needs only its own inputs: a CT may have moved once its volume is made.
 """
 
-from collections.abc import Collection, Mapping
+import re
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 
 from raymark.config.dataset import Dataset
@@ -14,7 +15,10 @@ from raymark.core.names import flip_pairs, unpaired
 from raymark.datasets.lookup import landmark_names
 from raymark.landmarks.table import check_names, needed_names, read_landmark_set, read_landmarks
 from raymark.methods import definition_of
+from raymark.workflow import inputs
 from raymark.workflow.linked_folders import claim_linked_folders
+
+WILDCARD = re.compile(r"\{\s*\w")
 
 
 def preflight(project: Project, sheet: Mapping[str, Subject], sources: Collection[str]) -> None:
@@ -25,6 +29,7 @@ def preflight(project: Project, sheet: Mapping[str, Subject], sources: Collectio
     claim_linked_folders()
     used = {subject for dataset in project.datasets.values() for subject in dataset.subjects}
     check_files(project.config.subjects, used, sources)
+    _check_names_of_files(project)
     _check_roles(project)
     _check_mirroring(project)
     for file in project.config.methods:  # this imports torch, once: a second
@@ -34,6 +39,28 @@ def preflight(project: Project, sheet: Mapping[str, Subject], sources: Collectio
         _check_landmarks(
             dataset, {sheet[subject].landmarks: subject for subject in dataset.subjects}
         )
+
+
+def _check_names_of_files(project: Project) -> None:
+    """Refuse names of files that Snakemake would take for patterns."""
+    files = []
+    for name, dataset in project.datasets.items():
+        for subject in dataset.subjects:
+            steps = inputs.ingest, inputs.landmarks
+            files += [file for step in steps for file in step(project, name, subject).values()]
+    files += [list(inputs.import_2d(project, name).values()) for name in project.imports]
+    for file in _flat(files):
+        if WILDCARD.search(file):
+            problem = "has braces in its name, which Snakemake takes for a wildcard"
+            raise InputError(file, problem, "Rename it, or name a link to it")
+
+
+def _flat(files: Iterable) -> Iterator[str]:
+    for file in files:
+        if isinstance(file, str):
+            yield file
+        else:
+            yield from _flat(file)
 
 
 def _check_roles(project: Project) -> None:

@@ -4,9 +4,9 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from raymark.detection.on_views import predict
+from raymark.detection.on_views import found, predict
 from raymark.methods.base import build, standardised
-from raymark.training.model_files import write_model
+from raymark.training.model_files import load_model, write_model
 from tests.unit.training.examples import TINY, Blobs
 from tests.unit.training.test_model_files import model
 
@@ -26,6 +26,13 @@ def views(count=20):
     return samples
 
 
+def test_confidence_is_from_0_to_1_whatever_the_network_puts_out(tmp_path, model_path):
+    network, model = load_model(model_path)
+    network.decode = lambda output: (torch.zeros(1, 3, 2), torch.tensor([[-0.2, 0.7, 1.29]]))
+    _, confidence = found(network, model, torch.rand(1, 1, 48, 64))
+    assert confidence.flatten().tolist() == pytest.approx([0, 0.7, 1])
+
+
 def test_each_row_is_what_the_network_says_of_its_view(tmp_path, model_path):
     samples = views()
     predict(model_path, samples, tmp_path / "p.parquet", "pelvis", "grid")
@@ -41,7 +48,8 @@ def test_each_row_is_what_the_network_says_of_its_view(tmp_path, model_path):
         assert rows[["x_px", "y_px"]].to_numpy() == pytest.approx(
             points[0].detach().numpy(), abs=1e-2
         )
-        assert rows.confidence.to_numpy() == pytest.approx(confidence[0].detach().numpy(), abs=1e-5)
+        within = confidence[0].detach().clamp(0, 1).numpy()
+        assert rows.confidence.to_numpy() == pytest.approx(within, abs=1e-5)
         assert (rows.subject == samples.subjects[index]).all()
     assert table.detected.tolist() == (table.confidence >= np.float32(0.005)).tolist()
     constant = table[["dataset", "method", "seed", "view_set", "instance"]].drop_duplicates()

@@ -14,7 +14,7 @@ from raymark.core.stored_tables import store_table
 from raymark.correspondence.config import KINDS
 from raymark.correspondence.matches import FOLLOW_UP, METHODS, store_slices
 from raymark.correspondence.slices import stacks_for
-from raymark.ct import LabelMap, Volume, write_labels, write_volume
+from raymark.ct import LabelMap, Volume, quality, write_labels, write_volume
 from raymark.datasets.lookup import dataset_of, landmark_names, landmark_types, shards_of
 from raymark.datasets.shards import Shards
 from raymark.evaluation.errors import PREDICTION_COLUMNS, truth_of
@@ -138,7 +138,9 @@ def _write_patient() -> None:
     for point_mm in points_mm:
         hu[np.linalg.norm(world_mm - point_mm, axis=-1) < 5] = 1000
     place = {"dataset": "spine", "subject": "patient"}
-    write_volume(layout.CT.format(**place), Volume(hu.astype(np.int16), affine))
+    volume = Volume(hu.astype(np.int16), affine)
+    write_volume(layout.CT.format(**place), volume)
+    pd.DataFrame([quality(volume, volume)]).to_csv(layout.QUALITY.format(**place), index=False)
     write_labels(layout.LABELS.format(**place), LabelMap((hu > 500).astype(np.int16), affine))
     table = landmark_table("patient", CORNERS, points_mm, "test")
     write_landmarks(table, layout.LANDMARKS.format(**place))

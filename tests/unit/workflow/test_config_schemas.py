@@ -150,7 +150,7 @@ def test_a_main_file_says_what_differs_and_no_more():
     assert faults("config", {"preset": "papre"})
     assert faults("config", {"pose": {"refined": 3}})
     # Lists are not merged: their entries are whole.
-    assert faults("config", {"experiments": [{"dataset": "pelvis", "method": "cpm"}]})
+    assert faults("config", {"experiments": [{"dataset": "pelvis"}]})
 
 
 def test_mappings_have_keys_of_their_type():

@@ -125,11 +125,14 @@ def virtual_patient(project: "Project", dataset: DatasetName, subject: SubjectId
 def views(project: "Project", dataset: DatasetName) -> None:
     """Plan every view of a data set and check its splits."""
     from raymark.datasets.lookup import isocentre, landmark_points, rendered
+    from raymark.patients.same_ct import check_patients
     from raymark.views.plan import plan_views, write_views
     from raymark.views.sight import check_on_image
     from raymark.workflow import inputs
 
     settings = rendered(project, dataset)
+    files = inputs.views(project, dataset)
+    check_patients(dict(zip(settings.subjects, files["quality"], strict=True)), project.sheet)
     shown = inputs.every_subject(project, dataset)
     isocentres = {subject: isocentre(settings, subject) for subject in shown}
     table = plan_views(settings, project.sheet, isocentres, project.config.seed)
