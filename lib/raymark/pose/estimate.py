@@ -23,6 +23,7 @@ from raymark.evaluation.errors import read_predictions
 from raymark.metrics import pose as metrics
 from raymark.pose.pose_table import CAPTURE_SCHEMA, MEASURES, write_poses
 from raymark.pose.refine import Registration
+from raymark.pose.shot import Shot
 from raymark.pose.solve import closed_form, moved, robust
 from raymark.views.plan import evenly, read_views, seen_in_training
 
@@ -138,7 +139,8 @@ def registered(
             number, pose = starts[index]
             view = {key: a[0] for key, a in shards.read(np.array([number])).items()}
             points = known_points(view["landmarks_world"])
-            return registration.refined(view["image"].astype(float), view["K"], pose, points)
+            shot = Shot.whole(view["image"].astype(float), view["K"])
+            return registration.refined([shot], [pose], points)[0]
 
         poses |= dict(zip(mine, in_order(refine, mine, thread_count()), strict=True))
     _tell(f"{len(starts)} registrations", begun, len(starts))
