@@ -20,6 +20,7 @@ from scipy.spatial.transform import Rotation
 from raymark.config.dataset import Physics
 from raymark.ct import Volume
 from raymark.geometry.camera import Camera
+from raymark.metrics.pose import mtre_mm
 from raymark.pose._rays import FIELDS, products
 from raymark.pose.body import Beyond, Grid, Motions, attenuation, coarsened, pooled
 from raymark.pose.shot import Shot
@@ -29,6 +30,7 @@ from raymark.rendering.physics import spectrum_of
 LEVELS = ((12.0, 12), (6.0, 12), (3.0, 10))  # px and voxels in mm at the patient, renderings
 LONGEST = 3.0  # Gauss–Newton steps at once
 CONVERGED_PX = 2e-3  # level px by which a step moves the landmarks
+FARTHEST_MM = 120.0  # from the start, where no refinement leads rightly
 EDGE_PX = 2  # from what is no X-ray, within which an edge may be its border
 
 
@@ -44,17 +46,23 @@ class Registration:
             self.grids[spacing_mm] = Grid(*density)
 
     def refined(
-        self, shots: Sequence[Shot], poses: Sequence[np.ndarray], points_world_mm: np.ndarray
+        self,
+        shots: Sequence[Shot],
+        poses: Sequence[np.ndarray],
+        points_world_mm: np.ndarray,
+        levels: Sequence[tuple[float, int]] = LEVELS,
     ) -> list[np.ndarray]:
         """Return the poses (4, 4) near `poses` at which the CT looks most like the shots.
 
         All move together. The landmarks (n, 3) say what part of the body counts: steps are measured by
-        how far they move in the images.
+        how far they move in the images. Where they run away nothing was found: `poses` are returned.
         """
         motion = np.eye(4)
-        for spacing_mm, renderings in LEVELS:
+        for spacing_mm, renderings in levels:
             fit = self.fit(shots, poses, points_world_mm, spacing_mm)
             motion = fit.improved(motion, renderings)
+            if mtre_mm(motion, np.eye(4), points_world_mm) > FARTHEST_MM:
+                return list(poses)
         return [pose @ motion for pose in poses]
 
     def fit(
@@ -121,6 +129,11 @@ class _View:
         products(comparison.rendered, self.truth, self.weight, share_yx, fields, out)
         return out
 
+    def told(self, comparison: Comparison) -> float:
+        """Return the part of the X-ray's edges about which the CT says something, 0 to 1."""
+        edges_yx = (self.truth**2).sum(axis=-1) * self.weight**2 * self.valid_yx
+        return float((edges_yx * (comparison.share_yx > 0)).sum() / (edges_yx.sum() + 1e-30))
+
     def correlation(self, comparison: Comparison, share_yx: np.ndarray) -> float:
         return _correlation(self.products(comparison, share_yx, 1))
 
@@ -141,6 +154,16 @@ class Fit:
         both = [(view, view.compared(motion)) for view in self.views]
         return float(np.mean([view.correlation(c, c.share_yx) for view, c in both]))
 
+    def score(self, motion: np.ndarray) -> float:
+        """Return the similarity, less where the CT says nothing about many of the edges."""
+        both = [(view, view.compared(motion)) for view in self.views]
+        scores = [v.correlation(c, c.share_yx) * np.sqrt(v.told(c)) for v, c in both]
+        return float(np.mean(scores))
+
+    def told(self) -> float:
+        """Return the mean part of the X-rays' edges that the CT says something about, unmoved."""
+        return float(np.mean([view.told(view.compared(np.eye(4))) for view in self.views]))
+
     def improved(self, motion: np.ndarray, renderings: int) -> np.ndarray:
         """Return a motion no less similar, found with so many renderings at most.
 
@@ -152,6 +175,8 @@ class Fit:
         here = [view.compared(motion, steps) for view in self.views]
         for _ in range(renderings - 1):
             normal, towards = self._normal_equations(here)
+            if np.trace(normal) == 0:
+                break  # nothing of the CT is in the image
             normal += damping * np.trace(normal) / 6 * np.eye(6)
             step = np.linalg.solve(normal, towards)
             trial = _moved(motion, steps, length * step)

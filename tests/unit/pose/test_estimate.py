@@ -17,11 +17,11 @@ from raymark.metrics.bootstrap import wilson_interval
 from raymark.metrics.pose import mtre_mm
 from raymark.pose.estimate import (
     BINS_MM,
-    displaced,
     estimate_poses,
     measure_capture_range,
 )
 from raymark.pose.pose_table import CAPTURE_SCHEMA, SCHEMA, read_poses
+from raymark.pose.search import displaced
 from raymark.rendering.scene import render_shard
 from raymark.tables import capture_range, pose
 from raymark.views.plan import plan_views, write_views

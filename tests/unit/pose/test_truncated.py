@@ -8,8 +8,8 @@ import pytest
 from raymark.geometry.camera import Camera
 from raymark.metrics.pose import mtre_mm
 from raymark.pose.body import Beyond
-from raymark.pose.estimate import displaced
 from raymark.pose.refine import Registration
+from raymark.pose.search import displaced
 from raymark.pose.shot import Shot
 from tests.unit.pose import chest
 
