@@ -81,9 +81,7 @@ def _first(dataset: "pydicom.Dataset", tags: tuple[str, ...]) -> tuple[float | N
     return value, doubts
 
 
-def _angles(
-    dataset: "pydicom.Dataset", frame: int | None
-) -> tuple[float | None, float | None]:
+def _angles(dataset: "pydicom.Dataset", frame: int | None) -> tuple[float | None, float | None]:
     """Return primary and secondary angle, those of a `frame` where increments tell them."""
     primary = _angle(dataset, "PositionerPrimaryAngle", frame)
     secondary = _angle(dataset, "PositionerSecondaryAngle", frame)
@@ -125,7 +123,9 @@ def _principal_point(
         lacking = "does not tell the detector's size and elements: "
         doubt = f"{lacking}the central ray is taken to meet the image's middle (--principal-point)"
         return None, [doubt] if untold else []
-    middle = active + size / pitch / 2 - 0.5 - field  # elements (row, column) from the field's first
+    middle = (
+        active + size / pitch / 2 - 0.5 - field
+    )  # elements (row, column) from the field's first
     point = (middle + 0.5) * pitch / imager - 0.5
     rows, columns = float(dataset.Rows), float(dataset.Columns)
     turn = int(number_of(dataset, "FieldOfViewRotation") or 0) % 360

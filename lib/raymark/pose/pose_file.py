@@ -118,6 +118,23 @@ def read_pose(path: str | Path) -> list[PosedView]:
     return views
 
 
+def view_of(path: str | Path, number: int) -> tuple[PosedView, float]:
+    """Return a view of a pose file by its number, from 1, and its distance from source to detector in mm.
+
+    InputError where it has no such view, or does not tell the image's size or the distance.
+    """
+    views = read_pose(path)
+    if number > len(views):
+        raise InputError(path, f"has {len(views)} views, no view {number}", "Give one it has")
+    view = views[number - 1]
+    content = json.loads(Path(path).read_text(encoding="utf-8-sig"))["views"][number - 1]
+    distance_mm = content.get("source_to_detector_mm")
+    if not (view.height_px > 0 and view.width_px > 0 and distance_mm):
+        problem = "does not tell height_px, width_px and source_to_detector_mm"
+        raise InputError(path, problem, "Give a pose.json that raymark wrote")
+    return view, float(distance_mm)
+
+
 def _view(view: dict[str, Any]) -> PosedView:
     K, pose = (np.array(view[key], dtype=float) for key in ("K", "world_to_camera"))
     size = (int(view.get(key) or 0) for key in ("height_px", "width_px"))
