@@ -23,6 +23,7 @@ Poses = list[np.ndarray]
 COARSE, FINE = LEVELS[:2], LEVELS[2:]
 SCORED_AT_MM = LEVELS[1][0]
 RESTARTS_MM = (8.0, 16.0, 24.0) * 2
+ROUNDS = 3
 SAME_MM = 3.0  # ends nearer to each other are one
 PRIMARY_DEG, SECONDARY_DEG = range(-180, 180, 20), (-40, -20, 0, 20, 40)
 DEPTHS = (0.65, 0.75, 0.85)  # of the source from the patient, by that from the detector
@@ -52,23 +53,39 @@ def registered(
     starts: Sequence[Poses],
     points_world_mm: np.ndarray,
 ) -> Found:
-    """Refine the best of several starts (each one pose a shot), started anew from around its end."""
+    """Refine the best of several starts (each one pose a shot), started anew from around its end.
+
+    Where a restart ends in a better place, there are restarts from around that, too.
+    """
     args = registration, shots, points_world_mm
-    start, best, _ = max(((s, *_improved(*args, s)) for s in starts), key=lambda end: end[-1])
-    rng = generator("restarts of a registration")
-    ends = [_improved(*args, best)]
-    for target_mm in RESTARTS_MM:
-        motion = np.linalg.inv(best[0]) @ displaced(best[0], points_world_mm, target_mm, rng)
-        ends.append(_improved(*args, [pose @ motion for pose in best]))
+    start, first, _ = max(((s, *_improved(*args, s)) for s in starts), key=lambda end: end[-1])
+    rng, ends = generator("restarts of a registration"), [_improved(*args, first)]
+    for _ in range(ROUNDS):
+        middle = max(ends, key=lambda end: end[-1])[0]
+        around = [
+            _improved(*args, _displaced_together(middle, points_world_mm, target_mm, rng))
+            for target_mm in RESTARTS_MM
+        ]
+        ends += around
+        better = max(ends, key=lambda end: end[-1])[0]
+        if mtre_mm(better[0], middle[0], points_world_mm) < SAME_MM:
+            break
     finished = []
     for poses in _apart(ends, points_world_mm)[:FINISHED]:
         final = registration.refined(shots, poses, points_world_mm, FINE)
         fit = registration.fit(shots, final, points_world_mm, FINE[-1][0])
         finished.append((fit.score(np.eye(4)), fit, final, poses))
     _, fit, final, coarse = max(finished, key=lambda end: end[0])
-    near = [mtre_mm(end[0], coarse[0], points_world_mm) < SAME_MM for end, _ in ends[1:]]
+    near = [mtre_mm(end[0], coarse[0], points_world_mm) < SAME_MM for end, _ in around]
     moved_mm = mtre_mm(start[0], final[0], points_world_mm)
     return Found(final, fit.similarity(np.eye(4)), fit.told(), float(np.mean(near)), moved_mm)
+
+
+def _displaced_together(
+    poses: Poses, points_world_mm: np.ndarray, target_mm: float, rng: np.random.Generator
+) -> Poses:
+    motion = np.linalg.inv(poses[0]) @ displaced(poses[0], points_world_mm, target_mm, rng)
+    return [pose @ motion for pose in poses]
 
 
 def _apart(ends: Sequence[tuple[Poses, float]], points_world_mm: np.ndarray) -> list[Poses]:
