@@ -13,11 +13,18 @@ from raymark.ct import Volume
 from raymark.imports.c_arm import CArm, read_c_arm
 from raymark.imports.stored_image import Xray
 from raymark.imports.xray_file import read_xray
-from raymark.pose.pose_file import PosedView, read_pose
+from raymark.pose.pose_file import LPS, PosedView, read_pose
 from raymark.pose.prepare import MEANING, READINGS, intrinsics, shot_of, valid_pixels
 from raymark.pose.refine import Registration
 from raymark.pose.search import DEPTHS, Found, Poses, from_nothing, registered, sampled_points
-from raymark.pose.starts import Points, from_landmarks, from_tags, image_points, world_points
+from raymark.pose.starts import (
+    Points,
+    from_landmarks,
+    from_tags,
+    image_points,
+    other_frame,
+    world_points,
+)
 from raymark.pose.trust import Verdict, verdict
 
 FindPoints = Callable[[Xray], dict[str, np.ndarray]]  # names and px of `Xray.image_yx`
@@ -98,7 +105,10 @@ def register(
         if posed:
             results += _registered(starter, [view], [[posed[number]]], "the file of poses")
         else:
-            results += _registered(starter, [view], *starter.starts(number, view))
+            starts, told = starter.starts(number, view)
+            results += _registered(starter, [view], starts, told)
+            if world_mm and starts and not results[-1].verdict.trusted:
+                starter.check_frame(view, starts)
     return results, world_mm
 
 
@@ -123,6 +133,15 @@ class _Starter:
                              "Give one file for each X-ray, in the same order")  # fmt: skip
         if posed is not None and self.asked.from_dicom:
             raise InputError("register", "has both --pose and --from-dicom", "Give one of them")
+
+    def check_frame(self, view: View, starts: list[Poses]) -> None:
+        """Refuse 3D landmarks of the other frame.
+
+        The landmarks cannot tell, being only turned by 180° about the body's axis; the CT can.
+        """
+        turned = [[pose @ LPS for pose in poses] for poses in starts]
+        if _tried(self, [view], turned, "log", False).verdict.trusted:
+            raise other_frame(str(self.asked.landmarks3d))
 
     def starts(self, number: int, view: View) -> tuple[list[Poses], str]:
         """Return the poses to start from, and the sentence that tells where they come from."""

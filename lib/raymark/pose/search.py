@@ -76,7 +76,7 @@ def registered(
         fit = registration.fit(shots, final, points_world_mm, FINE[-1][0])
         finished.append((fit.score(np.eye(4)), fit, final, poses))
     _, fit, final, coarse = max(finished, key=lambda end: end[0])
-    near = [mtre_mm(end[0], coarse[0], points_world_mm) < SAME_MM for end, _ in around]
+    near = [_across_mm(end[0], coarse[0], points_world_mm) < SAME_MM for end, _ in around]
     moved_mm = mtre_mm(start[0], final[0], points_world_mm)
     return Found(final, fit.similarity(np.eye(4)), fit.told(), float(np.mean(near)), moved_mm)
 
@@ -86,6 +86,12 @@ def _displaced_together(
 ) -> Poses:
     motion = np.linalg.inv(poses[0]) @ displaced(poses[0], points_world_mm, target_mm, rng)
     return [pose @ motion for pose in poses]
+
+
+def _across_mm(pose: np.ndarray, other: np.ndarray, points_world_mm: np.ndarray) -> float:
+    """Return how far apart points are under two poses (mean), but for depth, which hardly shows."""
+    motion = (pose - other)[:2]
+    return float(np.linalg.norm(points_world_mm @ motion[:, :3].T + motion[:, 3], axis=-1).mean())
 
 
 def _apart(ends: Sequence[tuple[Poses, float]], points_world_mm: np.ndarray) -> list[Poses]:

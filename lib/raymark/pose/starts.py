@@ -15,7 +15,6 @@ from raymark.landmarks.point_files import XYZ, read_points
 from raymark.pose.solve import LEAST_LANDMARKS, robust
 
 FITS_PX = 40.0  # median reprojection error of landmarks that belong together
-BY_FRAME = 4.0  # so much better in the other frame: the points are of that
 AROUND_MM = 100.0  # what a landmark may lie outside of its CT, which may be cut
 PIXEL_COLUMNS = ["x_px", "y_px"]
 Points = Mapping[str, np.ndarray]
@@ -30,11 +29,15 @@ def world_points(path: str | Path, volume: Volume) -> tuple[dict[str, np.ndarray
     placed = np.stack(list(points.values()))
     if not _near(placed, volume):
         if _near(placed * [-1, -1, 1], volume):
-            remedy = "Its header says RAS: save it as LPS, or turn the signs of x and y"
-            raise InputError(path, "lies in the CT only with x and y turned: LPS for RAS", remedy)
+            raise other_frame(path)
         problem = f"has no landmark within {AROUND_MM:g} mm of the CT"
         raise InputError(path, problem, "Give the points of this CT, in its own frame")
     return points, doubts
+
+
+def other_frame(path: str | Path) -> InputError:
+    remedy = "Turn the signs of x and y, or save it as Slicer's .mrk.json, which names its frame"
+    return InputError(path, "fits the CT only with x and y turned: LPS for RAS", remedy)
 
 
 def _near(points_mm: np.ndarray, volume: Volume) -> bool:
@@ -70,8 +73,7 @@ def from_landmarks(
 ) -> tuple[np.ndarray, str]:
     """Return the robust pose from the names that both have, and what tells of it.
 
-    InputError for fewer than six, and where the points do not belong together; it says so where they are
-    of the other frame (LPS for RAS).
+    InputError for fewer than six, and where the points do not belong together.
     """
     shared = [name for name in world_mm if name in image_px]
     if len(shared) < LEAST_LANDMARKS:
@@ -85,11 +87,7 @@ def from_landmarks(
         raise InputError(source, problem, remedy)
     world, px = (np.stack([p[name] for name in shared]) for p in (world_mm, image_px))
     pose, error_px = _solved(K, world, px)
-    _, turned_px = _solved(K, world * [-1, -1, 1], px)
-    if pose is None or error_px > max(FITS_PX, BY_FRAME * turned_px):
-        if turned_px < FITS_PX:
-            problem = "fits the 3D landmarks only with x and y turned: LPS for RAS"
-            raise InputError(source, problem, "Save the 3D landmarks in the frame they name")
+    if pose is None or error_px > FITS_PX:
         problem = f"does not fit the 3D landmarks: they miss by {error_px:.0f} px (median)"
         raise InputError(source, problem, "Check the names, the body's side and the intrinsics")
     return pose, f"{len(shared)} landmarks, which it meets within {error_px:.1f} px (median)"
