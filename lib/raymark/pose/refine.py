@@ -77,7 +77,7 @@ class Registration:
             _View(self.grids[spacing_mm], self.beyond, shot, pose, points_world_mm, spacing_mm)
             for shot, pose in zip(shots, poses, strict=True)
         ]
-        return Fit(views, points_world_mm)
+        return Fit(views, points_world_mm, spacing_mm)
 
 
 @dataclass(frozen=True)
@@ -146,8 +146,8 @@ class Fit:
     and no less than what shows well.
     """
 
-    def __init__(self, views: Sequence[_View], points_world_mm: np.ndarray):
-        self.views, self.points = views, points_world_mm
+    def __init__(self, views: Sequence[_View], points_world_mm: np.ndarray, spacing_mm: float):
+        self.views, self.points, self.spacing_mm = views, points_world_mm, spacing_mm
 
     def similarity(self, motion: np.ndarray) -> float:
         """Return the mean correlation of edges, −1 to 1, where the CT says something."""
@@ -159,6 +159,12 @@ class Fit:
         both = [(view, view.compared(motion)) for view in self.views]
         scores = [v.correlation(c, c.share_yx) * np.sqrt(v.told(c)) for v, c in both]
         return float(np.mean(scores))
+
+    def area_cm2(self) -> float:
+        """Return how large, at the patient, the part of the X-rays is that was compared, unmoved."""
+        shares = [view.compared(np.eye(4)).share_yx for view in self.views]
+        px = sum(float(share.sum() / (share.max() + 1e-12)) for share in shares)
+        return px * (self.spacing_mm / 10) ** 2
 
     def told(self) -> float:
         """Return the mean part of the X-rays' edges that the CT says something about, unmoved."""

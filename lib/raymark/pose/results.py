@@ -66,6 +66,7 @@ def _record(result: Registered) -> dict[str, Any]:
         "similarity": round(result.found.similarity, 4),
         "agreement": round(result.found.agreement, 4),
         "compared_edges": round(result.found.told, 4),
+        "compared_cm2": round(result.found.area_cm2, 1),
         "moved_mm": round(result.found.moved_mm, 3),
         "seconds": round(result.seconds, 3),
         "doubts": [*view.doubts, *result.doubts],

@@ -37,12 +37,14 @@ class Found:
     """The most similar poses found, with what tells whether to trust them (`raymark.pose.trust`).
 
     `similarity` is that of the finest images, `told` the part of their edges the CT says something about,
-    `agreement` the share of restarts that ended there too, `moved_mm` how far the start was off.
+    `area_cm2` how much of them was compared; `agreement` the share of restarts that ended there too,
+    `moved_mm` how far the start was off.
     """
 
     poses: Poses
     similarity: float
     told: float
+    area_cm2: float
     agreement: float
     moved_mm: float
 
@@ -78,7 +80,8 @@ def registered(
     _, fit, final, coarse = max(finished, key=lambda end: end[0])
     near = [_across_mm(end[0], coarse[0], points_world_mm) < SAME_MM for end, _ in around]
     moved_mm = mtre_mm(start[0], final[0], points_world_mm)
-    return Found(final, fit.similarity(np.eye(4)), fit.told(), float(np.mean(near)), moved_mm)
+    alike, told, area_cm2 = fit.similarity(np.eye(4)), fit.told(), fit.area_cm2()
+    return Found(final, alike, told, area_cm2, float(np.mean(near)), moved_mm)
 
 
 def _displaced_together(

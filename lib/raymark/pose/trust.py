@@ -9,9 +9,10 @@ from dataclasses import dataclass
 
 from raymark.pose.search import Found
 
-ALIKE = 0.66  # correlation of the edges at 3 mm
-AGREED = 0.5  # share of restarts that end in the same place
+ALIKE = 0.6  # correlation of the edges at 3 mm
+AGREED = 0.6  # share of restarts that end in the same place
 TOLD = 0.15  # part of the X-ray's edges about which the CT says something
+AREA_CM2 = 120.0  # of X-ray that has to be compared
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,9 @@ def verdict(found: Found) -> Verdict:
             "hardly lies in the image" if found.told or found.similarity else "is not in the image"
         )
         return Verdict(False, f"the CT {lies}: {found.told:.0%} of its edges can be compared")
+    if found.area_cm2 < AREA_CM2:
+        of = f"{found.area_cm2:.0f} cm² ({AREA_CM2:.0f} are enough)"
+        return Verdict(False, f"too little of the X-ray can be compared with the CT: {of}")
     if found.similarity < ALIKE:
         return Verdict(False, f"X-ray and CT do not look alike enough: {numbers}")
     if found.agreement < AGREED:

@@ -81,16 +81,16 @@ def test_an_image_beside_the_ct_is_told():
 @pytest.mark.parametrize(
     ("values", "trusted", "told"),
     [
-        ((0.9, 0.8, 1.0), True, "edges agree to 0.90"),
-        ((0.5, 0.8, 1.0), False, "do not look alike"),
-        ((0.9, 0.8, 0.2), False, "other starts end elsewhere"),
-        ((0.9, 0.05, 1.0), False, "hardly lies in the image"),
-        ((0.0, 0.0, 1.0), False, "is not in the image"),
+        ((0.9, 0.8, 400, 1.0), True, "edges agree to 0.90"),
+        ((0.5, 0.8, 400, 1.0), False, "do not look alike"),
+        ((0.9, 0.8, 400, 0.2), False, "other starts end elsewhere"),
+        ((0.9, 0.8, 30, 1.0), False, "too little of the X-ray"),
+        ((0.9, 0.05, 400, 1.0), False, "hardly lies in the image"),
+        ((0.0, 0.0, 0, 1.0), False, "is not in the image"),
     ],
 )
 def test_each_reason_is_told(values, trusted, told):
-    similarity, of_edges, agreement = values
-    judged = verdict(Found([np.eye(4)], similarity, of_edges, agreement, 0.0))
+    judged = verdict(Found([np.eye(4)], *values, moved_mm=0.0))
     assert judged.trusted == trusted
     assert told in judged.reason
 
