@@ -15,10 +15,17 @@ import typer
 
 from raymark import __version__
 from raymark.core.errors import InputError
-from raymark.workflow.steps import by_hand, data, experiments, products
+from raymark.workflow.steps import by_hand, data, experiments, products, register
 from raymark.workflow.steps.arguments import ConfigFile, Threads
 
-OWN_FILES = (by_hand.predict, by_hand.match_cts, by_hand.export)
+OWN_FILES = (
+    by_hand.predict,
+    register.register,
+    register.drr,
+    register.project,
+    by_hand.match_cts,
+    by_hand.export,
+)
 AFTER_A_RUN = (by_hand.progress, by_hand.check, by_hand.schemas)
 STEPS: tuple[Callable[..., None], ...] = (
     data.fetch,

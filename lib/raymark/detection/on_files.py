@@ -19,7 +19,8 @@ from raymark.core.files import atomic
 from raymark.detection.on_views import found
 from raymark.detection.overlay import draw_overlay
 from raymark.geometry.belief_maps import cell_to_px
-from raymark.imports.stored_image import Placement, Xray
+from raymark.imports.image_points import in_file_px, markups
+from raymark.imports.stored_image import Xray
 from raymark.imports.xray_file import FORMATS, ITK_FILES, NIFTI, PICTURES, read_xray, stem_of
 from raymark.methods.base import LandmarkNetwork
 from raymark.training.model_files import Model, load_model
@@ -27,10 +28,6 @@ from raymark.training.model_files import Model, load_model
 SUFFIXES = (*PICTURES, *NIFTI, *ITK_FILES, ".dcm")
 SMALLEST_PX = 16
 FIELD_OF_VIEW = 8.0  # how much more, or less, than the training images an image may show
-MARKUPS_SCHEMA = (
-    "https://raw.githubusercontent.com/slicer/slicer/master/Modules/Loadable/Markups/"
-    "Resources/Schema/markups-schema-v1.0.3.json#"
-)
 
 
 @dataclass(frozen=True)
@@ -219,49 +216,6 @@ def _write(stem: Path, xray: Xray, table: pd.DataFrame, model: Model) -> None:
     with atomic(f"{stem}_points.mrk.json") as partial:
         partial.write_text(json.dumps(markups(in_file, xray.placement), indent=1), encoding="utf-8")
     draw_overlay(f"{stem}_overlay.png", xray, table, title=f"{stem.name}   {model.method}")
-
-
-def in_file_px(table: pd.DataFrame, xray: Xray) -> pd.DataFrame:
-    """Return a table of `find_landmarks` with the positions in the pixels of the image's file."""
-    points_px = xray.placement.to_file(table[["x_px", "y_px"]].to_numpy())
-    points_mm = points_px * xray.placement.file_px_mm(xray.pixel_mm or np.nan)
-    columns = dict(zip(("x_px", "y_px", "x_mm", "y_mm"), [*points_px.T, *points_mm.T], strict=True))
-    return table.assign(**columns)
-
-
-def markups(table: pd.DataFrame, placement: Placement = Placement()) -> dict:  # noqa: B008
-    """Return a Slicer point list of a table of `in_file_px`.
-
-    The points lie where the file says that its pixels do, LPS; where it says nothing, in the plane
-    z = 0 with x right and y down as Slicer places such an image. Where the pitch is unknown 1 px is
-    1 mm, as for Slicer too. What was not detected is there unplaced.
-    """
-    to_lps_mm = placement.file_to_lps_mm
-    in_mm = table.x_mm.notna().all() or to_lps_mm is not None
-    unit = "mm from the first pixel's centre" if in_mm else "pixel size unknown: 1 px is 1 mm here"
-    if to_lps_mm is not None:
-        unit = "mm in the frame of the image's file"
-        positions = np.column_stack([table.x_px, table.y_px, np.ones(len(table))]) @ to_lps_mm.T
-    else:
-        x, y = (table.x_mm, table.y_mm) if in_mm else (table.x_px, table.y_px)
-        positions = np.column_stack([x, y, np.zeros(len(table))])
-    points = [
-        {
-            "id": str(index + 1),
-            "label": row.landmark,
-            "description": f"confidence {row.confidence:.3f}; {unit}",
-            "position": [round(float(mm), 4) for mm in positions[index]],
-            "positionStatus": "defined" if row.detected else "undefined",
-        }
-        for index, row in enumerate(table.itertuples())
-    ]
-    markup = {
-        "type": "Fiducial",
-        "coordinateSystem": "LPS",
-        "coordinateUnits": "mm",
-        "controlPoints": points,
-    }
-    return {"@schema": MARKUPS_SCHEMA, "markups": [markup]}
 
 
 def _told(path: str, stem: Path, table: pd.DataFrame, model: Model, xray: Xray) -> str:

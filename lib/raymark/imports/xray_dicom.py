@@ -141,10 +141,10 @@ def _know_syntax(path: Path, dataset: "pydicom.Dataset") -> None:
 
 def _valid(dataset: "pydicom.Dataset", stored_yx: np.ndarray) -> np.ndarray | None:
     """Return which pixels are no padding (PS3.3 C.7.5.1.1.2), None where none is declared."""
-    padding = _number(dataset, "PixelPaddingValue")
+    padding = number_of(dataset, "PixelPaddingValue")
     if padding is None:
         return None
-    limit = _number(dataset, "PixelPaddingRangeLimit")
+    limit = number_of(dataset, "PixelPaddingRangeLimit")
     low, high = sorted((padding, padding if limit is None else limit))
     if low < 0 <= stored_yx.min() and dataset.get("PixelRepresentation") == 0:
         low, high = low + 65536, high + 65536 if high < 0 else high  # written signed by mistake
@@ -156,7 +156,7 @@ def _modality_values(path: Path, dataset: "pydicom.Dataset", stored_yx: np.ndarr
         from pydicom.pixels import apply_modality_lut
 
         return apply_modality_lut(stored_yx.astype(np.int64), dataset).astype(np.float64)
-    slope, intercept = (_number(dataset, f"Rescale{name}") for name in ("Slope", "Intercept"))
+    slope, intercept = (number_of(dataset, f"Rescale{name}") for name in ("Slope", "Intercept"))
     if slope == 0:
         raise InputError(path, "has a RescaleSlope of 0", "Export the image again")
     return stored_yx * (1.0 if slope is None else slope) + (intercept or 0.0)
@@ -167,7 +167,7 @@ def _is_bone_dark(dataset: "pydicom.Dataset") -> tuple[bool, list[str]]:
     shown_inverted = dataset.PhotometricInterpretation == "MONOCHROME1" or (
         dataset.get("PresentationLUTShape") == "INVERSE"
     )
-    sign = _number(dataset, "PixelIntensityRelationshipSign")
+    sign = number_of(dataset, "PixelIntensityRelationshipSign")
     relation = str(dataset.get("PixelIntensityRelationship") or "")
     if sign not in (1, -1) and relation == "LIN":
         sign = 1
@@ -176,7 +176,7 @@ def _is_bone_dark(dataset: "pydicom.Dataset") -> tuple[bool, list[str]]:
         told = "does not tell whether bone is bright or dark (PixelIntensityRelationshipSign): "
         remedy = "taken as bright, as it is shown; if it is dark: --invert"
         return shown_inverted, [told + remedy] if doubtful else []
-    slope = _number(dataset, "RescaleSlope") or 1.0
+    slope = number_of(dataset, "RescaleSlope") or 1.0
     dark = bool(sign * slope > 0)
     if dark == shown_inverted:
         return dark, []
@@ -217,8 +217,8 @@ def _aspect(dataset: "pydicom.Dataset") -> float:
 
 def _placed(dataset: "pydicom.Dataset", image: Stored) -> Stored:
     """Put an image where its header says it lies, and turn it upright."""
-    axes = _numbers(dataset.get("ImageOrientationPatient"), 6)
-    origin = _numbers(dataset.get("ImagePositionPatient"), 3)
+    axes = numbers_of(dataset.get("ImageOrientationPatient"), 6)
+    origin = numbers_of(dataset.get("ImagePositionPatient"), 3)
     row = column = ""
     if axes is not None and np.allclose(np.linalg.norm(axes.reshape(2, 3), axis=1), 1, atol=1e-2):
         along_row, along_column = axes.reshape(2, 3)
@@ -233,17 +233,17 @@ def _placed(dataset: "pydicom.Dataset", image: Stored) -> Stored:
     return upright(image, row, column) if row and column else image
 
 
-def _number(dataset: "pydicom.Dataset", tag: str) -> float | None:
-    numbers = _numbers(dataset.get(tag), 1)
+def number_of(dataset: "pydicom.Dataset", tag: str) -> float | None:
+    numbers = numbers_of(dataset.get(tag), 1)
     return None if numbers is None else float(numbers[0])
 
 
 def _pair(value: Any) -> tuple[float, float] | None:
-    numbers = _numbers(value, 2)
+    numbers = numbers_of(value, 2)
     return None if numbers is None else (float(numbers[0]), float(numbers[1]))
 
 
-def _numbers(value: Any, count: int) -> np.ndarray | None:
+def numbers_of(value: Any, count: int) -> np.ndarray | None:
     try:
         numbers = np.array(value, dtype=np.float64).reshape(count)
     except (TypeError, ValueError):

@@ -23,7 +23,9 @@ from raymark.evaluation.errors import read_predictions
 from raymark.metrics import pose as metrics
 from raymark.pose.pose_table import CAPTURE_SCHEMA, MEASURES, write_poses
 from raymark.pose.refine import Registration
-from raymark.pose.solve import closed_form, moved, robust
+from raymark.pose.search import displaced
+from raymark.pose.shot import Shot
+from raymark.pose.solve import closed_form, robust
 from raymark.views.plan import evenly, read_views, seen_in_training
 
 SOLUTIONS = ("closed_form", "robust", "refined")
@@ -138,7 +140,8 @@ def registered(
             number, pose = starts[index]
             view = {key: a[0] for key, a in shards.read(np.array([number])).items()}
             points = known_points(view["landmarks_world"])
-            return registration.refined(view["image"].astype(float), view["K"], pose, points)
+            shot = Shot.whole(view["image"].astype(float), view["K"])
+            return registration.refined([shot], [pose], points)[0]
 
         poses |= dict(zip(mine, in_order(refine, mine, thread_count()), strict=True))
     _tell(f"{len(starts)} registrations", begun, len(starts))
@@ -203,22 +206,6 @@ def measure_capture_range(
         row["mtre_mm"] = metrics.mtre_mm(pose, truth, points)
     table = pd.DataFrame(rows).assign(dataset=dataset.name, view_set=view_set)
     write_poses(table.sort_values(["from_mm", "start_mtre_mm"]), out_path, CAPTURE_SCHEMA)
-
-
-def displaced(
-    pose: np.ndarray, points_world_mm: np.ndarray, target_mm: float, rng: np.random.Generator
-) -> np.ndarray:
-    """Return the pose turned and shifted so far that the points' mTRE is `target_mm`.
-
-    A degree about any axis is as likely as a millimetre along any.
-    """
-    direction = rng.standard_normal(6)
-    direction[:3] = np.deg2rad(direction[:3])
-    size = 1.0
-    for _ in range(20):
-        trial = moved(pose, size * direction, points_world_mm)
-        size *= target_mm / metrics.mtre_mm(trial, pose, points_world_mm)
-    return moved(pose, size * direction, points_world_mm)
 
 
 def known_points(points_world_mm: np.ndarray) -> np.ndarray:

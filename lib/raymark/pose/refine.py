@@ -3,129 +3,192 @@
 From a pose near the truth, such as one from landmarks, the correlation of the gradients of both
 images (Penney et al. 1998) is raised by Gauss–Newton steps with Levenberg's damping, from coarse
 images to finer ones. Edges decide, so that neither the brightness nor the spectrum need agree. Each
-pixel's gradients are divided by their size in the X-ray plus the mean size:
-else a few pixels of metal, or of noise behind much tissue, would outweigh the anatomy.
+pixel's gradients are divided by their size in the X-ray plus the mean size: else a few pixels of metal,
+or of noise behind much tissue, would outweigh the anatomy. Pixels that are no X-ray and rays that meet
+what the CT lacks (`raymark.pose.body`) carry no weight.
 
-The derivatives of the rendered image by the pose are rendered as well: where a body moves by a field
-d, its density ρ changes by −∇ρ · d, and for a rigid motion d = ω × x + v. Six line integrals, those of
-∇ρ and of x × ∇ρ, thus give a pixel's derivative by any of the six coordinates of a pose.
+Several X-rays of one body are refined together: it is the body that moves, before all of them.
 """
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
 import numpy as np
-from scipy.ndimage import correlate1d
+from scipy.ndimage import binary_erosion, correlate1d
+from scipy.spatial.transform import Rotation
 
 from raymark.config.dataset import Physics
 from raymark.ct import Volume
 from raymark.geometry.camera import Camera
-from raymark.pose.solve import moved, project_with_jacobian
-from raymark.projectors.trilinear import Trilinear
-from raymark.rendering.physics import MATERIALS, densities_from_hu, mass_attenuation, spectrum_of
+from raymark.metrics.pose import mtre_mm
+from raymark.pose._rays import FIELDS, products
+from raymark.pose.body import Beyond, Grid, Motions, attenuation, coarsened, pooled
+from raymark.pose.shot import Shot
+from raymark.pose.solve import project_with_jacobian
+from raymark.rendering.physics import spectrum_of
 
 LEVELS = ((12.0, 12), (6.0, 12), (3.0, 10))  # px and voxels in mm at the patient, renderings
-HIGHEST_HU = 1500  # metal counts as dense bone: its shadow is far from linear
 LONGEST = 3.0  # Gauss–Newton steps at once
 CONVERGED_PX = 2e-3  # level px by which a step moves the landmarks
+FARTHEST_MM = 120.0  # from the start, where no refinement leads rightly
+EDGE_PX = 2  # from what is no X-ray, within which an edge may be its border
 
 
 class Registration:
     """A CT as X-rays see it; one serves all views of a subject, and several threads."""
 
     def __init__(self, volume: Volume, physics: Physics):
-        attenuation_xyz = attenuation(
-            np.minimum(volume.hu_xyz, np.int16(HIGHEST_HU)), spectrum_of(physics).mean_kev
-        )
-        self.levels = [
-            (_Renderer(attenuation_xyz, volume.affine, spacing_mm), spacing_mm, renderings)
-            for spacing_mm, renderings in LEVELS
-        ]
+        density = attenuation(volume.hu_xyz, spectrum_of(physics).mean_kev), volume.affine
+        self.beyond = Beyond(volume.hu_xyz, volume.affine)
+        self.grids: dict[float, Grid] = {}
+        for spacing_mm, _ in reversed(LEVELS):
+            density = coarsened(*density, spacing_mm)
+            self.grids[spacing_mm] = Grid(*density)
 
     def refined(
         self,
-        image_yx: np.ndarray,
-        K: np.ndarray,
-        world_to_camera: np.ndarray,
+        shots: Sequence[Shot],
+        poses: Sequence[np.ndarray],
         points_world_mm: np.ndarray,
-    ) -> np.ndarray:
-        """Return the pose (4, 4) near `world_to_camera` at which the CT looks most like the image.
+        levels: Sequence[tuple[float, int]] = LEVELS,
+    ) -> list[np.ndarray]:
+        """Return the poses (4, 4) near `poses` at which the CT looks most like the shots.
 
-        `image_yx` is a log X-ray, dense is high, any scale and offset. The landmarks (n, 3) say what
-        part of the body counts: steps are measured by how far they move in the image.
+        All move together. The landmarks (n, 3) say what part of the body counts: steps are measured by
+        how far they move in the images. Where they run away nothing was found: `poses` are returned.
         """
-        for renderer, spacing_mm, renderings in self.levels:
-            depth_mm = (world_to_camera[2, :3] @ points_world_mm.T).mean() + world_to_camera[2, 3]
-            factor = max(1, round(spacing_mm * K[1, 1] / depth_mm))
-            image = smoothed(pooled(image_yx, factor))
-            fit = _Fit(renderer, image, shrunk(K, factor), points_world_mm)
-            world_to_camera = fit.improved(world_to_camera, renderings)
-        return world_to_camera
+        motion = np.eye(4)
+        for spacing_mm, renderings in levels:
+            fit = self.fit(shots, poses, points_world_mm, spacing_mm)
+            motion = fit.improved(motion, renderings)
+            if mtre_mm(motion, np.eye(4), points_world_mm) > FARTHEST_MM:
+                return list(poses)
+        return [pose @ motion for pose in poses]
+
+    def fit(
+        self,
+        shots: Sequence[Shot],
+        poses: Sequence[np.ndarray],
+        points_world_mm: np.ndarray,
+        spacing_mm: float,
+    ) -> "Fit":
+        """Return the comparison of shots and CT at one resolution."""
+        views = [
+            _View(self.grids[spacing_mm], self.beyond, shot, pose, points_world_mm, spacing_mm)
+            for shot, pose in zip(shots, poses, strict=True)
+        ]
+        return Fit(views, points_world_mm, spacing_mm)
 
 
-class _Renderer:
-    """The CT at one resolution, rendered together with what its derivatives need."""
+@dataclass(frozen=True)
+class Comparison:
+    """One X-ray and the CT at one pose: the rendering (row, column, 7) and each pixel's share."""
 
-    def __init__(self, attenuation_xyz: np.ndarray, affine: np.ndarray, spacing_mm: float):
-        density_xyz, affine = _coarsened(attenuation_xyz, affine, spacing_mm)
-        self.affine = affine
-        by_voxel = np.stack(np.gradient(density_xyz))
-        gradient = np.tensordot(np.linalg.inv(affine[:3, :3]).T, by_voxel, 1)
-        index = np.indices(density_xyz.shape).astype(float)
-        self.middle_mm = affine[:3, :3] @ index.mean(axis=(1, 2, 3)) + affine[:3, 3]
-        arm = np.tensordot(affine[:3, :3], index, 1) + affine[:3, 3, None, None, None]
-        arm -= self.middle_mm[:, None, None, None]
-        turning = np.cross(arm, gradient, axis=0)
-        fields = np.concatenate([density_xyz[None], gradient, turning]).astype(np.float32)
-        step_mm = np.linalg.norm(affine[:3, :3], axis=0).min()
-        self.projector = Trilinear(fields, affine, step_mm=step_mm)
-
-    def render(self, camera: Camera, centre_mm: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return the image (y, x) and its derivatives (6, y, x) by a step of `pose.moved` about
-        `centre_mm` (3,)."""
-        image_yx, *fields = self.projector.project(camera).astype(float)
-        shift, turn = np.stack(fields[:3]), np.stack(fields[3:])
-        lever = (centre_mm - self.middle_mm)[:, None, None]
-        turn -= np.cross(np.broadcast_to(lever, shift.shape), shift, axis=0)
-        to_camera = camera.world_to_camera[:3, :3]
-        return image_yx, -np.concatenate([np.tensordot(to_camera, f, 1) for f in (turn, shift)])
+    rendered: np.ndarray
+    share_yx: np.ndarray
 
 
-class _Fit:
-    """One X-ray at one resolution.
+class _View:
+    """One X-ray at one resolution, taken at `pose` but for how the body moves."""
 
-    A step of the pose is taken along six directions, along each of which the landmarks move by one
+    def __init__(
+        self,
+        grid: Grid,
+        beyond: Beyond,
+        shot: Shot,
+        pose: np.ndarray,
+        points_world_mm: np.ndarray,
+        spacing_mm: float,
+    ):
+        depth_mm = (pose[2, :3] @ points_world_mm.T).mean() + pose[2, 3]
+        factor = max(1, round(spacing_mm * abs(shot.K[1, 1]) / depth_mm))
+        self.grid, self.beyond, self.pose = grid, beyond, pose
+        self.K = shrunk(shot.K, factor)
+        image, valid = pooled(shot.image_yx, factor), pooled(shot.valid_yx, factor) == 1
+        self.valid_yx = binary_erosion(valid, np.ones((3, 3)), EDGE_PX, border_value=1)
+        self.wanted_yx = valid
+        self.truth = edges(smoothed(image))
+        size = np.linalg.norm(self.truth, axis=-1)
+        self.weight = 1 / (size + size[self.valid_yx].mean() + 1e-12)
+
+    def camera(self, motion: np.ndarray) -> Camera:
+        return Camera(self.K, self.pose @ motion, *self.valid_yx.shape)
+
+    def compared(self, motion: np.ndarray, motions: Motions | None = None) -> Comparison:
+        camera = self.camera(motion)
+        share, seen = self.valid_yx.astype(np.float32), self.beyond.weight(camera)
+        if seen is not None:
+            share *= seen
+        return Comparison(self.grid.cast(camera, self.wanted_yx, motions), share)
+
+    def products(
+        self, comparison: Comparison, share_yx: np.ndarray, fields: int = FIELDS
+    ) -> np.ndarray:
+        """Return what X-ray, rendering and derivatives have in common: (1 + fields, 1 + fields)."""
+        out = np.empty((1 + fields, 1 + fields))
+        products(comparison.rendered, self.truth, self.weight, share_yx, fields, out)
+        return out
+
+    def told(self, comparison: Comparison) -> float:
+        """Return the part of the X-ray's edges about which the CT says something, 0 to 1."""
+        edges_yx = (self.truth**2).sum(axis=-1) * self.weight**2 * self.valid_yx
+        return float((edges_yx * (comparison.share_yx > 0)).sum() / (edges_yx.sum() + 1e-30))
+
+    def correlation(self, comparison: Comparison, share_yx: np.ndarray) -> float:
+        return _correlation(self.products(comparison, share_yx, 1))
+
+
+class Fit:
+    """X-rays at one resolution.
+
+    A step of the body is taken along six directions, along each of which the landmarks move by one
     px (root mean square) per unit, in unrelated ways. Depth, which hardly shows, is damped no more
     and no less than what shows well.
     """
 
-    def __init__(
-        self,
-        renderer: _Renderer,
-        image_yx: np.ndarray,
-        K: np.ndarray,
-        points_world_mm: np.ndarray,
-    ):
-        self.renderer, self.K, self.points = renderer, K, points_world_mm
-        self.shape_yx = image_yx.shape
-        truth = gradients(image_yx)
-        size = np.linalg.norm(truth, axis=0)
-        self.weight_yx = 1 / (size + size.mean() + 1e-12)
-        self.truth = normalised(truth * self.weight_yx)
+    def __init__(self, views: Sequence[_View], points_world_mm: np.ndarray, spacing_mm: float):
+        self.views, self.points, self.spacing_mm = views, points_world_mm, spacing_mm
 
-    def improved(self, pose: np.ndarray, renderings: int) -> np.ndarray:
-        """Return a pose no less similar, found with so many renderings at most.
+    def similarity(self, motion: np.ndarray) -> float:
+        """Return the mean correlation of edges, −1 to 1, where the CT says something."""
+        both = [(view, view.compared(motion)) for view in self.views]
+        return float(np.mean([view.correlation(c, c.share_yx) for view, c in both]))
+
+    def score(self, motion: np.ndarray) -> float:
+        """Return the similarity, less where the CT says nothing about many of the edges."""
+        both = [(view, view.compared(motion)) for view in self.views]
+        scores = [v.correlation(c, c.share_yx) * np.sqrt(v.told(c)) for v, c in both]
+        return float(np.mean(scores))
+
+    def area_cm2(self) -> float:
+        """Return how large, at the patient, the part of the X-rays is that was compared, unmoved."""
+        shares = [view.compared(np.eye(4)).share_yx for view in self.views]
+        px = sum(float(share.sum() / (share.max() + 1e-12)) for share in shares)
+        return px * (self.spacing_mm / 10) ** 2
+
+    def told(self) -> float:
+        """Return the mean part of the X-rays' edges that the CT says something about, unmoved."""
+        return float(np.mean([view.told(view.compared(np.eye(4))) for view in self.views]))
+
+    def improved(self, motion: np.ndarray, renderings: int) -> np.ndarray:
+        """Return a motion no less similar, found with so many renderings at most.
 
         Noise makes Gauss–Newton think that depth is better known than it is, and its steps too
-        short; those that succeed are lengthened.
+        short; those that succeed are lengthened. Two poses are compared where both say something.
         """
-        damping, length, unit = 1e-3, 1.0, self._units(pose)
-        residual, by_unit = self._compared(pose, unit)
+        damping, length = 1e-3, 1.0
+        steps = self._steps(motion)
+        here = [view.compared(motion, steps) for view in self.views]
         for _ in range(renderings - 1):
-            normal = by_unit.T @ by_unit
+            normal, towards = self._normal_equations(here)
+            if np.trace(normal) == 0:
+                break  # nothing of the CT is in the image
             normal += damping * np.trace(normal) / 6 * np.eye(6)
-            step = np.linalg.solve(normal, by_unit.T @ residual)
-            trial = moved(pose, length * unit @ step, self.points)
-            trial_residual, trial_by_unit = self._compared(trial, unit)
-            if trial_residual @ trial_residual < residual @ residual:
-                pose, residual, by_unit = trial, trial_residual, trial_by_unit
+            step = np.linalg.solve(normal, towards)
+            trial = _moved(motion, steps, length * step)
+            there = [view.compared(trial, self._steps(trial)) for view in self.views]
+            if self._gain(here, there) > 0:
+                motion, here, steps = trial, there, self._steps(trial)
                 damping, length = max(damping / 10, 1e-5), min(1.5 * length, LONGEST)
             elif length > 1:
                 length = 1.0
@@ -133,56 +196,68 @@ class _Fit:
                 damping *= 10
             if np.linalg.norm(step) < CONVERGED_PX:
                 break
-        return pose
+        return motion
 
-    def _units(self, pose: np.ndarray) -> np.ndarray:
-        """Return the steps (6, unit) that move the landmarks by one px each."""
-        _, jacobian = project_with_jacobian(self.K, pose, self.points)
-        square = np.einsum("nij,nik->jk", jacobian, jacobian) / len(self.points)
-        return np.linalg.inv(np.linalg.cholesky(square)).T
+    def _steps(self, motion: np.ndarray) -> Motions:
+        """Return the six motions that move the landmarks by one px each, from where they now are."""
+        square = np.zeros((6, 6))
+        for view in self.views:
+            pose = view.pose @ motion
+            by_camera = project_with_jacobian(view.K, pose, self.points)[1]
+            jacobian = by_camera @ np.kron(np.eye(2), pose[:3, :3])
+            square += np.einsum("nij,nik->jk", jacobian, jacobian) / len(self.points)
+        unit = np.linalg.inv(np.linalg.cholesky(square))
+        return Motions(self.points.mean(axis=0), unit[:, :3], unit[:, 3:])
 
-    def _compared(self, pose: np.ndarray, unit: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return what the normalised gradients lack (n,), and their derivatives (n, unit).
+    def _normal_equations(self, here: Sequence[Comparison]) -> tuple[np.ndarray, np.ndarray]:
+        """Return the Gauss–Newton matrix (6, 6) and right side (6,) of what the edges lack.
 
-        The sum of squares is four times the mean correlation's distance from one.
+        The sum of squares of normalised edges is twice the correlation's distance from one.
         """
-        centre_mm = self.points.mean(axis=0)
-        image_yx, by_step = self.renderer.render(Camera(self.K, pose, *self.shape_yx), centre_mm)
-        rendered = gradients(image_yx) * self.weight_yx
-        by_unit = gradients(np.tensordot(unit.T, by_step, 1)) * self.weight_yx
-        size = np.linalg.norm(rendered, axis=(-2, -1), keepdims=True) + 1e-12
-        shape = rendered / size
-        along = (by_unit * shape).sum(axis=(-2, -1), keepdims=True)
-        by_unit = (by_unit - along * shape) / size
-        return (self.truth - shape).ravel(), by_unit.reshape(6, -1).T
+        normal, towards = np.zeros((6, 6)), np.zeros(6)
+        for view, comparison in zip(self.views, here, strict=True):
+            common = view.products(comparison, comparison.share_yx)
+            size = np.sqrt(np.diag(common)[:2]) + 1e-12
+            by_truth, by_self = common[0, 2:] / size[0], common[1, 2:] / size[1]
+            normal += (common[2:, 2:] - np.outer(by_self, by_self)) / size[1] ** 2
+            towards += (by_truth - _correlation(common) * by_self) / size[1]
+        return normal, towards
+
+    def _gain(self, here: Sequence[Comparison], there: Sequence[Comparison]) -> float:
+        """Return how much more alike the images are `there`."""
+        gain = 0.0
+        for view, one, other in zip(self.views, here, there, strict=True):
+            share = one.share_yx * other.share_yx
+            gain += view.correlation(other, share) - view.correlation(one, share)
+        return gain
 
 
-def gradients(image_yx: np.ndarray) -> np.ndarray:
-    """Return the central differences (..., axis, y, x) of images (..., y, x), less their mean."""
-    along_y = image_yx[..., 2:, 1:-1] - image_yx[..., :-2, 1:-1]
-    along_x = image_yx[..., 1:-1, 2:] - image_yx[..., 1:-1, :-2]
-    both = np.stack([along_y, along_x], axis=-3)
-    return both - both.mean(axis=(-2, -1), keepdims=True)
+def _moved(motion: np.ndarray, steps: Motions, step: np.ndarray) -> np.ndarray:
+    """Return the motion (4, 4) after a step (6,) of the body along `steps`."""
+    further = np.eye(4)
+    further[:3, :3] = Rotation.from_rotvec(step @ steps.turn).as_matrix()
+    further[:3, 3] = steps.centre_mm + step @ steps.shift - further[:3, :3] @ steps.centre_mm
+    return motion @ further
 
 
-def normalised(images: np.ndarray) -> np.ndarray:
-    """Return images (..., y, x) of unit norm."""
-    return images / (np.linalg.norm(images, axis=(-2, -1), keepdims=True) + 1e-12)
+def _correlation(common: np.ndarray) -> float:
+    """Return the correlation of the first two of weighted products, 0 where one has no edges."""
+    size = common[0, 0] * common[1, 1]
+    return float(common[0, 1] / np.sqrt(size)) if size > 0 else 0.0
+
+
+def edges(image_yx: np.ndarray) -> np.ndarray:
+    """Return the central differences (row, column, yx) of an image; its rim has none."""
+    both = np.zeros((*image_yx.shape, 2))
+    both[1:-1, :, 0] = image_yx[2:] - image_yx[:-2]
+    both[:, 1:-1, 1] = image_yx[:, 2:] - image_yx[:, :-2]
+    return both
 
 
 def shrunk(K: np.ndarray, factor: int) -> np.ndarray:
     """Return `K` (3, 3) for an image whose pixels are the means of `factor` × `factor` ones."""
     middle = (factor - 1) / 2
     return np.array([[1, 0, -middle], [0, 1, -middle], [0, 0, factor]]) / factor @ K
-
-
-def pooled(array: np.ndarray, factor: int | np.ndarray) -> np.ndarray:
-    """Return the means over blocks of `factor` (one for all axes, or one each); a rest is cut off."""
-    factors = np.broadcast_to(factor, array.ndim)
-    whole = [size // f for size, f in zip(array.shape, factors, strict=True)]
-    cut = array[tuple(slice(0, n * f) for n, f in zip(whole, factors, strict=True))]
-    blocks = cut.reshape([k for n, f in zip(whole, factors, strict=True) for k in (n, f)])
-    return blocks.mean(axis=tuple(range(1, 2 * array.ndim, 2)), dtype=np.float64)
 
 
 def smoothed(image_yx: np.ndarray) -> np.ndarray:
@@ -194,29 +269,3 @@ def smoothed(image_yx: np.ndarray) -> np.ndarray:
     for axis in (0, 1):
         image_yx = correlate1d(image_yx, [1 / 12, 10 / 12, 1 / 12], axis, mode="nearest")
     return image_yx
-
-
-def attenuation(hu_xyz: np.ndarray, energy_kev: float) -> np.ndarray:
-    """Return the attenuation (x, y, z) of a CT at one energy, float32 per mm."""
-    cm_per_mm = 0.1
-    by_density = [mass_attenuation(material, np.array([energy_kev]))[0] for material in MATERIALS]
-    weights = np.array(by_density, dtype=np.float32) * np.float32(cm_per_mm)
-    return np.tensordot(weights, densities_from_hu(hu_xyz), 1)
-
-
-def _coarsened(
-    density_xyz: np.ndarray, affine: np.ndarray, spacing_mm: float
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return the means over blocks of voxels about `spacing_mm` long, and their affine.
-
-    A rim of nothing is put around, so that the volume's own borders have a gradient.
-    """
-    block = np.rint(spacing_mm / np.linalg.norm(affine[:3, :3], axis=0)).astype(int)
-    block = np.maximum(block, 1)
-    rest = -np.array(density_xyz.shape) % block
-    coarse_xyz = pooled(np.pad(density_xyz, [(0, n) for n in rest]), block)
-    coarse = affine.copy()
-    coarse[:3, :3] = affine[:3, :3] * block
-    first_voxel = (block - 1) / 2 - block  # of the rim
-    coarse[:3, 3] = affine[:3, :3] @ first_voxel + affine[:3, 3]
-    return np.pad(coarse_xyz, 1), coarse

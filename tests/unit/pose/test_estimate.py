@@ -17,7 +17,6 @@ from raymark.metrics.bootstrap import wilson_interval
 from raymark.metrics.pose import mtre_mm
 from raymark.pose.estimate import (
     BINS_MM,
-    displaced,
     estimate_poses,
     measure_capture_range,
 )
@@ -233,13 +232,6 @@ def test_capture_range(folder, monkeypatch):
     table = capture_range.table(project_of_examples(), starts)
     assert table.frame["captured"].iloc[0] == 1.0
     assert table.frame["start"].tolist()[:2] == ["0 to 5", "5 to 10"]
-
-
-def test_a_displaced_pose_is_as_far_as_asked():
-    rng = np.random.default_rng(0)
-    for target_mm in (0.5, 12.0, 60.0):
-        pose_mm = displaced(np.eye(4), WORLD_MM, target_mm, rng)
-        assert mtre_mm(pose_mm, np.eye(4), WORLD_MM) == pytest.approx(target_mm)
 
 
 def test_other_files_are_refused(folder, monkeypatch, tmp_path):

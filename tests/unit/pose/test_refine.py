@@ -10,7 +10,9 @@ from raymark.config.dataset import Physics
 from raymark.ct import Volume
 from raymark.geometry.camera import Camera, Detector, carm_camera
 from raymark.metrics.pose import mtre_mm, rotation_error_deg
-from raymark.pose.refine import Registration, pooled, shrunk
+from raymark.pose.body import Motions, pooled
+from raymark.pose.refine import Registration, shrunk
+from raymark.pose.shot import Shot
 from raymark.pose.solve import moved
 from tests.oracles import SoftEllipsoid, grid
 
@@ -63,12 +65,16 @@ def displaced(camera: Camera, turn_deg=3.0, shift_mm=5.0, seed=0) -> np.ndarray:
     return moved(camera.world_to_camera, np.concatenate([turn, shift]), POINTS)
 
 
+def refined(image_yx: np.ndarray, camera: Camera, start: np.ndarray) -> np.ndarray:
+    return registration().refined([Shot.whole(image_yx, camera.K)], [start], POINTS)[0]
+
+
 @pytest.mark.parametrize(("place", "seed"), [((0, 0), 0), ((50, 30), 1), ((-20, 10, True), 2)])
 def test_finds_the_pose_from_five_millimetres_and_three_degrees(place, seed):
     camera = view(*place)
     start = displaced(camera, seed=seed)
     assert mtre_mm(start, camera.world_to_camera, POINTS) > 4
-    pose = registration().refined(xray(camera), camera.K, start, POINTS)
+    pose = refined(xray(camera), camera, start)
     assert mtre_mm(pose, camera.world_to_camera, POINTS) < 0.5
     assert rotation_error_deg(pose, camera.world_to_camera) < 0.2
     np.testing.assert_allclose(pose[:3, :3] @ pose[:3, :3].T, np.eye(3), atol=1e-12)
@@ -77,7 +83,7 @@ def test_finds_the_pose_from_five_millimetres_and_three_degrees(place, seed):
 def test_brightness_and_contrast_do_not_matter():
     camera = view()
     image, start = xray(camera), displaced(camera)
-    poses = [registration().refined(i, camera.K, start, POINTS) for i in (image, 0.1 * image + 7)]
+    poses = [refined(i, camera, start) for i in (image, 0.1 * image + 7)]
     np.testing.assert_allclose(*poses, atol=1e-6)
 
 
@@ -85,24 +91,25 @@ def test_a_tool_that_the_ct_lacks_hardly_moves_the_pose():
     camera = view()
     image = xray(camera)
     image[30:70, 50:54] += 3 * image.max()
-    pose = registration().refined(image, camera.K, displaced(camera), POINTS)
+    pose = refined(image, camera, displaced(camera))
     assert mtre_mm(pose, camera.world_to_camera, POINTS) < 2
 
 
 def test_rendered_derivatives_are_those_of_the_image():
     """Against differences of the analytic image."""
-    camera, centre = view(), POINTS.mean(axis=0)
-    renderer = registration().levels[-1][0]
-    _, by_step = renderer.render(camera, centre)
-    scale = renderer.render(camera, centre)[0].max() / xray(camera).max()
-    for axis, size in enumerate([1e-3] * 3 + [0.1] * 3):
-        step = size * np.eye(6)[axis]
+    camera, everywhere = view(), np.ones((96, 112), dtype=bool)
+    turn, shift = np.concatenate([np.eye(3), np.zeros((3, 3))]), np.eye(6)[:, 3:]
+    motions = Motions(POINTS.mean(axis=0), turn, shift)
+    image_yx, *by_motion = registration().grids[3.0].cast(camera, everywhere, motions).T
+    scale = image_yx.max() / xray(camera).max()
+    to_camera = np.kron(np.eye(2), camera.world_to_camera[:3, :3])
+    for derivative, axis, size in zip(by_motion, np.eye(6), [1e-3] * 3 + [0.1] * 3, strict=True):
         ahead, behind = (
             xray(Camera(camera.K, moved(camera.world_to_camera, s, POINTS), *camera.shape_yx))
-            for s in (step, -step)
+            for s in (size * to_camera @ axis, -size * to_camera @ axis)
         )
         exact = scale * (ahead - behind) / (2 * size)
-        error = np.linalg.norm(by_step[axis] - exact) / np.linalg.norm(exact)
+        error = np.linalg.norm(derivative.T - exact) / np.linalg.norm(exact)
         assert error < 0.3  # the voxels blur it
 
 
@@ -117,12 +124,11 @@ def test_a_shrunk_camera_sees_points_where_pooled_pixels_are():
 
 
 def test_coarse_voxels_stay_in_place():
-    """The centre of mass of the density is the same at every level, rim and rest included."""
+    """The centre of mass of the density is the same at every level, rests included."""
     centres = []
-    for renderer, _, _ in registration().levels:
-        projector = renderer.projector
-        density = projector.density_mxyz[0].numpy().astype(float)
-        index = np.stack(np.indices(density.shape)).reshape(3, -1)
+    for coarse in registration().grids.values():
+        index = np.stack(np.indices(coarse.values_xyz.shape)).reshape(3, -1)
+        density = coarse.values_xyz.astype(float)
         mean = index @ density.ravel() / density.sum()
-        centres.append(renderer.affine[:3, :3] @ mean + renderer.affine[:3, 3])
+        centres.append(coarse.affine[:3, :3] @ mean + coarse.affine[:3, 3])
     np.testing.assert_allclose(centres, [centres[-1]] * 3, atol=0.01)
