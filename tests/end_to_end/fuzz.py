@@ -17,13 +17,14 @@ import tempfile
 from importlib import import_module
 from pathlib import Path
 
+from tests.end_to_end.fuzz_foreign import FOREIGN
 from tests.end_to_end.fuzz_readers import INPUTS, ROOT
 from tests.end_to_end.fuzz_tables import TABLES
 
 KEPT = Path("fuzz-findings")
 MODULES = ["config.project", "config.sources", "config.subjects", "landmarks.table", "landmarks.slicer", "landmarks.recipes", "ct.dicom", "ct.read",
            "ct.detached", "imports.xray_file", "datasets.shards", "training.model_files", "config.papers"]  # fmt: skip
-READERS = INPUTS | TABLES
+READERS = INPUTS | TABLES | FOREIGN
 
 
 def fuzz(name: str, runs: int, folder: Path) -> None:

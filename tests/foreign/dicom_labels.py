@@ -44,8 +44,14 @@ def series(volume: Volume) -> list[Dataset]:
     return headers
 
 
-def write_seg(path: Path, volume: Volume, masks: Mapping[str, np.ndarray], skip: bool) -> None:
+def write_seg(
+    path: Path, volume: Volume, masks: Mapping[str, np.ndarray], skip: bool, kind: str = "BINARY"
+) -> None:
+    """Write masks (x, y, z) as a segmentation of the `kind` BINARY, FRACTIONAL or LABELMAP."""
     stack = np.stack([mask.transpose(2, 1, 0) for mask in masks.values()], axis=-1)
+    if kind == "LABELMAP":
+        stack = (stack * np.arange(1, len(masks) + 1)).max(axis=-1)
+    fractional = {"fractional_type": "PROBABILITY"} if kind == "FRACTIONAL" else {}
     descriptions = [
         hd.seg.SegmentDescription(
             number,
@@ -58,8 +64,9 @@ def write_seg(path: Path, volume: Volume, masks: Mapping[str, np.ndarray], skip:
     ]
     hd.seg.Segmentation(
         source_images=series(volume),
-        pixel_array=stack.astype(np.uint8),
-        segmentation_type=hd.seg.SegmentationTypeValues.BINARY,
+        pixel_array=stack.astype(np.float32 if fractional else np.uint8),
+        segmentation_type=kind,
+        **fractional,
         segment_descriptions=descriptions,
         series_instance_uid=hd.UID(),
         series_number=2,

@@ -208,14 +208,15 @@ def write_nrrd(
     path.write_bytes("\n".join(lines).encode() + b"\n\n" + voxels.tobytes(order="F"))
 
 
-def dicom_seg(segments: Sequence[str], skip_empty: bool = True, **more):
+def dicom_seg(segments: Sequence[str], skip_empty: bool = True, kind: str = "BINARY"):
     """Write DICOM SEG by highdicom, on the slices of the CT as a series."""
 
     def make(folder: Path) -> str:
         from tests.foreign.dicom_labels import write_seg
 
         volume, labels = chest()
-        write_seg(folder / "seg.dcm", volume, {n: labels == ID[n] for n in segments}, skip_empty)
+        masks = {n: labels == ID[n] for n in segments}
+        write_seg(folder / "seg.dcm", volume, masks, skip_empty, kind)
         return described(folder / "seg.dcm", chest(), segments)
 
     return make
@@ -338,331 +339,67 @@ def a_merged_file(place: Path) -> None:
 
 CASES = (
     case("TotalSegmentator v2, nothing told", "read", nifti(), off(0)),
-    case(
-        "TotalSegmentator v1 taken for v2",
-        "refused, v1 named",
-        nifti(renumbered("totalsegmentator_v1")),
-        refused("totalsegmentator_v1", "label_scheme"),
-    ),
-    case(
-        "TotalSegmentator v1, T4 to T6 only, as L1 to L3",
-        "refused, level and lungs named",
-        nifti(V1_ONLY, wanted=LUMBAR),
-        refused("vertebrae_L", "lungs"),
-    ),
-    case(
-        "TotalSegmentator v1, told",
-        "read",
-        nifti(renumbered("totalsegmentator_v1"), wanted=CHEST[:-1], scheme="totalsegmentator_v1"),
-        off(0),
-    ),
-    case(
-        "TotalSegmentator v2 told to be v1",
-        "refused, v2 named",
-        nifti(scheme="totalsegmentator_v1"),
-        refused("totalsegmentator_v2"),
-    ),
-    case(
-        "VerSe ids, nothing told",
-        "refused, VerSe named",
-        nifti(renumbered("verse"), wanted=CHEST[:13]),
-        refused("verse"),
-    ),
-    case(
-        "VerSe ids, told",
-        "read, the count of levels doubted",
-        nifti(renumbered("verse"), wanted=CHEST[:13], scheme="verse"),
-        off(0, "no rib, sacrum or C2"),
-    ),
-    case(
-        "CTPelvic1K, told",
-        "read",
-        nifti(renumbered("ctpelvic1k"), pelvis, PELVIS[:2], "ctpelvic1k"),
-        off(0),
-    ),
-    case(
-        "CTPelvic1K, nothing told",
-        "refused, CTPelvic1K named",
-        nifti(renumbered("ctpelvic1k"), pelvis, PELVIS[:2]),
-        refused("ctpelvic1k"),
-    ),
-    case(
-        "a scheme that is unknown",
-        "refused, schemes listed",
-        nifti(scheme="totalsegmentator"),
-        refused("verse", "totalsegmentator_v1"),
-    ),
+    case("TotalSegmentator v1 taken for v2", "refused, v1 named", nifti(renumbered("totalsegmentator_v1")), refused("totalsegmentator_v1", "label_scheme")),
+    case("TotalSegmentator v1, T4 to T6 only, as L1 to L3", "refused, level and lungs named", nifti(V1_ONLY, wanted=LUMBAR), refused("vertebrae_L", "lungs")),
+    case("TotalSegmentator v1, told", "read", nifti(renumbered("totalsegmentator_v1"), wanted=CHEST[:-1], scheme="totalsegmentator_v1"), off(0)),
+    case("TotalSegmentator v2 told to be v1", "refused, v2 named", nifti(scheme="totalsegmentator_v1"), refused("totalsegmentator_v2")),
+    case("VerSe ids, nothing told", "refused, VerSe named", nifti(renumbered("verse"), wanted=CHEST[:13]), refused("verse")),
+    case("VerSe ids, told", "read, the count of levels doubted", nifti(renumbered("verse"), wanted=CHEST[:13], scheme="verse"), off(0, "no rib, sacrum or C2")),
+    case("CTPelvic1K, told", "read", nifti(renumbered("ctpelvic1k"), pelvis, PELVIS[:2], "ctpelvic1k"), off(0)),
+    case("CTPelvic1K, nothing told", "refused, CTPelvic1K named", nifti(renumbered("ctpelvic1k"), pelvis, PELVIS[:2]), refused("ctpelvic1k")),
+    case("a scheme that is unknown", "refused, schemes listed", nifti(scheme="totalsegmentator"), refused("verse", "totalsegmentator_v1")),
     case("an own table of ids", "read", own_table("id,name\n20,L1\n19,T12\n"), off(0, "no rib")),
-    case(
-        "an own table of ids without header",
-        "refused, line named",
-        own_table("20,L1\n"),
-        refused("id,name"),
-    ),
-    case(
-        "an own table with an id twice",
-        "refused, line named",
-        own_table("id,name\n20,L1\n20,L2\n"),
-        refused("line 3"),
-    ),
+    case("an own table of ids without header", "refused, line named", own_table("20,L1\n"), refused("id,name")),
+    case("an own table with an id twice", "refused, line named", own_table("id,name\n20,L1\n20,L2\n"), refused("line 3")),
     case("names in the header (--ml)", "read", nifti(names=NAMED), off(0, "no rib")),
-    case(
-        "names in the header, v1 ids",
-        "read by the names",
-        nifti(
-            renumbered("totalsegmentator_v1", CHEST),
-            wanted=CHEST[:-1],
-            names={
-                label: name
-                for label, name in read_scheme("totalsegmentator_v1").items()
-                if name in CHEST
-            },
-        ),
-        off(0, "no rib"),
-    ),
-    case(
-        "names in the header against the scheme told",
-        "refused, both named",
-        nifti(names=NAMED, scheme="totalsegmentator_v1"),
-        refused("totalsegmentator_v1", "trachea"),
-    ),
-    case(
-        "names in the header with T5 and T6 exchanged",
-        "refused, levels named",
-        nifti(names=EXCHANGED_NAMES),
-        refused("vertebrae_T5"),
-    ),
-    case(
-        "names in the header, one needed missing",
-        "refused, alike named",
-        nifti(names={label: name for label, name in NAMED.items() if name != "sternum"}),
-        refused("sternum"),
-    ),
-    case(
-        "26 is L6, as in a newer table",
-        "refused, L6 named",
-        nifti(renumbered({26: 25, 27: 26, 28: 27, 29: 28}), pelvis, ["sacrum", "vertebrae_S1"]),
-        refused("vertebrae_S1", "L6"),
-    ),
-    case(
-        "26 is L6, told",
-        "read",
-        nifti(
-            renumbered({26: 25, 27: 26, 28: 27, 29: 28}),
-            pelvis,
-            PELVIS,
-            "totalsegmentator_v3",
-            spelt=["hip_left", "hip_right", "vertebrae_L5"],
-        ),
-        off(0),
-    ),
-    case(
-        "T5 and T6 exchanged",
-        "refused, levels named",
-        nifti(exchanged("vertebrae_T5", "vertebrae_T6")),
-        refused("vertebrae_T5"),
-    ),
-    case(
-        "T9 and T10 exchanged",
-        "refused, levels named",
-        nifti(exchanged("vertebrae_T9", "vertebrae_T10")),
-        refused("vertebrae_T9"),
-    ),
-    case(
-        "one id on T7 and T8",
-        "refused, level named",
-        nifti(renumbered({36: 37}), wanted=CHEST[:7]),
-        refused("vertebrae_T7"),
-    ),
-    case(
-        "all levels one too low",
-        "refused, ribs named",
-        nifti(shifted(30, 45, -1)),
-        refused("rib_", "vertebrae_T"),
-    ),
-    case(
-        "all levels one too high",
-        "refused, ribs named",
-        nifti(shifted(30, 45, 1)),
-        refused("rib_", "vertebrae_"),
-    ),
-    case(
-        "levels from T6 on one too low",
-        "refused, level named",
-        nifti(shifted(30, 38, -1)),
-        refused("vertebrae_T"),
-    ),
-    case(
-        "levels shifted, only vertebrae labelled",
-        "read, the count doubted",
-        nifti(
-            renumbered({label: label - 1 for label in range(31, 44)}, keep=CHEST[:13]),
-            wanted=CHEST[2:12],
-        ),
-        lambda out: "no rib, sacrum or C2" in out,
-    ),
-    case(
-        "L4 right above the sacrum",
-        "read, doubted",
-        nifti(renumbered({27: 28, 28: 29, 29: 30}), pelvis, ["hip_left", "vertebrae_L4"]),
-        lambda out: "vertebrae_L4 right above the sacrum" in out,
-    ),
-    case(
-        "hips exchanged",
-        "refused, hip named",
-        nifti(exchanged("hip_left", "hip_right"), pelvis, PELVIS),
-        refused("hip_left", "other side"),
-    ),
-    case(
-        "labels mirrored",
-        "refused",
-        nifti(lambda labels: labels[::-1].copy(), pelvis, PELVIS),
-        refused("other side"),
-    ),
-    case(
-        "labels mirrored front to back",
-        "refused, density named",
-        nifti(lambda labels: labels[:, ::-1].copy()),
-        refused("where there is no gas"),
-    ),
-    case(
-        "labels moved by 40 mm",
-        "refused, density named",
-        nifti(lambda labels: np.roll(labels, 19, axis=1)),
-        refused("where there is no gas"),
-    ),
-    case(
-        "a hip in two pieces far apart",
-        "refused, hip named",
-        nifti(
-            lambda labels: np.where(
-                (np.indices(labels.shape)[2] * 3 > 70)
-                & (np.indices(labels.shape)[2] * 3 < 100)
-                & (labels == ID["hip_left"]),
-                0,
-                labels,
-            ),
-            pelvis,
-            PELVIS,
-        ),
-        refused("hip_left", "pieces"),
-    ),
-    case(
-        "a structure's folder",
-        "read",
-        folder_of_structures([*CHEST, "rib_left_5", "rib_right_5"]),
-        off(0),
-    ),
-    case(
-        "a structure's folder with a json beside",
-        "read",
-        folder_of_structures([*CHEST, "rib_left_5"], a_folder),
-        off(0),
-    ),
-    case(
-        "a folder with a map of many labels in it",
-        "refused, file named",
-        folder_of_structures(CHEST, a_merged_file),
-        refused("all.nii.gz"),
-    ),
-    case(
-        "a folder without one structure",
-        "refused, its name",
-        folder_of_structures(CHEST[:-1]),
-        refused("sternum"),
-    ),
+    case("names in the header, v1 ids", "read by the names", nifti(renumbered("totalsegmentator_v1", CHEST), wanted=CHEST[:-1], names={label: name for label, name in read_scheme("totalsegmentator_v1").items() if name in CHEST}), off(0, "no rib")),
+    case("names in the header against the scheme told", "refused, both named", nifti(names=NAMED, scheme="totalsegmentator_v1"), refused("totalsegmentator_v1", "trachea")),
+    case("names in the header with T5 and T6 exchanged", "refused, levels named", nifti(names=EXCHANGED_NAMES), refused("vertebrae_T5")),
+    case("names in the header, one needed missing", "refused, alike named", nifti(names={label: name for label, name in NAMED.items() if name != "sternum"}), refused("sternum")),
+    case("26 is L6, as in a newer table", "refused, L6 named", nifti(renumbered({26: 25, 27: 26, 28: 27, 29: 28}), pelvis, ["sacrum", "vertebrae_S1"]), refused("vertebrae_S1", "L6")),
+    case("26 is L6, told", "read", nifti(renumbered({26: 25, 27: 26, 28: 27, 29: 28}), pelvis, PELVIS, "totalsegmentator_v3", spelt=["hip_left", "hip_right", "vertebrae_L5"]), off(0)),
+    case("T5 and T6 exchanged", "refused, levels named", nifti(exchanged("vertebrae_T5", "vertebrae_T6")), refused("vertebrae_T5")),
+    case("T9 and T10 exchanged", "refused, levels named", nifti(exchanged("vertebrae_T9", "vertebrae_T10")), refused("vertebrae_T9")),
+    case("one id on T7 and T8", "refused, level named", nifti(renumbered({36: 37}), wanted=CHEST[:7]), refused("vertebrae_T7")),
+    case("all levels one too low", "refused, ribs named", nifti(shifted(30, 45, -1)), refused("rib_", "vertebrae_T")),
+    case("all levels one too high", "refused, ribs named", nifti(shifted(30, 45, 1)), refused("rib_", "vertebrae_")),
+    case("levels from T6 on one too low", "refused, level named", nifti(shifted(30, 38, -1)), refused("vertebrae_T")),
+    case("levels shifted, only vertebrae labelled", "read, the count doubted", nifti(renumbered({label: label - 1 for label in range(31, 44)}, keep=CHEST[:13]), wanted=CHEST[2:12]), lambda out: "no rib, sacrum or C2" in out),
+    case("L4 right above the sacrum", "read, doubted", nifti(renumbered({27: 28, 28: 29, 29: 30}), pelvis, ["hip_left", "vertebrae_L4"]), lambda out: "vertebrae_L4 right above the sacrum" in out),
+    case("hips exchanged", "refused, hip named", nifti(exchanged("hip_left", "hip_right"), pelvis, PELVIS), refused("hip_left", "other side")),
+    case("labels mirrored", "refused", nifti(lambda labels: labels[::-1].copy(), pelvis, PELVIS), refused("other side")),
+    case("labels mirrored front to back", "refused, density named", nifti(lambda labels: labels[:, ::-1].copy()), refused("where there is no gas")),
+    case("labels moved by 40 mm", "refused, density named", nifti(lambda labels: np.roll(labels, 19, axis=1)), refused("where there is no gas")),
+    case("a hip in two pieces far apart", "refused, hip named", nifti(lambda labels: np.where((np.indices(labels.shape)[2] * 3 > 70) & (np.indices(labels.shape)[2] * 3 < 100) & (labels == ID["hip_left"]), 0, labels), pelvis, PELVIS), refused("hip_left", "pieces")),
+    case("a structure's folder", "read", folder_of_structures([*CHEST, "rib_left_5", "rib_right_5"]), off(0)),
+    case("a structure's folder with a json beside", "read", folder_of_structures([*CHEST, "rib_left_5"], a_folder), off(0)),
+    case("a folder with a map of many labels in it", "refused, file named", folder_of_structures(CHEST, a_merged_file), refused("all.nii.gz")),
+    case("a folder without one structure", "refused, its name", folder_of_structures(CHEST[:-1]), refused("sternum")),
     case(".seg.nrrd", "read by its names", seg_nrrd(SHOWN), off(0, "no rib")),
     case(".seg.nrrd, people's names", "read by its names", seg_nrrd(PEOPLES), off(0, "no rib")),
-    case(
-        ".seg.nrrd, other ids than the recipes' scheme",
-        "read by its names",
-        seg_nrrd(SHOWN, ids={n: 100 + i for i, n in enumerate(CHEST)}),
-        off(0, "no rib"),
-    ),
+    case(".seg.nrrd, other ids than the recipes' scheme", "read by its names", seg_nrrd(SHOWN, ids={n: 100 + i for i, n in enumerate(CHEST)}), off(0, "no rib")),
     case(".seg.nrrd in three layers", "read", seg_nrrd(SHOWN, layers=3), off(0, "no rib")),
-    case(
-        ".seg.nrrd, cropped",
-        "read, the grid said",
-        seg_nrrd(SHOWN, crop=20),
-        off(0, "nearest neighbours"),
-    ),
-    case(
-        ".seg.nrrd without a needed segment",
-        "refused, its name",
-        seg_nrrd({n: n for n in CHEST[:-1]}),
-        refused("sternum"),
-    ),
-    case(
-        ".seg.nrrd named Segment_1, Segment_2",
-        "refused, names told",
-        seg_nrrd({n: f"Segment_{i}" for i, n in enumerate(CHEST)}),
-        refused("T1"),
-    ),
-    case(
-        ".seg.nrrd, recipes by short names", "read", seg_nrrd(SHOWN, spelt=SPELT), off(0, "no rib")
-    ),
+    case(".seg.nrrd, cropped", "read, the grid said", seg_nrrd(SHOWN, crop=20), off(0, "nearest neighbours")),
+    case(".seg.nrrd without a needed segment", "refused, its name", seg_nrrd({n: n for n in CHEST[:-1]}), refused("sternum")),
+    case(".seg.nrrd named Segment_1, Segment_2", "refused, names told", seg_nrrd({n: f"Segment_{i}" for i, n in enumerate(CHEST)}), refused("T1")),
+    case(".seg.nrrd, recipes by short names", "read", seg_nrrd(SHOWN, spelt=SPELT), off(0, "no rib")),
     case("DICOM SEG", "read", dicom_seg(["vertebrae_T5", "trachea"]), off(0, "no rib")),
-    case(
-        "DICOM SEG with frames skipped",
-        "read",
-        dicom_seg(["vertebrae_T5", "sternum"], skip_empty=True),
-        off(0, "no rib"),
-    ),
+    case("DICOM SEG with frames skipped", "read", dicom_seg(["vertebrae_T5", "sternum"], skip_empty=True), off(0, "no rib")),
     case("DICOM SEG with all frames", "read", dicom_seg(["trachea"], skip_empty=False), off(0)),
-    case(
-        "RTSTRUCT",
-        "read, within a voxel",
-        rtstruct(["vertebrae_T5", "sternum"]),
-        off(1.5, "no rib"),
-    ),
-    case(
-        "RTSTRUCT of a structure with a hole",
-        "read, within a voxel",
-        rtstruct(["trachea"]),
-        off(1.5),
-    ),
-    case(
-        "RTSTRUCT, an ROI without contours",
-        "read, it is named",
-        rtstruct(["trachea"], empty=["sternum"]),
-        off(1.5, "sternum"),
-    ),
-    case(
-        "RTSTRUCT of every second slice",
-        "read, within a slice",
-        rtstruct(["vertebrae_T5"], every=2),
-        off(2.5, "no rib"),
-    ),
-    case(
-        "RTSTRUCT with tilted contours",
-        "refused, structure named",
-        rtstruct(["trachea"], tilted=True),
-        refused("trachea"),
-    ),
-    case(
-        "labels at three times the spacing",
-        "read, the grid said",
-        other_grid(3),
-        off(4.5, "nearest neighbours"),
-    ),
+    case("DICOM SEG of the kind LABELMAP", "read", dicom_seg(["vertebrae_T5", "trachea"], kind="LABELMAP"), off(0, "no rib")),
+    case("DICOM SEG with probabilities", "read", dicom_seg(["vertebrae_T5", "trachea"], kind="FRACTIONAL"), off(0, "no rib")),
+    case("RTSTRUCT", "read, within a voxel", rtstruct(["vertebrae_T5", "sternum"]), off(1.5, "no rib")),
+    case("RTSTRUCT of a structure with a hole", "read, within a voxel", rtstruct(["trachea"]), off(1.5)),
+    case("RTSTRUCT, an ROI without contours", "read, it is named", rtstruct(["trachea"], empty=["sternum"]), off(1.5, "sternum")),
+    case("RTSTRUCT of every second slice", "read, within a slice", rtstruct(["vertebrae_T5"], every=2), off(2.5, "no rib")),
+    case("RTSTRUCT with tilted contours", "refused, structure named", rtstruct(["trachea"], tilted=True), refused("trachea")),
+    case("labels at three times the spacing", "read, the grid said", other_grid(3), off(4.5, "nearest neighbours")),
     case("labels stored with x reversed", "read", other_grid(flip=True), off(0)),
-    case(
-        "labels moved by half a voxel",
-        "read, the size said",
-        other_grid(shift_mm=1.0),
-        off(2.2, "1 mm"),
-    ),
-    case(
-        "labels of a part of the CT, T1 to T3",
-        "refused, what lacks named",
-        other_grid(part=slice(100, 133)),
-        refused("vertebrae_T"),
-    ),
-    case(
-        "labels 500 mm beside the CT", "refused", other_grid(shift_mm=500), refused("within the CT")
-    ),
-    case("labels 6.9999", "read", float_labels(1e-4), off(0)),
+    case("labels moved by half a voxel", "read, the size said", other_grid(shift_mm=1.0), off(2.2, "1 mm")),
+    case("labels of a part of the CT, T1 to T3", "refused, what lacks named", other_grid(part=slice(100, 133)), refused("vertebrae_T")),
+    case("labels 500 mm beside the CT", "refused", other_grid(shift_mm=500), refused("within the CT")),
+    case("labels 6.9999", "read", float_labels(0.0001), off(0)),
     case("labels 6.4", "refused", float_labels(0.4), refused("no label ids")),
     case("labels stored with a scale of 1", "read", scaled(1.0), off(0)),
     case("labels stored with a scale of 0.5", "read", scaled(0.5), off(0)),
-)
+)  # fmt: skip
