@@ -17,7 +17,7 @@ from raymark.landmarks.table import read_landmark_set
 from raymark.datasets.available import absences, only_present
 from raymark.datasets.lookup import of_experiments, only_rendered, shard_files
 from raymark.workflow.run_log import doubts, failures, read_run
-from raymark.core.digests import code_digest
+from raymark.core.digests import code_digest, uses
 from raymark.workflow.preflight import preflight
 from raymark.views.plan import subjects_of, view_count
 
@@ -115,9 +115,17 @@ def correspondence_threads(wildcards):
     return correspondence_of(PROJECT).training.threads
 
 
+def step_code(step, *modules):
+    """Return the digest of what a step does (`raymark.workflow.steps`), and of modules it finds by name."""
+    return code_digest(f"raymark.workflow.steps.{step}", *modules)
+
+
+def method_module(wildcards):
+    return f"raymark.methods.{PROJECT.methods[wildcards.method].module}"
+
+
 def method_code(wildcards):
-    network = PROJECT.methods[wildcards.method].module
-    return code_digest("raymark.training.train", f"raymark.methods.{network}")
+    return step_code("experiments:train", method_module(wildcards))
 
 
 def projector_module(dataset):
@@ -141,6 +149,16 @@ def contrast_config(wildcards):
         name: PROJECT.datasets[name].model_dump_json() for name in (names.kv, names.mv)
     }
     return json.dumps([settings, names.bone_labels])
+
+
+def figure_code(wildcards):
+    """Return the digest of a figure's own module, and of the projector with which it renders."""
+    kind, parts = figures.parts_of(wildcards.figure)
+    own = f"raymark.figures.{kind}"
+    dataset = parts[0] if parts else ""
+    if dataset in PROJECT.datasets and uses(own, "raymark.projectors"):
+        return step_code("products:figure", own, projector_module(dataset))
+    return step_code("products:figure", own)
 
 
 def figure_needs(wildcards):

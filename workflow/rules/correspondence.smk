@@ -25,7 +25,7 @@ rule correspondence_train:
         config=lambda wildcards: sections_text(
             PROJECT, "slices", "transformations", "network", "training"
         ),
-        code=code_digest("raymark.correspondence.training"),
+        code=step_code("experiments:correspondence_train"),
     shell:
         "python -m raymark correspondence-train > {log} 2>&1"
 
@@ -51,7 +51,7 @@ rule correspondence_match:
         config=lambda wildcards: sections_text(
             PROJECT, "slices", "transformations", "matching"
         ),
-        code=code_digest("raymark.correspondence.evaluation"),
+        code=step_code("experiments:correspondence_match"),
     shell:
         "python -m raymark correspondence-match {wildcards.matcher} > {log} 2>&1"
 
@@ -77,6 +77,6 @@ rule correspondence_follow_up:
             PROJECT, "slices", "matching", "follow_up"
         ),
         seed=PROJECT.config.seed,
-        code=code_digest("raymark.correspondence.jobs"),
+        code=step_code("experiments:correspondence_follow_up"),
     shell:
         "python -m raymark correspondence-follow-up > {log} 2>&1"

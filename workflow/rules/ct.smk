@@ -20,6 +20,6 @@ rule ingest:
     params:
         config=dataset_config("ct"),
         scheme=lambda wildcards: SUBJECTS[wildcards.subject].label_scheme,
-        code=code_digest("raymark.ct"),
+        code=step_code("data:ingest"),
     shell:
         "python -m raymark ingest {wildcards.dataset} {wildcards.subject} > {log} 2>&1"

@@ -17,9 +17,8 @@ rule predict:
         # Without a GPU a large network takes a second for an image.
         runtime=minutes(20, by_count(images_of_set, per_minute=60)),
     params:
-        code=lambda wildcards: code_digest(
-            "raymark.detection.on_views",
-            f"raymark.methods.{PROJECT.methods[wildcards.method].module}",
+        code=lambda wildcards: step_code(
+            "experiments:predict_views", method_module(wildcards)
         ),
     shell:
         "python -m raymark predict-views {wildcards.dataset} {wildcards.method}"

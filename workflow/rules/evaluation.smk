@@ -16,7 +16,7 @@ rule evaluate:
     params:
         config=dataset_config("detector"),
         types=landmark_types,
-        code=code_digest("raymark.evaluation.errors"),
+        code=step_code("experiments:evaluate"),
     shell:
         "python -m raymark evaluate {wildcards.dataset} {wildcards.method}"
         " {wildcards.seed} {wildcards.view_set} > {log} 2>&1"
@@ -37,7 +37,7 @@ rule mean_position:
         runtime=minutes(15, by_count(views_of_dataset, per_minute=10_000)),
     params:
         config=dataset_config("detector"),
-        code=code_digest("raymark.evaluation.errors"),
+        code=step_code("experiments:mean_position"),
     shell:
         "python -m raymark mean-position {wildcards.dataset} {wildcards.view_set}"
         " > {log} 2>&1"

@@ -25,9 +25,7 @@ rule figure:
     params:
         config=lambda wildcards: figures.settings_of(wildcards.figure, PRESENT),
         caption=lambda wildcards: figures.caption_of(wildcards.figure),
-        code=lambda wildcards: code_digest(
-            f"raymark.figures.{figures.parts_of(wildcards.figure)[0]}"
-        ),
+        code=figure_code,
     shell:
         "python -m raymark figure {wildcards.figure} > {log} 2>&1"
 

@@ -22,8 +22,8 @@ rule import_2d:
         settings=lambda wildcards: PROJECT.imports[wildcards.dataset].model_dump_json(
             exclude={"title"}
         ),
-        code=lambda wildcards: code_digest(
-            "raymark.imports.write",
+        code=lambda wildcards: step_code(
+            "data:import_2d",
             type(PROJECT.imports[wildcards.dataset].annotations).__module__,
         ),
     shell:

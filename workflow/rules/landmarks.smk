@@ -17,6 +17,6 @@ rule landmarks:
         runtime=minutes(15, by_size(mb_per_minute=10)),
     params:
         config=dataset_config("landmarks", "use_landmarks"),
-        code=code_digest("raymark.landmarks.table", "raymark.landmarks.recipes"),
+        code=step_code("data:landmarks", "raymark.landmarks.recipes"),
     shell:
         "python -m raymark landmarks {wildcards.dataset} {wildcards.subject} > {log} 2>&1"

@@ -39,7 +39,7 @@ rule virtual_patient:
     params:
         config=dataset_config("cohort"),
         seed=PROJECT.config.seed,
-        code=code_digest("raymark.patients.virtual_patients"),
+        code=step_code("data:virtual_patient"),
     shell:
         "python -m raymark virtual-patient {wildcards.dataset} {wildcards.subject}"
         " > {log} 2>&1"

@@ -26,7 +26,7 @@ rule pose:
         settings=PROJECT.config.pose.model_dump_json(
             exclude={"captured_mm", "capture_starts"}
         ),
-        code=code_digest("raymark.pose.estimate"),
+        code=step_code("experiments:pose"),
     shell:
         "python -m raymark pose {wildcards.dataset} {wildcards.method} {wildcards.seed}"
         " {wildcards.view_set} --threads {threads} > {log} 2>&1"
@@ -51,7 +51,7 @@ rule capture_range:
     params:
         config=dataset_config("physics"),
         starts=PROJECT.config.pose.capture_starts,
-        code=code_digest("raymark.pose.estimate"),
+        code=step_code("experiments:capture_range"),
     shell:
         "python -m raymark capture-range {wildcards.dataset} {wildcards.view_set}"
         " --threads {threads} > {log} 2>&1"

@@ -20,8 +20,8 @@ rule setup_error:
         config=dataset_config("detector", "projector"),
         reference=setup_reference,
         settings=PROJECT.config.setup.model_dump_json(exclude={"within_mm"}),
-        code=lambda wildcards: code_digest(
-            "raymark.radiotherapy.setup_errors", projector_module(wildcards.dataset)
+        code=lambda wildcards: step_code(
+            "experiments:setup_error", projector_module(wildcards.dataset)
         ),
     shell:
         "python -m raymark setup-error {wildcards.dataset} {wildcards.method}"
@@ -43,8 +43,9 @@ rule contrast:
         runtime=minutes(30),
     params:
         config=contrast_config,
-        code=lambda wildcards: code_digest(
-            "raymark.radiotherapy.contrast",
+        code=lambda wildcards: step_code(
+            "experiments:contrast",
+            projector_module(PROJECT.config.contrast.kv),
             projector_module(PROJECT.config.contrast.mv),
         ),
     shell:

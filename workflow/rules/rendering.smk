@@ -21,9 +21,8 @@ rule render:
             "landmarks", "use_landmarks", "detector", "physics", "beliefs", "projector"
         ),
         scenario=scenario_of,
-        code=lambda wildcards: code_digest(
-            "raymark.rendering.scene",
-            projector_module(wildcards.dataset),
+        code=lambda wildcards: step_code(
+            "data:render", projector_module(wildcards.dataset)
         ),
     shell:
         "python -m raymark render {wildcards.dataset} {wildcards.view_set}"

@@ -28,8 +28,8 @@ rule table:
     params:
         config=lambda wildcards: tables.record(wildcards.table).settings(PROJECT),
         caption=lambda wildcards: tables.record(wildcards.table).caption,
-        code=lambda wildcards: code_digest(
-            f"raymark.tables.{wildcards.table}", "raymark.tables._formats"
+        code=lambda wildcards: step_code(
+            "products:table", f"raymark.tables.{wildcards.table}"
         ),
     shell:
         "python -m raymark table {wildcards.table} > {log} 2>&1"

@@ -30,6 +30,6 @@ rule views:
             f"{SUBJECTS[s].patient}:{SUBJECTS[s].split}"
             for s in PROJECT.datasets[wildcards.dataset].subjects
         ],
-        code=code_digest("raymark.views.plan"),
+        code=step_code("data:views"),
     shell:
         "python -m raymark views {wildcards.dataset} > {log} 2>&1"

@@ -1,32 +1,54 @@
-"""Digests of code, so that a changed module reruns what depends on it and nothing else."""
+"""Digests of code, so that what a step does reruns it, and nothing else does.
+
+A digest is of functions, classes and constants, not of files: it starts at those named and follows the
+names that they use, through our modules, read as text; nothing is imported for it. Comments, layout,
+docstrings and descriptions of keys do nothing, nor does what nobody uses.
+"""
 
 import ast
 import hashlib
 import re
+from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
 LIBRARY = Path(__file__).parents[2]
 # These hold no computation, and what they import only checks: configured values reach a step's
-# parameters themselves.
-WITHOUT_RESULTS = re.compile(r"raymark\.(config\..+|core\.(errors|sections))")
-
+# parameters themselves. Where results lie is no part of them.
+WITHOUT_RESULTS = re.compile(r"raymark\.(layout|config\..+|core\.(errors|sections))")
 DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+DEFINED = (ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+EVERYTHING = "*"
+
+Place = tuple[str, str]  # a module and a name at its top; EVERYTHING: the whole module
 
 
-def code_digest(*modules: str) -> str:
-    """Return 16 hexadecimal digits that change with what these modules, or any of ours they import, do.
+def code_digest(*places: str) -> str:
+    """Return 16 hexadecimal digits that change with what these places do, or anything that they use.
 
-    Comments, layout, docstrings and the descriptions of keys do nothing.
-    ModuleNotFoundError where there is no such module.
+    A place is a module, or ``module:name`` of what is defined at its top. ModuleNotFoundError where
+    there is no such module, AttributeError where it has no such name.
     """
-    found: set[str] = set()
-    for module in modules:
-        _collect(module, found)
+    found: dict[Place, str] = {}
+    for place in places:
+        module, _, name = place.partition(":")
+        if _path(module) is None:
+            raise ModuleNotFoundError(f"there is no module {module}", name=module)
+        if name and name not in _text(module).defined:
+            raise AttributeError(f"there is no {name} in {module}")
+        _follow((module, name or EVERYTHING), found)
     digest = hashlib.sha256()
-    for module in sorted(found):
-        digest.update(f"{module}\0{_meaning(_file(module))}".encode())
+    for (module, name), meaning in sorted(found.items()):
+        digest.update(f"{module}:{name}\0{meaning}".encode())
     return digest.hexdigest()[:16]
+
+
+def uses(module: str, other: str) -> bool:
+    """Tell whether anything of a module uses anything of another one."""
+    found: dict[Place, str] = {}
+    _follow((module, EVERYTHING), found)
+    return any(name == other for name, _ in found)
 
 
 def text_digest(*texts: str) -> str:
@@ -34,50 +56,131 @@ def text_digest(*texts: str) -> str:
     return hashlib.sha256("\0".join(texts).encode()).hexdigest()[:16]
 
 
-def _collect(module: str, found: set[str]) -> None:
-    if module in found or WITHOUT_RESULTS.fullmatch(module):
+@dataclass(frozen=True)
+class _Text:
+    """A module's top: the nodes that define each name, what imported names mean, and what just runs."""
+
+    defined: dict[str, list[ast.stmt]]
+    imported: dict[str, Place]
+    running: list[ast.stmt]
+
+
+def _follow(place: Place, found: dict[Place, str]) -> None:
+    """Add a place and all that it uses to `found`, each with what it means."""
+    waiting = [place]
+    while waiting:
+        module, name = waiting.pop()
+        if (module, name) in found or WITHOUT_RESULTS.fullmatch(module):
+            continue
+        text = _text(module)
+        if name == EVERYTHING:
+            found[module, name] = ""
+            waiting += [(module, each) for each in text.defined]
+            nodes = text.running
+        elif name in text.defined:
+            nodes = [*text.defined[name], *text.running]
+        else:
+            waiting += _meant(*text.imported[name]) if name in text.imported else []
+            continue
+        found[module, name] = "\n".join(ast.dump(node) for node in nodes)
+        waiting += [used for node in nodes for used in _used(node, text, module)]
+
+
+def _used(node: ast.AST, text: _Text, module: str) -> Iterator[Place]:
+    """Yield the places of ours that some code uses, by its own imports and those of its module.
+
+    The types of a class's fields are not among them: they check what is given, and what computes is made
+    where it is called by its name. A step that calls what only such a type names is told so by its rule.
+    """
+    known = text.imported | _imports(node)
+    attributes = {id(n.value): n.attr for n in ast.walk(node) if isinstance(n, ast.Attribute)}
+    checked = {id(n) for field in _fields(node) for n in ast.walk(field.annotation)}
+    for each in ast.walk(node):
+        if not isinstance(each, ast.Name) or id(each) in checked:
+            continue
+        if each.id in known:
+            yield from _meant(*known[each.id], attributes.get(id(each), ""))
+        elif each.id in text.defined:
+            yield module, each.id
+
+
+def _fields(node: ast.AST) -> Iterator[ast.AnnAssign]:
+    classes = [each for each in ast.walk(node) if isinstance(each, ast.ClassDef)]
+    return (item for each in classes for item in each.body if isinstance(item, ast.AnnAssign))
+
+
+def _meant(module: str, name: str, attribute: str = "") -> Iterator[Place]:
+    """Yield what an imported name means: a name of its module, or a module, of which one is taken."""
+    if name != EVERYTHING and _path(f"{module}.{name}") is None:
+        if _path(module) is not None:
+            yield module, name
         return
-    found.add(module)
-    for imported in _imports(module):
-        _collect(imported, found)
+    whole = module if name == EVERYTHING else f"{module}.{name}"
+    if _path(whole) is None:
+        return
+    if attribute and (attribute in _text(whole).defined or attribute in _text(whole).imported):
+        yield whole, attribute
+    elif attribute and _path(f"{whole}.{attribute}") is not None:
+        yield f"{whole}.{attribute}", EVERYTHING
+    else:
+        yield whole, EVERYTHING
 
 
 @cache
 def _path(module: str) -> Path | None:
-    """Return a module's file, or None where there is no such module; nothing is imported for it."""
+    """Return a module's file, or None where it is none of ours; nothing is imported for it."""
+    if module.split(".")[0] != "raymark":
+        return None
     stem = LIBRARY.joinpath(*module.split("."))
     files = (stem / "__init__.py", stem.with_suffix(".py"))
     return next((file for file in files if file.is_file()), None)
 
 
-def _file(module: str) -> Path:
-    """Return the file of a module that there is."""
-    if (file := _path(module)) is None:
-        raise ModuleNotFoundError(f"there is no module {module}", name=module)
-    return file
+def _text(module: str) -> _Text:
+    path = _path(module)
+    assert path is not None  # only modules that are there are followed
+    return _read(path)
 
 
 @cache
-def _meaning(path: Path) -> str:
-    """Return what of a module's text decides what it does: all but comments, layout and descriptions."""
+def _read(path: Path) -> _Text:
+    """Read a module without comments, docstrings, descriptions and what is for type checkers alone."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
     for node in ast.walk(tree):
         if isinstance(node, DOCUMENTED) and ast.get_docstring(node, clean=False) is not None:
             node.body = node.body[1:]
         if isinstance(node, ast.Call):  # what is said about a key of the configuration
             node.keywords = [k for k in node.keywords if k.arg != "description"]
-    return ast.dump(tree)
+    defined: dict[str, list[ast.stmt]] = {}
+    imported: dict[str, Place] = {}
+    running = []
+    for node in tree.body:
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            imported |= _imports(node)
+        elif isinstance(node, DEFINED):
+            defined.setdefault(node.name, []).append(node)
+        elif isinstance(node, ast.Assign | ast.AnnAssign | ast.AugAssign):
+            for name in _targets(node):
+                defined.setdefault(name, []).append(node)
+        elif not (isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test)):
+            running.append(node)
+    return _Text(defined, imported, running)
 
 
-@cache
-def _imports(module: str) -> frozenset[str]:
-    """Find the modules of this package that `module` imports, at its top or inside functions."""
-    names: set[str] = set()
-    for node in ast.walk(ast.parse(_file(module).read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Import):
-            names |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            names.add(node.module)
-            names |= {f"{node.module}.{alias.name}" for alias in node.names}
-    ours = {name for name in names if name.split(".")[0] == "raymark" and name != "raymark"}
-    return frozenset(name for name in ours if _path(name))
+def _targets(node: ast.Assign | ast.AnnAssign | ast.AugAssign) -> list[str]:
+    targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+    return [n.id for target in targets for n in ast.walk(target) if isinstance(n, ast.Name)]
+
+
+def _imports(node: ast.AST) -> dict[str, Place]:
+    """Return what the import statements in some code, at any depth, bind to names."""
+    found: dict[str, Place] = {}
+    for each in ast.walk(node):
+        if isinstance(each, ast.Import):
+            for alias in each.names:
+                bound = alias.asname or alias.name.split(".")[0]
+                found[bound] = (alias.name if alias.asname else bound, EVERYTHING)
+        elif isinstance(each, ast.ImportFrom) and each.module:
+            for alias in each.names:
+                found[alias.asname or alias.name] = (each.module, alias.name)
+    return found

@@ -43,18 +43,67 @@ def test_the_description_of_a_key_changes_nothing_but_its_default_does(edited):
     assert code_digest("raymark.methods.cpm") != digest
 
 
-def test_a_changed_number_changes_what_imports_it_and_nothing_else(edited):
-    views, seeds = code_digest("raymark.views.plan"), code_digest("raymark.core.seeds")
-    edited("raymark.geometry.camera", "import numpy as np", "import numpy as np\n\nX = 1")
-    assert code_digest("raymark.views.plan") != views
+def test_a_changed_number_changes_what_uses_it_and_nothing_else(edited):
+    solve, seeds = code_digest("raymark.pose.solve"), code_digest("raymark.core.seeds")
+    plan = code_digest("raymark.views.plan")
+    edited("raymark.geometry.camera", "\ndef project(", "\n@(lambda f: f)\ndef project(")
+    assert code_digest("raymark.pose.solve") != solve
+    assert code_digest("raymark.views.plan") == plan  # it uses other functions of that module
     assert code_digest("raymark.core.seeds") == seeds
 
 
-def test_what_only_checks_a_configuration_changes_nothing(edited):
-    cts, shards = code_digest("raymark.ct"), code_digest("raymark.rendering.scene")
-    edited("raymark.projectors", "import sys", "import sys\n\nX = 1")
-    assert code_digest("raymark.ct") == cts  # by way of the data set's section alone
-    assert code_digest("raymark.rendering.scene") != shards
+def test_a_function_is_followed_through_the_package_that_offers_it(edited):
+    reading = code_digest("raymark.workflow.steps.data:virtual_patient")
+    edited("raymark.ct.dicom", "IRREGULAR = 0.1", "IRREGULAR = 0.2")
+    assert code_digest("raymark.workflow.steps.data:virtual_patient") == reading
+    edited("raymark.ct.store", "COMPRESSION_LEVEL = 1", "COMPRESSION_LEVEL = 2")
+    assert code_digest("raymark.workflow.steps.data:virtual_patient") != reading
+
+
+STEPS = (
+    *("data:ingest", "data:landmarks", "data:virtual_patient", "data:views", "data:render"),
+    *("data:import_2d", "experiments:train", "experiments:predict_views", "experiments:evaluate"),
+    *("experiments:pose", "experiments:contrast", "products:table", "products:figure"),
+)
+DEPEND = {  # what is edited: a module, a text in it; and the steps that it decides
+    ("raymark.ct.dicom", "IRREGULAR = 0.1"): {"data:ingest", "data:landmarks"},
+    ("raymark.ct.tilt", "def straightened("): {"data:ingest", "data:landmarks"},
+    ("raymark.ct.labels.place", "SLAB_VOXELS = 2**22"): {"data:ingest"},
+    ("raymark.landmarks.slicer", "def read_markups("): {"data:landmarks"},
+    ("raymark.landmarks.level_checks", "STEP_RATIO = 1.55"): {"data:landmarks"},
+    ("raymark.metrics.cobb", "import numpy as np"): set(),  # only tables and figures of Cobb angles
+    ("raymark.patients.deformation", "import numpy as np"): set(),
+    ("raymark.rendering.metal_tools", "def "): {"data:render"},
+    ("raymark.training.augmentation", "def augment"): {"experiments:train"},
+    ("raymark.detection.on_views", "BATCH = 16"): {"experiments:predict_views"},
+    ("raymark.pose.solve", "def closed_form("): {"experiments:pose"},
+    ("raymark.imports.alignment", "def "): {"data:import_2d"},
+    ("raymark.tables._formats", "def write_table("): {"products:table"},
+    ("raymark.figures.base", "class FigureRecord"): {"products:figure"},
+    ("raymark.workflow.steps.data", "def landmarks("): {"data:landmarks"},
+    ("raymark.workflow.inputs", "def pose("): {"experiments:pose"},
+    ("raymark.layout", "SHARD = "): set(),
+}
+
+
+@pytest.mark.parametrize(("module", "text"), DEPEND)
+def test_an_edit_reruns_the_steps_that_it_decides(module, text, edited):
+    def digests_of():
+        return {step: code_digest(f"raymark.workflow.steps.{step}") for step in STEPS}
+
+    before = digests_of()
+    edited(module, text, changed(text))
+    after = digests_of()
+    assert {step for step in STEPS if after[step] != before[step]} == DEPEND[module, text]
+
+
+def changed(text: str) -> str:
+    """Write another number, default or decorator where `text` was."""
+    if text.startswith("def "):
+        return f"@(lambda f: f)\n{text}"
+    if text.startswith("class "):
+        return f"@(lambda c: c)\n{text}"
+    return f"{text}\n_ANOTHER = 1" if text.startswith("import") else text.replace(" = ", " = 1 + ")
 
 
 def test_digests_are_of_all_modules_named():

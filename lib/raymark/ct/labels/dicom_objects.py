@@ -72,7 +72,9 @@ def _merged_segments(
     for number in segmentation.segment_numbers:
         names[int(number)] = str(segmentation.get_segment_description(number).segment_label)
         volume = segmentation.get_volume(segment_numbers=[number], allow_missing_positions=True)
-        inside = np.asarray(volume.array)[..., 0] >= 0.5  # of a fractional segment, what is mostly in it
+        inside = (
+            np.asarray(volume.array)[..., 0] >= 0.5
+        )  # of a fractional segment, what is mostly in it
         overlap += int(np.count_nonzero(inside & (merged > 0)))
         merged[inside & (merged == 0)] = number
     affine = LPS_TO_RAS @ np.asarray(geometry.affine, float)
