@@ -18,7 +18,7 @@ from raymark.core.errors import InputError
 from raymark.workflow.steps import by_hand, data, experiments, products
 from raymark.workflow.steps.arguments import ConfigFile, Threads
 
-OWN_FILES = (by_hand.predict, by_hand.match_cts, by_hand.export)
+OWN_FILES = (by_hand.predict, by_hand.match_cts)
 AFTER_A_RUN = (by_hand.progress, by_hand.check, by_hand.schemas)
 STEPS: tuple[Callable[..., None], ...] = (
     data.fetch,
@@ -141,4 +141,5 @@ def _add(panel: str, functions: tuple[Callable[..., None], ...]) -> None:
 
 _add("Steps of the workflow", tuple(map(_of_project, STEPS)))
 _add("On files of your own", (*OWN_FILES, data.import_2d))
+_add("For other tools", (_of_project(by_hand.export_data), by_hand.export))
 _add("Looking after a run", AFTER_A_RUN)
