@@ -24,7 +24,6 @@ OWN_FILES = (
     register.drr,
     register.project,
     by_hand.match_cts,
-    by_hand.export,
 )
 AFTER_A_RUN = (by_hand.progress, by_hand.check, by_hand.schemas)
 STEPS: tuple[Callable[..., None], ...] = (
@@ -148,4 +147,5 @@ def _add(panel: str, functions: tuple[Callable[..., None], ...]) -> None:
 
 _add("Steps of the workflow", tuple(map(_of_project, STEPS)))
 _add("On files of your own", (*OWN_FILES, data.import_2d))
+_add("For other tools", (_of_project(by_hand.export_data), by_hand.export))
 _add("Looking after a run", AFTER_A_RUN)

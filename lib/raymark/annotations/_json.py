@@ -46,3 +46,13 @@ def once(points: dict[str, Any], name: str, place: str | Path) -> None:
     if name in points:
         remedy = "Mark every landmark once in an image"
         raise InputError(place, f"the landmark {name!r} is there twice", remedy)
+
+
+def carried(described: dict[str, Any], place: str | Path) -> dict[str, Any]:
+    """Return `patient` and `pixel_mm` of an Annotation, where an export of ours has left them."""
+    patient, size_mm = described.get("patient"), described.get("pixel_mm")
+    if size_mm is not None:
+        size_mm = float(size_mm)
+        if not (math.isfinite(size_mm) and size_mm > 0):
+            raise InputError(f"{place}, pixel_mm", f"{size_mm:g} is no size", "Give it in mm")
+    return {"patient": None if patient is None else str(patient), "pixel_mm": size_mm}

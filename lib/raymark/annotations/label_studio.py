@@ -4,10 +4,11 @@ import re
 from collections.abc import Iterator
 from pathlib import PurePosixPath
 from typing import Literal
+from urllib.parse import parse_qs
 
 from pydantic import Field
 
-from raymark.annotations._json import of_form, once, read_json
+from raymark.annotations._json import carried, of_form, once, read_json
 from raymark.annotations.base import Annotation, AnnotationLayout
 from raymark.core.errors import InputError
 
@@ -55,11 +56,19 @@ def _annotation(task: dict, marks: list[dict], place: str) -> Annotation:
         once(points, name, place)
         x, y = (float(mark["value"][axis]) / 100 for axis in "xy")
         points[name] = (x * width - 0.5, y * height - 0.5)
-    (address,) = [v for k, v in task["data"].items() if k in ("image", "img", "ocr")] or [
-        next(v for v in task["data"].values() if isinstance(v, str))
+    data = task["data"]
+    (address,) = [v for k, v in data.items() if k in ("image", "img", "ocr")] or [
+        next(v for v in data.values() if isinstance(v, str))
     ]
-    name = UPLOADED.sub("", PurePosixPath(address.split("?")[0].split("=")[-1]).name)
-    return Annotation(name, place, points, size_px=size_px)
+    file = _file_name(address)
+    return Annotation(file, place, points, size_px=size_px, **carried(data, place))
+
+
+def _file_name(address: str) -> str:
+    """Return the name of an image's file from an address: a path, a URL, or one of a local file (?d=)."""
+    path, _, query = address.partition("?")
+    path = parse_qs(query).get("d", [path])[0].replace("\\", "/")
+    return UPLOADED.sub("", PurePosixPath(path).name)
 
 
 Layout = LabelStudio

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from raymark.annotations._json import json_files, of_form, once, read_json
+from raymark.annotations._json import carried, json_files, of_form, once, read_json
 from raymark.annotations.base import Annotation, AnnotationLayout
 
 
@@ -33,7 +33,8 @@ class Labelme(AnnotationLayout):
                 width, height = content.get("imageWidth"), content.get("imageHeight")
                 size = (float(width), float(height)) if width and height else None
                 image = PurePosixPath(content["imagePath"].replace("\\", "/")).name
-                yield Annotation(image, str(path), points, size_px=size)
+                known = carried(content, path)
+                yield Annotation(image, str(path), points, size_px=size, **known)
 
 
 Layout = Labelme

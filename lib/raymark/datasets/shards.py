@@ -91,7 +91,7 @@ def write_shard(
                 shapes[name] = chunk.shape
                 for codec in CODECS:
                     chunk = codec.encode(chunk)
-                _add(archive, _chunk(name, index), chunk.data)
+                _add(archive, chunk_name(name, index), chunk.data)
             for name, rows in small.items():
                 rows.append(np.asarray(view[name], dtype=TYPES[name]))
         large = {name: (count, *shape) for name, shape in shapes.items()}
@@ -130,7 +130,7 @@ def _described(
     return [(name, buffer.to_bytes()) for name, buffer in sorted(files.items())]
 
 
-def _chunk(name: str, index: int) -> str:
+def chunk_name(name: str, index: int) -> str:
     """Return the name, inside the zip, of the chunk `index` of an array along its views."""
     return "/".join([name, "c", str(index), *["0"] * (len(DIMENSIONS[name]) - 1)])
 
@@ -170,8 +170,8 @@ def check_shard(path: str | Path) -> None:
     if damaged:
         raise InputError(path, f"is damaged ({damaged})", REMEDY)
     # A reader takes a chunk that is not there for zeros.
-    chunks = {_chunk(name, index) for name in LARGE for index in range(views)}
-    chunks |= {_chunk(name, 0) for name in SMALL}
+    chunks = {chunk_name(name, index) for name in LARGE for index in range(views)}
+    chunks |= {chunk_name(name, 0) for name in SMALL}
     found = _result(path, ts.KvStore.open(_zip(path)).result().list())
     if missing := chunks - {name.decode() for name in found}:
         raise InputError(path, f"lacks {min(missing)!r}", REMEDY)
@@ -277,6 +277,10 @@ class Shards:
             name: np.concatenate([_result(p, _open(p, name).read()) for p in self.paths])
             for name in SMALL
         }
+
+    def place_of(self, number: int) -> tuple[int, int]:
+        """Return which shard a view lies in, and at which index there."""
+        return int(self._shard_of[number]), int(self._index_of[number])
 
     def read(self, indices: np.ndarray) -> dict[str, np.ndarray]:
         """Return the arrays (all but the belief maps) of the views with these numbers."""

@@ -4,8 +4,10 @@ import json
 import os
 import sys
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import pandas as pd
@@ -39,6 +41,33 @@ class Asked:
     frame: int | None
 
 
+@dataclass(frozen=True)
+class Found:
+    """What a model found in one image: `table` of `find_landmarks`, in the pixels of `xray`.
+
+    `stem` begins the names of its results, `frame` counts from 1 in a series.
+    """
+
+    path: str
+    frame: int | None
+    stem: Path
+    xray: Xray
+    table: pd.DataFrame
+    model: Model
+
+
+class Beside(Protocol):
+    """Writes what was found in another form, beside the usual one (`raymark.exports`)."""
+
+    def __init__(self, out_dir: Path): ...
+
+    def add(self, found: Found) -> None:
+        """Take one image; InputError where this form cannot hold it."""
+
+    def end(self) -> None:
+        """Write what is one file for all images, once all are done."""
+
+
 def predict_images(
     model_path: str | Path,
     image_paths: list[str],
@@ -46,13 +75,15 @@ def predict_images(
     pixel_mm: float | None = None,
     invert: bool = False,
     frame: int | None = None,
+    besides: Sequence[type[Beside]] = (),
 ) -> None:
     """Write each image's landmarks to `out_dir` and say what was found.
 
     Per image: ``<name>_points.csv`` (columns of `find_landmarks`, in the file's own pixels, and the
     doubts), ``<name>_points.mrk.json`` for Slicer, ``<name>_overlay.png``. A folder among `image_paths`
     stands for its images, a CSV table for those it lists. `pixel_mm` overrides the pitch in the files;
-    `invert` makes dark bone bright; `frame`, from 1, is that of a series. One of several images that
+    `invert` makes dark bone bright; `frame`, from 1, is that of a series; `besides` write to `out_dir`
+    too. One of several images that
     cannot be used does not keep the others from being done; InputError at the end counts them.
     """
     if pixel_mm is not None and not pixel_mm > 0:
@@ -60,21 +91,27 @@ def predict_images(
     images = _images(image_paths, pixel_mm, frame)
     names = _names(images)
     network, model = load_model(model_path)
+    writers = [beside(Path(out_dir)) for beside in besides]
     refused = 0
     for image, name in zip(images, names, strict=True):
         try:
             xray = _read(image, invert)
             _check_field_of_view(image.path, model, xray)
+            warn(image.path, xray.doubts)
+            table = find_landmarks(network, model, xray)
+            result = Found(image.path, image.frame, Path(out_dir) / name, xray, table, model)
+            for writer in writers:
+                writer.add(result)
         except InputError as error:
             if len(images) == 1:
                 raise
             print(error, file=sys.stderr)
             refused += 1
             continue
-        warn(image.path, xray.doubts)
-        table = find_landmarks(network, model, xray)
-        _write(Path(out_dir) / name, xray, table, model)
-        print(_told(image.path, Path(out_dir) / name, table, model, xray))
+        _write(result)
+        print(_told(result))
+    for writer in writers:
+        writer.end()
     if refused:
         raise InputError(f"{refused} of {len(images)} images", "could not be used", "See above")
 
@@ -207,7 +244,8 @@ def _names(images: list[Asked]) -> list[str]:
     return names
 
 
-def _write(stem: Path, xray: Xray, table: pd.DataFrame, model: Model) -> None:
+def _write(found: Found) -> None:
+    stem, xray, table = found.stem, found.xray, found.table
     in_file = in_file_px(table, xray)
     with atomic(f"{stem}_points.csv") as partial:
         in_file.assign(doubts="; ".join(xray.doubts)).to_csv(
@@ -215,12 +253,13 @@ def _write(stem: Path, xray: Xray, table: pd.DataFrame, model: Model) -> None:
         )
     with atomic(f"{stem}_points.mrk.json") as partial:
         partial.write_text(json.dumps(markups(in_file, xray.placement), indent=1), encoding="utf-8")
-    draw_overlay(f"{stem}_overlay.png", xray, table, title=f"{stem.name}   {model.method}")
+    draw_overlay(f"{stem}_overlay.png", xray, table, title=f"{stem.name}   {found.model.method}")
 
 
-def _told(path: str, stem: Path, table: pd.DataFrame, model: Model, xray: Xray) -> str:
+def _told(found: Found) -> str:
     """Say what was found in an image, on which assumption, and where it is."""
-    lines = [f"{path}: {table.detected.sum()} of {len(table)} landmarks found"]
+    table, model, xray = found.table, found.model, found.xray
+    lines = [f"{found.path}: {table.detected.sum()} of {len(table)} landmarks found"]
     if model.pixel_mm and not xray.pixel_mm:
         height_mm = model.image_height_px * model.pixel_mm
         lines.append(
@@ -232,4 +271,4 @@ def _told(path: str, stem: Path, table: pd.DataFrame, model: Model, xray: Xray) 
             "  taken to show as much as a training image does from top to bottom: "
             "the model's pixel size is unknown"
         )
-    return "\n".join([*lines, f"  {stem}_points.csv, _points.mrk.json, _overlay.png"])
+    return "\n".join([*lines, f"  {found.stem}_points.csv, _points.mrk.json, _overlay.png"])

@@ -43,13 +43,13 @@ def test_the_description_of_a_key_changes_nothing_but_its_default_does(edited):
     assert code_digest("raymark.methods.cpm") != digest
 
 
-def test_a_changed_number_changes_what_uses_it_and_nothing_else(edited):
-    solve, seeds = code_digest("raymark.pose.solve"), code_digest("raymark.core.seeds")
-    plan = code_digest("raymark.views.plan")
-    edited("raymark.geometry.camera", "\ndef project(", "\n@(lambda f: f)\ndef project(")
-    assert code_digest("raymark.pose.solve") != solve
-    assert code_digest("raymark.views.plan") == plan  # it uses other functions of that module
-    assert code_digest("raymark.core.seeds") == seeds
+def test_a_changed_function_changes_what_uses_it_and_nothing_else(edited):
+    drawn, trained = (
+        code_digest(f"raymark.{name}") for name in ("detection.overlay", "training.batches")
+    )
+    edited("raymark.core.names", "def readable(", "@(lambda f: f)\ndef readable(")
+    assert code_digest("raymark.detection.overlay") != drawn
+    assert code_digest("raymark.training.batches") == trained  # it uses others of that module
 
 
 def test_a_function_is_followed_through_the_package_that_offers_it(edited):

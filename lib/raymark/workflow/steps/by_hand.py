@@ -1,10 +1,13 @@
 """What a user calls by hand: on files of his own, or to look after a run."""
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from typer import Argument, Option
 
 from raymark.workflow.steps.arguments import ModelFile
+
+if TYPE_CHECKING:
+    from raymark.config.project import Project
 
 
 def predict(
@@ -26,6 +29,13 @@ def predict(
     frame: Annotated[
         int | None, Option(help="which frame of a series, from 1", show_default=False)
     ] = None,
+    also: Annotated[
+        list[str] | None,
+        Option(
+            help="write the points as labelme, labelstudio or sr (DICOM) too; may be repeated",
+            show_default=False,
+        ),
+    ] = None,
 ) -> None:
     """Find landmarks in X-ray images of your own.
 
@@ -35,9 +45,13 @@ def predict(
     images; where its file does not tell its own, it is taken to show as much as they do. See
     docs/detection.md.
     """
+    from raymark.core.errors import named
     from raymark.detection.on_files import predict_images
+    from raymark.exports import besides
 
-    predict_images(model, images, out, pixel_mm, invert, frame)
+    known = besides() if also else {}
+    writers = [named(known, name, "--also") for name in dict.fromkeys(also or ())]
+    predict_images(model, images, out, pixel_mm, invert, frame, writers)
 
 
 def match_cts(
@@ -74,6 +88,39 @@ def export(
     from raymark.detection.onnx_file import export_onnx
 
     print(f"{out}: takes {export_onnx(model, out)}")
+
+
+def export_data(
+    project: "Project",
+    dataset: Annotated[str, Option(help="name of a data set", show_default=False)],
+    view_set: Annotated[str, Option(help="name of one of its view sets", show_default=False)],
+    format: Annotated[
+        str,
+        Option(
+            help="coco, json, dicom, nnlandmark, labelme or labelstudio",
+            show_default=False,
+        ),
+    ],
+    out: Annotated[str, Option(help="a folder that is not there yet", show_default=False)],
+    method: Annotated[
+        str | None,
+        Option(help="whose predictions to correct in labelme, labelstudio", show_default=False),
+    ] = None,
+    seed: Annotated[int, Option(help="seed of its training", min=0)] = 0,
+) -> None:
+    """Write a view set in the form of another tool.
+
+    COCO keypoints with 16-bit images; JSON of camera, physics and points; DICOM; nnLandmark's layout of the
+    CTs; predictions to correct in labelme or Label Studio. See docs/exports.md.
+    """
+    from raymark.exports import export_view_set
+    from raymark.exports.base import Source
+
+    source = Source(project, dataset, view_set, method, seed)
+    count = export_view_set(source, format, out)
+    print(
+        f"{out}: {count} {'CTs' if format == 'nnlandmark' else 'images'} of {dataset}, {view_set}"
+    )
 
 
 def progress(
