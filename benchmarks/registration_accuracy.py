@@ -31,8 +31,9 @@ from raymark.ct import Volume, read_volume
 from raymark.geometry.camera import Camera, Detector, carm_camera, project
 from raymark.metrics.bootstrap import wilson_interval
 from raymark.metrics.pose import mtre_mm, rotation_error_deg
+from raymark.pose.asked import Asked
 from raymark.pose.drr import write_xray
-from raymark.pose.register import Asked, register
+from raymark.pose.register import register
 from raymark.pose.search import displaced, sampled_points
 from raymark.projectors.diffdrr import DiffDRR
 from raymark.rendering.physics import EnergyIntegratingDetector, densities_from_hu, spectrum_of
