@@ -1,8 +1,9 @@
 """Whether a registration is to be trusted: a yes or no, with its reason.
 
 A right pose is found again from around, and the finest images look alike there; a wrong one looks alike
-on coarse images at most, and other starts end elsewhere. The limits were set on X-rays of known poses,
-right and wrong (docs/measurements/registration.md); they prefer a doubt to a wrong pose.
+on coarse images at most, and other starts end elsewhere. The limits were set on rendered X-rays of known
+poses, right and wrong, other ones than those of docs/measurements/registration.md, which tells how often the
+verdict is right; they prefer a doubt to a wrong pose.
 """
 
 from dataclasses import dataclass
