@@ -113,7 +113,7 @@ class Beyond:
                 lacking_mm = grid.cast(small, everything)[..., 0]
                 least = THROUGH if axis == head_on else 0.0
                 weight *= np.clip(1 - lacking_mm / LACKING_MM, least, 1)
-        return _enlarged(weight, camera.shape_yx)
+        return enlarged(weight, camera.shape_yx)
 
 
 def _cut_tissue(hu_xyz: np.ndarray, spacing_mm: np.ndarray, shape_xyz: np.ndarray) -> np.ndarray:
@@ -143,7 +143,7 @@ def _binned(mask: np.ndarray, shape: np.ndarray) -> np.ndarray:
     return share
 
 
-def _enlarged(small: np.ndarray, shape_yx: tuple[int, int]) -> np.ndarray:
+def enlarged(small: np.ndarray, shape_yx: tuple[int, int]) -> np.ndarray:
     """Return an image sampled at every `BEYOND_PX`-th pixel, interpolated to all."""
     for axis, size in enumerate(shape_yx):
         at, part = np.divmod(np.arange(size), BEYOND_PX)

@@ -12,6 +12,7 @@ Several X-rays of one body are refined together: it is the body that moves, befo
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from scipy.ndimage import binary_erosion, correlate1d
@@ -31,19 +32,25 @@ LEVELS = ((12.0, 12), (6.0, 12), (3.0, 10))  # px and voxels in mm at the patien
 LONGEST = 3.0  # Gauss–Newton steps at once
 CONVERGED_PX = 2e-3  # level px by which a step moves the landmarks
 FARTHEST_MM = 120.0  # from the start, where no refinement leads rightly
+NEAREST_MM = 20.0  # to the source, where a landmark may be
 EDGE_PX = 2  # from what is no X-ray, within which an edge may be its border
+
+
+class Weighing(Protocol):
+    """What tells how much each ray of a camera counts."""
+
+    def weight(self, camera: Camera) -> np.ndarray | None: ...
 
 
 class Registration:
     """A CT as X-rays see it; one serves all views of a subject, and several threads."""
 
+    coarse: Sequence[tuple[float, int]] = LEVELS[:2]  # where the search for a pose is done
+
     def __init__(self, volume: Volume, physics: Physics):
         density = attenuation(volume.hu_xyz, spectrum_of(physics).mean_kev), volume.affine
-        self.beyond = Beyond(volume.hu_xyz, volume.affine)
-        self.grids: dict[float, Grid] = {}
-        for spacing_mm, _ in reversed(LEVELS):
-            density = coarsened(*density, spacing_mm)
-            self.grids[spacing_mm] = Grid(*density)
+        self.beyond: Weighing = Beyond(volume.hu_xyz, volume.affine)
+        self.grids = pyramid(*density)
 
     def refined(
         self,
@@ -74,10 +81,19 @@ class Registration:
     ) -> "Fit":
         """Return the comparison of shots and CT at one resolution."""
         views = [
-            _View(self.grids[spacing_mm], self.beyond, shot, pose, points_world_mm, spacing_mm)
+            View(self.grids[spacing_mm], self.beyond, shot, pose, points_world_mm, spacing_mm)
             for shot, pose in zip(shots, poses, strict=True)
         ]
         return Fit(views, points_world_mm, spacing_mm)
+
+
+def pyramid(density_xyz: np.ndarray, affine: np.ndarray) -> dict[float, Grid]:
+    """Return a density at each of `LEVELS`, by the spacing in mm."""
+    density, grids = (density_xyz, affine), {}
+    for spacing_mm, _ in reversed(LEVELS):
+        density = coarsened(*density, spacing_mm)
+        grids[spacing_mm] = Grid(*density)
+    return grids
 
 
 @dataclass(frozen=True)
@@ -88,13 +104,13 @@ class Comparison:
     share_yx: np.ndarray
 
 
-class _View:
+class View:
     """One X-ray at one resolution, taken at `pose` but for how the body moves."""
 
     def __init__(
         self,
         grid: Grid,
-        beyond: Beyond,
+        beyond: Weighing,
         shot: Shot,
         pose: np.ndarray,
         points_world_mm: np.ndarray,
@@ -109,6 +125,7 @@ class _View:
         self.wanted_yx = valid
         self.truth = edges(smoothed(image))
         size = np.linalg.norm(self.truth, axis=-1)
+        self.still_yx = np.zeros(valid.shape, np.float32)  # of what does not move with the body
         self.weight = 1 / (size + size[self.valid_yx].mean() + 1e-12)
 
     def camera(self, motion: np.ndarray) -> Camera:
@@ -119,7 +136,9 @@ class _View:
         share, seen = self.valid_yx.astype(np.float32), self.beyond.weight(camera)
         if seen is not None:
             share *= seen
-        return Comparison(self.grid.cast(camera, self.wanted_yx, motions), share)
+        rendered = self.grid.cast(camera, self.wanted_yx, motions)
+        rendered[..., 0] += self.still_yx
+        return Comparison(rendered, share)
 
     def products(
         self, comparison: Comparison, share_yx: np.ndarray, fields: int = FIELDS
@@ -146,7 +165,7 @@ class Fit:
     and no less than what shows well.
     """
 
-    def __init__(self, views: Sequence[_View], points_world_mm: np.ndarray, spacing_mm: float):
+    def __init__(self, views: Sequence[View], points_world_mm: np.ndarray, spacing_mm: float):
         self.views, self.points, self.spacing_mm = views, points_world_mm, spacing_mm
 
     def similarity(self, motion: np.ndarray) -> float:
@@ -176,6 +195,8 @@ class Fit:
         Noise makes Gauss–Newton think that depth is better known than it is, and its steps too
         short; those that succeed are lengthened. Two poses are compared where both say something.
         """
+        if not self._before_sources(motion):
+            return motion
         damping, length = 1e-3, 1.0
         steps = self._steps(motion)
         here = [view.compared(motion, steps) for view in self.views]
@@ -186,6 +207,8 @@ class Fit:
             normal += damping * np.trace(normal) / 6 * np.eye(6)
             step = np.linalg.solve(normal, towards)
             trial = _moved(motion, steps, length * step)
+            if not self._before_sources(trial):
+                break
             there = [view.compared(trial, self._steps(trial)) for view in self.views]
             if self._gain(here, there) > 0:
                 motion, here, steps = trial, there, self._steps(trial)
@@ -197,6 +220,12 @@ class Fit:
             if np.linalg.norm(step) < CONVERGED_PX:
                 break
         return motion
+
+    def _before_sources(self, motion: np.ndarray) -> bool:
+        """Tell whether all landmarks lie between source and detector, and not at the source itself."""
+        poses = [view.pose @ motion for view in self.views]
+        depths = [self.points @ pose[2, :3] + pose[2, 3] for pose in poses]
+        return all(depth.min() > NEAREST_MM for depth in depths)
 
     def _steps(self, motion: np.ndarray) -> Motions:
         """Return the six motions that move the landmarks by one px each, from where they now are."""

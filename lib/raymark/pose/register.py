@@ -1,22 +1,31 @@
 """X-rays of one's own brought to one's own CT: each gets a pose, a verdict, and what follows from it."""
 
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from raymark.config.dataset import Physics
 from raymark.core.doubts import warn
 from raymark.core.errors import InputError
-from raymark.ct import Volume
-from raymark.imports.c_arm import CArm, read_c_arm
+from raymark.ct import Volume, read_labels
 from raymark.imports.stored_image import Xray
-from raymark.imports.xray_file import read_xray
+from raymark.pose.asked import Asked, Part, Registered, View, view_of
+from raymark.pose.parts import PartRegistration, parts_of
 from raymark.pose.pose_file import LPS, PosedView, read_pose
-from raymark.pose.prepare import MEANING, READINGS, intrinsics, shot_of, valid_pixels
+from raymark.pose.prepare import MEANING, READINGS, shot_of
 from raymark.pose.refine import Registration
-from raymark.pose.search import DEPTHS, Found, Poses, from_nothing, registered, sampled_points
+from raymark.pose.search import (
+    DEPTHS,
+    Found,
+    Poses,
+    across_mm,
+    from_nothing,
+    points_in,
+    registered,
+    sampled_points,
+)
 from raymark.pose.starts import (
     Points,
     from_landmarks,
@@ -25,61 +34,10 @@ from raymark.pose.starts import (
     other_frame,
     world_points,
 )
-from raymark.pose.trust import Verdict, verdict
+from raymark.pose.trust import PART_CM2, Verdict, verdict
 
+MOVED_MM = 3.0  # across the beam: further off than a part's own pose is uncertain
 FindPoints = Callable[[Xray], dict[str, np.ndarray]]  # names and px of `Xray.image_yx`
-
-
-@dataclass(frozen=True)
-class Asked:
-    """What a user says of his X-rays; None where the files are to tell it. Lengths in mm, px of the files."""
-
-    from_dicom: bool = False
-    pose: str | None = None
-    landmarks3d: str | None = None
-    landmarks2d: Sequence[str] = ()
-    source_to_detector_mm: float | None = None
-    source_to_patient_mm: float | None = None
-    pixel_mm: float | None = None
-    principal_px: tuple[float, float] | None = None
-    angles_deg: tuple[float, float] | None = None
-    mirrored: bool = False
-    invert: bool = False
-    frame: int | None = None
-    crop_px: int = 0
-    mask: str | None = None
-    free: bool = False
-
-
-@dataclass(frozen=True)
-class View:
-    """An X-ray that is to be registered, its own pixels' `K`, and what is not sure of it."""
-
-    path: str
-    xray: Xray
-    arm: CArm
-    K: np.ndarray
-    source_to_detector_mm: float
-    valid_yx: np.ndarray
-
-    @property
-    def doubts(self) -> tuple[str, ...]:
-        return (*self.xray.doubts, *self.arm.doubts)
-
-
-@dataclass(frozen=True)
-class Registered:
-    """An X-ray with its pose, how it was found, and whether to trust it."""
-
-    view: View
-    start: np.ndarray
-    world_to_camera: np.ndarray
-    started_from: str
-    reading: str
-    found: Found
-    verdict: Verdict
-    seconds: float
-    doubts: tuple[str, ...] = field(default=())
 
 
 def register(
@@ -90,7 +48,8 @@ def register(
     Views whose poses come from one file stay as they are to each other, unless `free`; all others are
     registered one by one. `find_points` finds a trained model's landmarks in an X-ray.
     """
-    views = [_view(path, asked) for path in paths]
+    views = [view_of(path, asked) for path in paths]
+    masks = _masks(volume, asked)
     world_mm: dict[str, np.ndarray] = {}
     if asked.landmarks3d:
         world_mm, doubts = world_points(asked.landmarks3d, volume)
@@ -99,7 +58,8 @@ def register(
     starter = _Starter(volume, asked, world_mm, find_points)
     starter.check(views, posed)
     if posed and len(views) > 1 and not asked.free:
-        return _registered(starter, views, [posed], "the file of poses, the views fixed"), world_mm
+        results = _registered(starter, views, [posed], "the file of poses, the views fixed")
+        return with_parts(results, volume, masks), world_mm
     results = []
     for number, view in enumerate(views):
         if posed:
@@ -109,7 +69,45 @@ def register(
             results += _registered(starter, [view], starts, told)
             if world_mm and starts and not results[-1].verdict.trusted:
                 starter.check_frame(view, starts)
-    return results, world_mm
+    each = [with_parts([result], volume, masks) for result in results]
+    return [result for (result,) in each], world_mm
+
+
+def _masks(volume: Volume, asked: Asked) -> dict[str, np.ndarray]:
+    """Return the masks of the parts that are to have poses of their own, by name."""
+    if asked.labels is None:
+        if asked.each or asked.chosen:
+            remedy = "Give the CT's label map with --labels"
+            raise InputError("register", "has --each or --label but no label map", remedy)
+        return {}
+    labels = read_labels(asked.labels, volume)
+    return parts_of(asked.labels, labels, asked.chosen, asked.each)
+
+
+def with_parts(
+    results: list[Registered], volume: Volume, masks: Mapping[str, np.ndarray]
+) -> list[Registered]:
+    """Register each part before the rest of the body; where one has moved, the whole's pose is doubted."""
+    shots = [shot_of(r.view.xray, r.view.K, r.view.valid_yx, r.reading) for r in results]
+    whole = [result.world_to_camera for result in results]
+    parts, told = [], []
+    for name, mask in masks.items():
+        points = points_in(mask, volume.affine)
+        found = registered(PartRegistration(volume, Physics(), mask, whole), shots, [whole], points)
+        judged = verdict(found, PART_CM2)
+        off_mm = across_mm(found.poses[0], whole[0], points)
+        parts.append((name, found, judged, off_mm))
+        if judged.trusted and off_mm > MOVED_MM:
+            told.append(f"label {name} by {off_mm:.0f} mm")
+    moved = Verdict(False, f"bones moved against each other since the CT: {', '.join(told)}")
+    return [
+        replace(
+            result,
+            verdict=moved if told else result.verdict,
+            parts=tuple(Part(n, f.poses[i], v, off) for n, f, v, off in parts),
+        )
+        for i, result in enumerate(results)
+    ]
 
 
 class _Starter:
@@ -224,21 +222,6 @@ def _tried(
     shots = [shot_of(view.xray, view.K, view.valid_yx, reading) for view in views]
     found = registered(starter.registration, shots, starts, starter.points_mm)
     return _Try(views, reading, mirrored, starts[0], found, verdict(found))
-
-
-def _view(path: str, asked: Asked) -> View:
-    xray, arm = read_xray(path, asked.frame), read_c_arm(path, asked.frame)
-    if asked.invert:
-        xray = replace(xray, image_yx=xray.image_yx.max() - xray.image_yx)
-    if asked.pixel_mm is not None:
-        if not asked.pixel_mm > 0:
-            raise InputError("--pixel-mm", f"{asked.pixel_mm:g} is no size", "Give it in mm")
-        xray = replace(xray, pixel_mm=asked.pixel_mm)
-    K, distance_mm = intrinsics(
-        path, xray, arm, asked.source_to_detector_mm, asked.principal_px, asked.mirrored
-    )
-    valid_yx = valid_pixels(path, xray, asked.crop_px, asked.mask)
-    return View(path, xray, arm, K, distance_mm, valid_yx)
 
 
 def _posed(path: str, views: Sequence[View]) -> Poses:

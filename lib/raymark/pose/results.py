@@ -14,11 +14,11 @@ from raymark.ct import Volume
 from raymark.geometry.camera import inside, project
 from raymark.imports.image_points import in_file_px, markups
 from raymark.imports.xray_file import stem_of
+from raymark.pose.asked import Registered
 from raymark.pose.body import Grid, attenuation, coarsened
 from raymark.pose.pictures import animate, draw
 from raymark.pose.pose_file import PosedView, record_of, write_itk, write_pose
 from raymark.pose.prepare import in_file
-from raymark.pose.register import Registered
 from raymark.rendering.physics import spectrum_of
 
 ANIMATED_MM = 3.0
@@ -69,6 +69,16 @@ def _record(result: Registered) -> dict[str, Any]:
         "compared_cm2": round(result.found.area_cm2, 1),
         "moved_mm": round(result.found.moved_mm, 3),
         "seconds": round(result.seconds, 3),
+        "parts": [
+            {
+                "labels": part.name,
+                "world_to_camera": part.world_to_camera.tolist(),
+                "moved_mm": round(part.moved_mm, 3),
+                "trusted": part.verdict.trusted,
+                "reason": part.verdict.reason,
+            }
+            for part in result.parts
+        ],
         "doubts": [*view.doubts, *result.doubts],
     }
 
@@ -104,5 +114,10 @@ def told(results: Sequence[Registered], out: str) -> str:
         judged = "trusted" if result.verdict.trusted else "NOT TRUSTED"
         lines.append(f"{result.view.path}: {judged}: {result.verdict.reason}")
         moved = f"moved by {result.found.moved_mm:.1f} mm in {result.seconds:.1f} s"
+        lines += [
+            f"  label {part.name}: {'trusted' if part.verdict.trusted else 'NOT TRUSTED'}, "
+            f"{part.moved_mm:.1f} mm from the whole body's pose"
+            for part in result.parts
+        ]
         lines.append(f"  started from {result.started_from}; {moved}")
     return "\n".join([*lines, f"  {out}/pose.json, pictures, transforms"])

@@ -15,12 +15,13 @@ from raymark.core.seeds import generator
 from raymark.ct import Volume
 from raymark.geometry.camera import Camera, carm_rotation
 from raymark.metrics.pose import mtre_mm
+from raymark.pose.body import TISSUE_FROM_HU
 from raymark.pose.refine import LEVELS, Registration, edges
 from raymark.pose.shot import Shot
 from raymark.pose.solve import moved
 
 Poses = list[np.ndarray]
-COARSE, FINE = LEVELS[:2], LEVELS[2:]
+FINE = LEVELS[2:]
 SCORED_AT_MM = LEVELS[1][0]
 RESTARTS_MM = (8.0, 16.0, 24.0) * 2
 ROUNDS = 3
@@ -29,7 +30,7 @@ PRIMARY_DEG, SECONDARY_DEG = range(-180, 180, 20), (-40, -20, 0, 20, 40)
 DEPTHS = (0.65, 0.75, 0.85)  # of the source from the patient, by that from the detector
 KEPT, BEST = 24, 4
 FINISHED = 2
-SAMPLED = 200
+SAMPLED, BONE_FROM_HU = 200, 200
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,7 @@ def registered(
         fit = registration.fit(shots, final, points_world_mm, FINE[-1][0])
         finished.append((fit.score(np.eye(4)), fit, final, poses))
     _, fit, final, coarse = max(finished, key=lambda end: end[0])
-    near = [_across_mm(end[0], coarse[0], points_world_mm) < SAME_MM for end, _ in around]
+    near = [across_mm(end[0], coarse[0], points_world_mm) < SAME_MM for end, _ in around]
     moved_mm = mtre_mm(start[0], final[0], points_world_mm)
     alike, told, area_cm2 = fit.similarity(np.eye(4)), fit.told(), fit.area_cm2()
     return Found(final, alike, told, area_cm2, float(np.mean(near)), moved_mm)
@@ -91,7 +92,7 @@ def _displaced_together(
     return [pose @ motion for pose in poses]
 
 
-def _across_mm(pose: np.ndarray, other: np.ndarray, points_world_mm: np.ndarray) -> float:
+def across_mm(pose: np.ndarray, other: np.ndarray, points_world_mm: np.ndarray) -> float:
     """Return how far apart points are under two poses (mean), but for depth, which hardly shows."""
     motion = (pose - other)[:2]
     return float(np.linalg.norm(points_world_mm @ motion[:, :3].T + motion[:, 3], axis=-1).mean())
@@ -127,13 +128,18 @@ def from_nothing(
 
 def sampled_points(volume: Volume) -> np.ndarray:
     """Return points (n, 3) spread over the bone of a CT, or over its tissue where it has little."""
-    for least_hu in (200, -500):
-        inside = np.flatnonzero(volume.hu_xyz > least_hu)
-        if len(inside) > SAMPLED:
-            break
+    bone = volume.hu_xyz > BONE_FROM_HU
+    return points_in(
+        bone if bone.sum() > SAMPLED else volume.hu_xyz > TISSUE_FROM_HU, volume.affine
+    )
+
+
+def points_in(mask_xyz: np.ndarray, affine: np.ndarray) -> np.ndarray:
+    """Return points (n, 3) in world mm spread over a mask."""
+    inside = np.flatnonzero(mask_xyz)
     chosen = inside[:: max(1, len(inside) // SAMPLED)]
-    index = np.column_stack(np.unravel_index(chosen, volume.hu_xyz.shape))
-    return index @ volume.affine[:3, :3].T + volume.affine[:3, 3]
+    index = np.column_stack(np.unravel_index(chosen, mask_xyz.shape))
+    return index @ affine[:3, :3].T + affine[:3, 3]
 
 
 def displaced(
@@ -156,7 +162,7 @@ def _improved(
     registration: Registration, shots: Sequence[Shot], points_world_mm: np.ndarray, poses: Poses
 ) -> tuple[Poses, float]:
     """Return poses refined on coarse images, and their score."""
-    poses = registration.refined(shots, poses, points_world_mm, COARSE)
+    poses = registration.refined(shots, poses, points_world_mm, registration.coarse)
     return poses, registration.fit(shots, poses, points_world_mm, SCORED_AT_MM).score(np.eye(4))
 
 

@@ -58,6 +58,11 @@ def register(
     mask: Annotated[
         str | None, _known("an image of the X-ray's size, black where there is no X-ray")
     ] = None,
+    labels: Annotated[
+        str | None, _known("a label map of the CT: chosen bones get a pose of their own")
+    ] = None,
+    label: Annotated[list[int] | None, _known("a label to choose; several times; else all")] = None,
+    each: Annotated[bool, Option("--each", help="one pose for each label, not for all")] = False,
     free: Annotated[
         bool, Option("--free", help="views of one pose file move one by one, not together")
     ] = False,
@@ -70,7 +75,8 @@ def register(
     """
     from raymark.core.doubts import warn
     from raymark.ct import read_ct
-    from raymark.pose.register import Asked, register
+    from raymark.pose.asked import Asked
+    from raymark.pose.register import register
     from raymark.pose.results import told, write_results
 
     asked = Asked(
@@ -89,6 +95,9 @@ def register(
         crop_px=crop,
         mask=mask,
         free=free,
+        labels=labels,
+        chosen=label or (),
+        each=each,
     )
     volume = read_ct(ct)
     warn(ct, volume.doubts)
