@@ -43,24 +43,32 @@ class Fault:
 
 
 def check_labels(
-    labels: LabelMap, volume: Volume, needed: Collection[str], source: str | Path
+    labels: LabelMap, volume: Volume, needed: Collection[str | int], source: str | Path
 ) -> list[str]:
     """Refuse a label map of which a `needed` structure cannot be right; return other faults as doubts.
 
     Refused too is a map without names whose ids would fit another known scheme better. `needed` are
-    names as recipes spell them, `source` is the user's file.
+    names as recipes spell them, or ids, whose names are the file's or the stated scheme's; an id that has
+    no name but by assumption may mean something else, and is doubted only. `source` is the user's file.
     """
     bones = _bones(labels, volume)
     untrue = list(_of_density(labels, volume))
     faults = [*untrue, *_of_place(bones), *_of_levels(bones, volume)]
-    wanted = {key(name) for name in needed}
+    named = [name for name in needed if isinstance(name, str)]
+    by_id = [labels.names[i] for i in needed if isinstance(i, int) and i in labels.names]
+    sure = named if labels.named_by.endswith("assumed") else [*named, *by_id]
+    wanted = {key(name) for name in (*named, *by_id)}
     better = better_scheme(labels, volume, wanted)
-    of_needed = [fault for fault in faults if fault.keys & wanted]
+    of_needed = [fault for fault in faults if fault.keys & {key(name) for name in sure}]
     missing = wanted - {
         key(labels.names[label]) for label in _present(labels) if label in labels.names
     }
     if better and (faults or missing):
-        why = (of_needed or faults)[0].text if faults else f"has no {_first(missing, needed)}"
+        why = (
+            (of_needed or faults)[0].text
+            if faults
+            else f"has no {_first(missing, [*named, *by_id])}"
+        )
         raise InputError(
             source,
             f"{why}; its ids fit the scheme {better}, not {labels.named_by.split(',')[0]}",
@@ -74,7 +82,7 @@ def check_labels(
             "Correct the labels, or name what their ids mean in the column label_scheme of the "
             "subject sheet",
         )
-    untold = untold_levels(bones) if any(level_of(name) for name in needed) else ""
+    untold = untold_levels(bones) if any(map(level_of, [*named, *by_id])) else ""
     shown = [fault.text for fault in faults[:MOST_TOLD]]
     more = len(faults) - len(shown)
     return [

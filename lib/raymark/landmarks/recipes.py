@@ -83,17 +83,17 @@ class Slab(Section):
 class _Recipe(Section):
     """A recipe; which structures it needs, its keys tell."""
 
-    def structures(self) -> list[str]:
-        """Return the names of the structures that the recipe needs; ids are not among them."""
+    def structures(self) -> list[str | int]:
+        """Return the names, or ids, of the structures that the recipe needs."""
         slabs = [slab.of for slab in getattr(self, "within", [])]
         keys = [getattr(self, key, ()) for key in ("label", "labels", "spine")]
         return [name for structure in (*keys, *slabs) for name in _names_in(structure)]
 
 
-def _names_in(structure: Any) -> list[str]:
+def _names_in(structure: Any) -> list[str | int]:
     if isinstance(structure, tuple):
         return [name for part in structure for name in _names_in(part)]
-    return [structure] if isinstance(structure, str) else []
+    return [structure]
 
 
 class _Regional(_Recipe):

@@ -177,9 +177,9 @@ def compute_landmarks(
     return landmark_table(subject, landmark_set.names, np.array(points), origin)
 
 
-def structures_of(landmark_set: LandmarkSet) -> list[str]:
-    """Return the names of the structures that the set's recipes need, each once."""
-    names: dict[str, None] = {}
+def structures_of(landmark_set: LandmarkSet) -> list[str | int]:
+    """Return the names (or ids) of the structures that the set's recipes need, each once."""
+    names: dict[str | int, None] = {}
     for landmark in landmark_set.landmarks:
         if landmark.recipe is not None:
             names |= dict.fromkeys(landmark.recipe.structures())
