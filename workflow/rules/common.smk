@@ -17,7 +17,7 @@ from raymark.landmarks.table import read_landmark_set
 from raymark.datasets.available import absences, only_present
 from raymark.datasets.lookup import of_experiments, only_rendered, shard_files
 from raymark.workflow.run_log import doubts, failures, read_run
-from raymark.core.digests import code_digest, uses
+from raymark.core.digests import code_digest, modules_of
 from raymark.workflow.preflight import preflight
 from raymark.views.plan import subjects_of, view_count
 
@@ -156,7 +156,7 @@ def figure_code(wildcards):
     kind, parts = figures.parts_of(wildcards.figure)
     own = f"raymark.figures.{kind}"
     dataset = parts[0] if parts else ""
-    if dataset in PROJECT.datasets and uses(own, "raymark.projectors"):
+    if dataset in PROJECT.datasets and "raymark.projectors" in modules_of(own):
         return step_code("products:figure", own, projector_module(dataset))
     return step_code("products:figure", own)
 

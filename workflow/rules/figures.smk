@@ -24,7 +24,7 @@ rule figure:
         runtime=minutes(30),
     params:
         config=lambda wildcards: figures.settings_of(wildcards.figure, PRESENT),
-        caption=lambda wildcards: figures.caption_of(wildcards.figure),
+        caption=lambda wildcards: figures.caption_of(wildcards.figure, PRESENT),
         code=figure_code,
     shell:
         "python -m raymark figure {wildcards.figure} > {log} 2>&1"

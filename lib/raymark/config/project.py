@@ -187,14 +187,11 @@ class Project:
         return (settings and settings.view_sets[view_set].title) or view_set
 
     def capture_places(self) -> list[dict]:
-        """List the data sets and view sets whose capture range is measured.
-
-        Of the view sets whose poses an experiment asks for that is the first.
-        """
+        """List the data sets and view sets whose capture range is measured."""
         return [
-            {"dataset": e.dataset, "view_set": e.poses[0]}
+            {"dataset": e.dataset, "view_set": view_set}
             for e in self.config.experiments
-            if e.poses
+            for view_set in e.capture_range
         ]
 
     def papers(self) -> list[str]:
@@ -262,13 +259,15 @@ def _check_view_sets(
         name = experiment.dataset
         if name in imports:
             known = imports[name].split.view_sets
-            if experiment.poses:
+            if experiment.poses or experiment.capture_range:
                 problem = f"an experiment asks for poses of the import {name!r}"
-                remedy = "Leave `poses` out: imported images have no known geometry"
+                remedy = (
+                    "Leave `poses` and `capture_range` out: imported images have no known geometry"
+                )
                 raise InputError(source, problem, remedy)
         else:
             known = datasets[name].view_sets
-        for view_set in experiment.evaluate:
+        for view_set in (*experiment.evaluate, *experiment.capture_range):
             if known is not None and view_set not in known:
                 raise InputError(
                     source,

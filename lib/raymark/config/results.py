@@ -33,8 +33,12 @@ class Experiment(Section):
     )
     poses: list[Name] = Field(
         [],
-        description="those of `evaluate` whose poses are estimated too; the capture range is measured on "
-        "the first (docs/pose.md)",
+        description="those of `evaluate` whose poses are estimated too (docs/pose.md)",
+    )
+    capture_range: list[Name] = Field(
+        [],
+        description="view sets of the data set from which it is measured how far off a pose may start "
+        "for its refinement to succeed: minutes, whatever the method",
     )
     setup: SetupReference | None = Field(
         None, description="measure set-up errors on the evaluated view sets; null: none"

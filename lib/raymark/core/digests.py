@@ -44,11 +44,11 @@ def code_digest(*places: str) -> str:
     return digest.hexdigest()[:16]
 
 
-def uses(module: str, other: str) -> bool:
-    """Tell whether anything of a module uses anything of another one."""
+def modules_of(module: str) -> set[str]:
+    """Return the modules of which a module uses anything, itself among them."""
     found: dict[Place, str] = {}
     _follow((module, EVERYTHING), found)
-    return any(name == other for name, _ in found)
+    return {name for name, _ in found}
 
 
 def text_digest(*texts: str) -> str:

@@ -39,6 +39,11 @@ def present(project: Project, sheet: Mapping[str, Subject]) -> list[Experiment]:
         view_sets = {
             "evaluate": [v for v in experiment.evaluate if v in there],
             "poses": [v for v in experiment.poses if v in there],
+            "capture_range": [
+                v
+                for v in experiment.capture_range
+                if not missing(project, sheet, experiment.dataset, v)
+            ],
         }
         if there or not experiment.evaluate:  # trained, no more
             kept.append(experiment.model_copy(update=view_sets))

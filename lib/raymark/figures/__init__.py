@@ -8,6 +8,7 @@ import sys
 from importlib import import_module
 from pathlib import Path
 
+from raymark.config.papers import read_paper
 from raymark.config.project import Project
 from raymark.core.errors import InputError
 from raymark.core.registry import names_in
@@ -54,10 +55,16 @@ def settings_of(name: str, project: Project) -> str:
     return _of_project(name, project)[0].settings(project)
 
 
-def caption_of(name: str) -> str:
+def caption_of(name: str, project: Project) -> str:
     """Return what the report prints below a figure."""
     kind, parts = parts_of(name)
-    return record(kind).caption.format(of=", ".join(parts))
+    figure = record(kind)
+    like = [
+        f" Compare with {figure.beside[paper]} of {read_paper(paper).short}."
+        for paper in project.papers()
+        if paper in figure.beside
+    ]
+    return figure.caption.format(of=", ".join(parts)) + "".join(like)
 
 
 def make_figure(name: str, project: Project, stem: str | Path) -> None:

@@ -79,7 +79,8 @@ FIGURE = FigureRecord(
     about="confidence against error",
     caption="""\
 Confidence and error in px of the image of every visible landmark, **{of}**; the line is the median
-error at each confidence, the rank correlation Spearman's. Compare with Fig. 4b of Bier 2018.""",
+error at each confidence, the rank correlation Spearman's.""",
+    beside={"bier2018": "Fig. 4b"},
     of=standard_experiments,
     needs=error_files,
     draw=draw,

@@ -78,7 +78,8 @@ FIGURE = FigureRecord(
     caption="""\
 Mean confidence over the view sphere of the landmark with the steadiest and the one with the most
 varied confidence, **{of}**, among those that lie on the image from half of the directions. Crosses:
-directions from which it does not. Compare with Fig. 5 of Bier 2018.""",
+directions from which it does not.""",
+    beside={"bier2018": "Fig. 5"},
     of=grid_experiments,
     needs=error_files,
     draw=draw,

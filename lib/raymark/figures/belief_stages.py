@@ -181,7 +181,8 @@ the two landmarks whose error falls most from the first stage to the last (and e
 the landmark outside the image whose largest belief falls most (and ends as not detected): the clearest
 cases, not typical ones. The median error above each stage, in px of the image, is over all visible
 landmarks of these views, each at its stage's largest belief, refined between pixels as in the tables;
-those read the mean of all stages. Compare with Fig. 2 of Bier 2018.""",
+those read the mean of all stages.""",
+    beside={"bier2018": "Fig. 2"},
     of=experiments_in_stages,
     needs=needs,
     draw=draw,

@@ -131,7 +131,7 @@ FIGURE = FigureRecord(
     about="the landmarks with their names on AP and lateral images",
     caption="""\
 The landmarks of **{of}** on AP and lateral images rendered from the CT. All points of one
-vertebra share a label. Landmarks computed from automatic segmentations are not expert points.""",
+vertebra share a label. Landmarks computed from segmentations are not expert points.""",
     of=rendered_data_sets,
     needs=needs,
     draw=draw,

@@ -204,7 +204,8 @@ FIGURE = FigureRecord(
 Predicted (dots) and true (rings) landmarks, **{of}**; first training. Of rendered images a view of
 each subject, or, of a grid of views and where there is but one subject, views over the sphere. A ring
 without a dot was not detected. Below spines: the largest Cobb angle (MT) of the true and of the predicted
-points. Compare with Fig. 3 of Bier 2018.""",
+points.""",
+    beside={"bier2018": "Fig. 3"},
     of=experiments,
     needs=needs,
     draw=draw,

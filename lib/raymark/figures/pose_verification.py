@@ -186,8 +186,8 @@ FIGURE = FigureRecord(
     caption="""\
 X-rays beside the CT rendered at the recovered pose, from landmarks alone (robust) and after refinement,
 **{of}**; first training. The lines are edges of the rendering left of them, drawn on the X-ray; where
-they lie on its own the pose is right. mTRE: how far the pose puts the landmarks off in space, on average.
-Compare with Fig. 6 of Bier 2018.""",
+they lie on its own the pose is right. mTRE: how far the pose puts the landmarks off in space, on average.""",
+    beside={"bier2018": "Fig. 6"},
     of=posed_experiments,
     needs=needs,
     draw=draw,

@@ -65,7 +65,8 @@ FIGURE = FigureRecord(
     caption="""\
 Accuracy of each viewing direction, **{of}**, first training: share of detected landmarks with an error
 below the stated distance, in px of our images and, where these are others, in px of the paper's. Hatched:
-no view, or nothing detected. Compare with Fig. 4a of Bier 2018.""",
+no view, or nothing detected.""",
+    beside={"bier2018": "Fig. 4a"},
     of=grid_experiments,
     needs=needs,
     draw=draw,

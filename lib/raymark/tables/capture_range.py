@@ -89,5 +89,5 @@ TABLE = TableRecord(
     caption="How often the refinement of a pose ends near the truth, by how far from it it started.",
     needs=_files,
     make=_make,
-    asked=lambda project: bool(project.pose_places()),
+    asked=lambda project: bool(project.capture_places()),
 )

@@ -31,7 +31,7 @@ def test_the_pages_figure_is_found_and_drawn(module, tmp_path):
     errors = "results/errors/spine/tuned/{}/grid.parquet"
     assert figures.needs(NAME, project) == [errors.format(0), errors.format(1)]
     assert figures.chapter_of(NAME, project) == "Data set – Spine"
-    assert "**spine, tuned, grid**" in figures.caption_of(NAME)
+    assert "**spine, tuned, grid**" in figures.caption_of(NAME, project)
     figures.make_figure(NAME, project, tmp_path / "drawn")
     assert (tmp_path / "drawn.svg").stat().st_size > 1000
     with Image.open(tmp_path / "drawn.png") as picture:

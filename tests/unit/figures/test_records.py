@@ -132,13 +132,20 @@ def test_figures_are_in_the_chapter_of_their_paper_or_data_set(name, chapter):
 @pytest.mark.parametrize("kind", figures.kinds())
 def test_every_kind_has_a_caption_of_its_own(kind):
     template = jinja2.Template((ROOT / "workflow/report/figure.rst").read_text())
-    caption = figures.caption_of(f"{kind}-pelvis-cpm-grid")
+    project = read_project("config/config.yaml")
+    caption = figures.caption_of(f"{kind}-pelvis-cpm-grid", project)
     alone = kind in ("matrix", "keypoint_accuracy")  # one such figure is all there is
     assert ("pelvis, cpm, grid" in caption) != alone
     page = template.render(snakemake={"params": {"caption": caption}})
     publish_doctree(page, settings_overrides={"halt_level": 2})  # warnings are errors
     others = [figures.record(other).caption for other in figures.kinds() if other != kind]
     assert figures.record(kind).caption not in others
+
+
+def test_a_paper_is_named_only_where_an_experiment_is_compared_with_it():
+    demo, name = read_project("config/config.yaml"), "overlays-pelvis-cpm-grid"
+    assert figures.caption_of(name, demo).endswith(" Compare with Fig. 3 of Bier 2018.")
+    assert "Bier" not in figures.caption_of(name, read_project("config/own.yaml"))
 
 
 OVERLAYS = r"Known: overlays-pelvis-cpm-grid, overlays-[^ ]*(, overlays-[^ ]*)*$"
@@ -169,8 +176,7 @@ def test_a_kind_that_the_configuration_does_not_call_for_says_so():
 
 @pytest.mark.parametrize("kind", figures.kinds())
 def test_a_changed_module_draws_no_other_figure_again(kind):
-    used: set[str] = set()
-    digests._collect(f"raymark.figures.{kind}", used)
+    used = digests.modules_of(f"raymark.figures.{kind}")
     assert used & {f"raymark.figures.{other}" for other in figures.kinds()} == {
         f"raymark.figures.{kind}"
     }

@@ -168,7 +168,13 @@ def test_scenarios_that_cannot_be_are_refused(change, problem):
 
 def test_scenarios_have_titles_and_one_capture_range_is_measured():
     scenarios = ["standard", "truncated", "tool"]
-    experiment = {"dataset": "balls", "method": "cpm", "evaluate": scenarios, "poses": scenarios}
+    experiment = {
+        "dataset": "balls",
+        "method": "cpm",
+        "evaluate": scenarios,
+        "poses": scenarios,
+        "capture_range": ["standard"],
+    }
     config = Config(datasets=["balls.yaml"], methods=["cpm.yaml"], experiments=[experiment])
     method = Method(name="cpm", title="CPM", module="cpm")
     project = Project(config, {"balls": DATASET}, {"cpm": method})

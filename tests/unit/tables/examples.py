@@ -40,7 +40,8 @@ OF_DATASET = {
 }
 TYPES = {name: {"spinous_process": CHEST[1:]} for name in ("chest_kv", "chest_mv")}
 EXPERIMENTS = [
-    {"dataset": "pelvis", "method": "cpm", "paper": "bier2018", "poses": ["grid"]},
+    {"dataset": "pelvis", "method": "cpm", "paper": "bier2018", "poses": ["grid"],
+     "capture_range": ["grid"]},
     {"dataset": "pelvis", "method": "unet_pel_finetuned", "paper": "pel"},
     {"dataset": "chest_mv", "method": "landmarknet", "paper": "landmarknet",
      "setup": {"reference": "chest_kv"}},
@@ -220,7 +221,7 @@ def _store(table: pd.DataFrame, path: str) -> None:
 
 def without_papers(project: Project) -> Project:
     """Return the project with no experiment compared with a paper, nor asked for anything else."""
-    nothing = {"paper": None, "poses": [], "setup": None}
+    nothing = {"paper": None, "poses": [], "capture_range": [], "setup": None}
     bare = [e.model_copy(update=nothing) for e in project.config.experiments]
     config = project.config.model_copy(update={"correspondence": None, "contrast": None})
     return replace(project, config=config).with_experiments(bare)
