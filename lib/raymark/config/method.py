@@ -1,8 +1,8 @@
 """A method: its network and its training."""
 
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from raymark.core.sections import Name, PositiveRange, Section
 
@@ -102,6 +102,18 @@ class Method(Section):
         description="name of the method whose model, of the same data set and seed, the training starts "
         "from; null: random weights",
     )
+    refines: Name | None = Field(
+        None,
+        description="name of the method whose points a second stage (module `patches`) refines; its model, "
+        "of the same data set and seed, is trained first and becomes a part of this one",
+    )
+    reduce: int = Field(
+        1,
+        ge=1,
+        le=16,
+        description="the network sees images reduced so many times along both axes, by averaging; what its "
+        "own settings and the augmentation have in px are px of these",
+    )
     needs_3d: bool = Field(
         False,
         description="whether the loss needs 3D landmarks and cameras, which imported images lack",
@@ -115,3 +127,14 @@ class Method(Section):
         description="find landmarks of the landmark file's `types` as instances without names; null: "
         "each landmark by its name",
     )
+
+    @property
+    def first(self) -> str | None:
+        """The method whose model must be there before this one is trained."""
+        return self.start_from or self.refines
+
+    @model_validator(mode="after")
+    def _second_stages_are_no_more(self) -> Self:
+        if self.refines and (self.start_from or self.by_type or self.reduce > 1):
+            raise ValueError("`refines` goes with none of `start_from`, `by_type` and `reduce`")
+        return self
