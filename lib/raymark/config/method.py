@@ -107,12 +107,11 @@ class Method(Section):
         description="name of the method whose points a second stage (module `patches`) refines; its model, "
         "of the same data set and seed, is trained first and becomes a part of this one",
     )
-    reduce: int = Field(
-        1,
-        ge=1,
-        le=16,
-        description="the network sees images reduced so many times along both axes, by averaging; what its "
-        "own settings and the augmentation have in px are px of these",
+    reduced_height_px: int | None = Field(
+        None,
+        ge=16,
+        description="the network sees higher images reduced, by the whole number that brings them nearest "
+        "to this height; px of its settings and of the augmentation are px of these; null: as they are",
     )
     needs_3d: bool = Field(
         False,
@@ -133,8 +132,13 @@ class Method(Section):
         """The method whose model must be there before this one is trained."""
         return self.start_from or self.refines
 
+    def reduction(self, height_px: int) -> int:
+        """Return how many times images of this height are reduced."""
+        return max(1, round(height_px / (self.reduced_height_px or height_px)))
+
     @model_validator(mode="after")
     def _second_stages_are_no_more(self) -> Self:
-        if self.refines and (self.start_from or self.by_type or self.reduce > 1):
-            raise ValueError("`refines` goes with none of `start_from`, `by_type` and `reduce`")
+        if self.refines and (self.start_from or self.by_type or self.reduced_height_px):
+            others = "`start_from`, `by_type` and `reduced_height_px`"
+            raise ValueError(f"`refines` goes with none of {others}")
         return self

@@ -93,14 +93,19 @@ class Reduced:
         }
 
 
+def whole_of(samples: Samples) -> Samples:
+    """Return the samples as they are, of all landmarks and at full size."""
+    while isinstance(samples, ByType | Reduced):
+        samples = samples.samples
+    return samples
+
+
 def partners(samples: Samples) -> np.ndarray:
     """Return for each landmark of the samples' views the number of the one it swaps sides with.
 
     A landmark without a partner is its own.
     """
-    views = samples
-    while isinstance(views, ByType | Reduced):
-        views = views.samples
+    views = whole_of(samples)
     number = {name: index for index, name in enumerate(views.landmarks)}
     partner = np.arange(len(views.landmarks))
     for left, right in views.flip_pairs:

@@ -27,7 +27,7 @@ from raymark.core.files import atomic, sha256_of
 from raymark.landmarks.names import unpaired
 from raymark.landmarks.types import Types, types_among
 from raymark.methods.base import LandmarkNetwork, SecondStage
-from raymark.training.batches import ByType, Reduced, Samples
+from raymark.training.batches import ByType, Reduced, Samples, whole_of
 from raymark.training.model_files import Model, write_model
 from raymark.training.run import Run
 from raymark.training.state import TrainingState
@@ -72,6 +72,8 @@ def train(
     _check_mirroring(method, training)
     _keep_freed_memory()
     method = _with_epochs(method, len(training))
+    if method.reduced_height_px and (by := method.reduction(_shape_yx(training)[0])) > 1:
+        training, validation = Reduced(training, by), Reduced(validation, by)
     types = types_among(training.landmarks, types or {}) if method.by_type else {}
     if method.by_type:
         training, validation = ByType(training, types), ByType(validation, types)
@@ -152,9 +154,6 @@ def _train(
     types: Types,
 ) -> None:
     """Train in one process; the first of them writes the files."""
-    whole = training
-    if method.reduce > 1:
-        training, validation = (Reduced(s, method.reduce) for s in (training, validation))
     run = Run(fabric, method, len(training.landmarks), seed)
     _check_module(method, run.network)
     provenance = _provenance(method, training, validation, seed)
@@ -179,12 +178,16 @@ def _train(
                 _write_losses(out_dir / "losses.csv", run.state.history)
             keep()
     if fabric.is_global_zero:
-        description = _described(method, whole, run.state, seed, provenance, types)
+        description = _described(method, training, run.state, seed, provenance, types)
         description = description.model_copy(update={"first": refined})
         write_model(out_dir / "model.safetensors", description, run.state.best)
         # A killed workflow may have left a process of the same training behind.
         checkpoint.unlink(missing_ok=True)
     fabric.barrier()
+
+
+def _shape_yx(samples: Samples) -> tuple[int, ...]:
+    return samples.read(np.array([0]))["image"].shape[-2:]
 
 
 def _check_module(method: Method, network: LandmarkNetwork) -> None:
@@ -211,7 +214,8 @@ def _described(
     provenance: str,
     types: Types,
 ) -> Model:
-    height, width = samples.read(np.array([0]))["image"].shape[-2:]
+    whole = whole_of(samples)
+    height, width = _shape_yx(whole)
     return Model(
         method=method.name,
         module=method.module,
@@ -220,10 +224,10 @@ def _described(
         flip_pairs=samples.flip_pairs,
         image_height_px=height,
         image_width_px=width,
-        pixel_mm=samples.pixel_mm,
+        pixel_mm=whole.pixel_mm,
         detection_threshold=method.detection_threshold,
         by_type=method.by_type,
-        reduce=method.reduce,
+        reduce=method.reduction(height),
         types=list(types),
         seed=seed,
         epochs=len(state.history),
