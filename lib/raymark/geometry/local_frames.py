@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 SCALES = 0.5, 2.0  # of an anatomy against the mean; what is beyond is an error
-STIFFNESS = 0.1  # how much the mean shape counts beside the points
+STIFFNESS = 0.02  # how much the mean shape counts beside the points
 
 
 def turned(vectors: Tensor, by: Tensor) -> Tensor:

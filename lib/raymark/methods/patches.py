@@ -8,7 +8,7 @@ this network, so that one model file holds both.
 """
 
 import math
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -29,7 +29,7 @@ class Config(Section):
     """Hyper-parameters of the second stage."""
 
     size: int = Field(48, ge=16, multiple_of=8, description="side of a patch, patch px")
-    pitches_px: list[float] = Field(
+    pitches_px: list[Annotated[float, Field(gt=0)]] = Field(
         [4.0, 1.5],
         min_length=1,
         description="image px per patch px where the anatomy has its mean size, one for each look",
