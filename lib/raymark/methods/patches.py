@@ -112,9 +112,10 @@ class Network(SecondStage):
         return standardised(cut.unflatten(2, (-1, size)).squeeze(1).flatten(0, 1)[:, None])
 
     def loss(self, output: Looks, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
-        """Cross-entropy from a Gaussian about the true place, of every look; mean over landmarks.
+        """Cross-entropy from a Gaussian about the true place, of every look; 0 where it is unknown.
 
-        A place outside of a patch is drawn to its border: the next look starts nearer.
+        Means over images and landmarks. A place outside of a patch is drawn to its border: the next look
+        starts nearer.
         """
         truth = batch.landmarks - output.centres
         cell = self._cell(turned(truth, inverse_frame(output.frames)))
@@ -124,8 +125,7 @@ class Network(SecondStage):
         squares = away[..., 1, :, None] + away[..., 0, None, :]
         target = (-squares / (2 * self.config.sigma_cells**2)).flatten(-2).softmax(-1)
         entropy = -(target * output.logits.flatten(-2).log_softmax(-1)).sum(-1)
-        visible = batch.visible.to(entropy.dtype)
-        means = (entropy * visible).sum((1, 2)) / visible.sum().clamp_min(1)
+        means = (entropy * batch.visible).mean((1, 2))
         parts = {f"look_{number}": mean for number, mean in enumerate(means)}
         return means.sum(), parts
 
