@@ -19,7 +19,7 @@ from raymark.core.sections import Section
 from raymark.geometry import decoding
 from raymark.geometry.belief_maps import cell_to_px
 from raymark.geometry.local_frames import inverse_frame, local_frames, nearness, turned
-from raymark.methods.base import Batch, SecondStage, standardised, start_bias
+from raymark.methods.base import Batch, SecondStage, standardised
 
 STRIDE = 2  # patch px per cell of a patch's map
 TEMPERATURE = 0.5  # of the soft-argmax: the centre of the squared probabilities
@@ -167,9 +167,8 @@ class PatchNetwork(nn.Module):
         self.bottom = Modulated(coarse, coarse, kinds)
         self.narrow = nn.ModuleList([nn.Conv2d(coarse, middle, 1), nn.Conv2d(middle, fine, 1)])
         self.up = nn.ModuleList([Modulated(middle, middle, kinds), Modulated(fine, fine, kinds)])
-        self.output = nn.Conv2d(fine, 1, 3, padding=1)
+        self.output = nn.Conv2d(fine, 1, 3, padding=1, bias=False)
         nn.init.normal_(self.output.weight, std=0.01)
-        start_bias(self.output)
 
     def forward(self, patches: Tensor, kind: Tensor) -> Tensor:
         levels = [self.stem(patches, kind)]

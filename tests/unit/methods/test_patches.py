@@ -151,7 +151,7 @@ def test_two_processes_agree_with_one(coarse, tmp_path):
     for name, weight in single.items():
         torch.testing.assert_close(double[name], weight, atol=5e-4, rtol=1e-3)
     losses = [pd.read_csv(path.parent / "losses.csv").train_loss for path in paths]
-    np.testing.assert_allclose(losses[1], losses[0], rtol=1e-4)
+    np.testing.assert_allclose(losses[1], losses[0], rtol=1e-3)
 
 
 class Failing(Beads):
