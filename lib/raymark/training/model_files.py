@@ -4,7 +4,6 @@ import hashlib
 import json
 import sys
 from pathlib import Path
-from typing import cast
 
 import torch
 from pydantic import Field
@@ -27,7 +26,7 @@ class FirstStage(Section):
     method: str
     module: str
     network: dict
-    reduce: int
+    reduce: int = Field(ge=1)
     detection_threshold: float
 
 
@@ -44,7 +43,7 @@ class Model(Section):
     pixel_mm: float | None = Field(description="detector pitch of the training images, if known")
     detection_threshold: float
     by_type: ByType | None = Field(None, description="how instances of `types` are found")
-    reduce: int = Field(1, description="how many times reduced the network sees images")
+    reduce: int = Field(1, ge=1, description="how many times reduced the network sees images")
     first: FirstStage | None = Field(None, description="of a second stage, what it refines")
     types: list[str] = Field([], description="those of `landmarks` that have several instances")
     seed: int
@@ -68,11 +67,12 @@ def load_model(path: str | Path) -> tuple[LandmarkNetwork, Model]:
     model, weights = _read_model(path)
     count = len(model.landmarks)
     network = build(model.module, model.network, count, seed=0, source=path)
-    if model.first is not None:
-        first = build(model.first.module, model.first.network, count, seed=0, source=path)
-        cast(SecondStage, network).set_first(
-            reduced(first, model.first.reduce), model.first.detection_threshold
-        )
+    if first := model.first:
+        if not isinstance(network, SecondStage):
+            problem = f"has a first stage, which the module {model.module!r} does not take"
+            raise InputError(path, problem, "Train it again with this version")
+        stage = build(first.module, first.network, count, seed=0, source=path)
+        network.set_first(reduced(stage, first.reduce), first.detection_threshold)
     try:
         network.load_state_dict(weights)
     except RuntimeError as error:

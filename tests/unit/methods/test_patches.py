@@ -20,7 +20,7 @@ from raymark.detection.onnx_file import export_onnx
 from raymark.imports.stored_image import Xray
 from raymark.methods.base import build
 from raymark.methods.patches import STRIDE
-from raymark.training.model_files import load_model, read_tensors
+from raymark.training.model_files import load_model, read_tensors, write_model
 from raymark.training.train import train
 from raymark.workflow import inputs
 from tests.unit.methods.examples import example, tiny
@@ -129,6 +129,14 @@ def test_one_file_holds_both_stages_and_the_first_as_it_was(coarse, fine):
     alone, _ = load_model(coarse)
     expected, _ = alone.decode(alone(image))
     assert torch.equal(network.first_guess(image)[0], expected)
+
+
+def test_a_first_stage_in_the_file_of_another_module_is_refused(coarse, fine, tmp_path):
+    _, model = load_model(fine)
+    changes = {"module": "unet", "network": TINY["unet"]}
+    write_model(tmp_path / "m", model.model_copy(update=changes), read_tensors(coarse)[1])
+    with pytest.raises(InputError, match="has a first stage, which the module 'unet' does not"):
+        load_model(tmp_path / "m")
 
 
 def test_equal_trainings_give_equal_bytes(coarse, tmp_path):
