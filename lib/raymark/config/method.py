@@ -1,8 +1,8 @@
 """A method: its network and its training."""
 
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from raymark.core.sections import Name, PositiveRange, Section
 
@@ -102,6 +102,17 @@ class Method(Section):
         description="name of the method whose model, of the same data set and seed, the training starts "
         "from; null: random weights",
     )
+    refines: Name | None = Field(
+        None,
+        description="name of the method whose points a second stage (module `patches`) refines; its model, "
+        "of the same data set and seed, is trained first and becomes a part of this one",
+    )
+    reduced_height_px: int | None = Field(
+        None,
+        ge=16,
+        description="the network sees higher images reduced, by the whole number that brings them nearest "
+        "to this height; px of its settings and of the augmentation are px of these; null: as they are",
+    )
     needs_3d: bool = Field(
         False,
         description="whether the loss needs 3D landmarks and cameras, which imported images lack",
@@ -115,3 +126,19 @@ class Method(Section):
         description="find landmarks of the landmark file's `types` as instances without names; null: "
         "each landmark by its name",
     )
+
+    @property
+    def first(self) -> str | None:
+        """The method whose model must be there before this one is trained."""
+        return self.start_from or self.refines
+
+    def reduction(self, height_px: int) -> int:
+        """Return how many times images of this height are reduced."""
+        return max(1, round(height_px / (self.reduced_height_px or height_px)))
+
+    @model_validator(mode="after")
+    def _second_stages_are_no_more(self) -> Self:
+        if self.refines and (self.start_from or self.by_type or self.reduced_height_px):
+            others = "`start_from`, `by_type` and `reduced_height_px`"
+            raise ValueError(f"`refines` goes with none of {others}")
+        return self

@@ -306,18 +306,18 @@ def _check_beams(config: Config, datasets: dict[str, Dataset], source: str | Pat
 
 
 def _check_starts(methods: dict[str, Method], source: str | Path) -> None:
-    """See that every training has a first model to start from."""
+    """See that every training has the first model that it starts from, or refines."""
     for name in methods:
         passed = [name]
-        while (start := methods[passed[-1]].start_from) is not None:
+        while (start := methods[passed[-1]].first) is not None:
+            key = "start_from" if methods[passed[-1]].start_from else "refines"
+            does = {"start_from": "starts from", "refines": "refines"}[key]
             if start not in methods:
-                problem = (
-                    f"the method {passed[-1]!r} starts from {start!r}, which is not configured"
-                )
+                problem = f"the method {passed[-1]!r} {does} {start!r}, which is not configured"
                 raise InputError(source, problem, f"Add config/methods/{start}.yaml to `methods`")
             if start in passed:
                 problem = f"methods start from each other: {' from '.join([*passed, start])}"
-                raise InputError(source, problem, "Set `start_from: null` in one of them")
+                raise InputError(source, problem, f"Set `{key}: null` in one of them")
             passed.append(start)
 
 

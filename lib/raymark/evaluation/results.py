@@ -197,9 +197,9 @@ def _trainings(project: Project, experiments: list[Experiment]) -> set[tuple[str
 
 
 def _lineage(project: Project, method: str) -> list[str]:
-    """List a method, the one whose model its training starts from, that one's, and so on."""
+    """List a method, the one whose model its training needs, that one's, and so on."""
     names = [method]
-    while first := project.methods[names[-1]].start_from:
+    while first := project.methods[names[-1]].first:
         names.append(first)
     return names
 

@@ -1,7 +1,7 @@
 """The contract between a method and the loop that trains it, and nothing more."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, cast
 
@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from raymark.geometry.belief_maps import belief_maps, belief_shape
+from raymark.geometry.belief_maps import belief_maps, belief_shape, cell_to_px
 from raymark.methods import definition_of
 
 
@@ -20,7 +20,9 @@ class Batch:
     `image` (b, 1, y, x) has zero mean and unit deviation per image; `landmarks` (b, l, 2) is in px as
     (x, y), `visible` (b, l) bool; `K` (b, 3, 3) and `world_to_camera` (b, 4, 4) project
     `landmarks_world` (b, l, 3), in mm, onto `landmarks`, after augmentation too. `channels` lists the
-    landmarks of each of the network's channels; None: a channel for each.
+    landmarks of each of the network's channels; None: a channel for each. A second stage in training
+    also has `guess` (b, l, 2), the points in px that it is to refine, and `guess_seen` (b, l), whether a
+    first stage would have detected each.
     """
 
     image: Tensor
@@ -30,11 +32,14 @@ class Batch:
     world_to_camera: Tensor
     landmarks_world: Tensor
     channels: tuple[tuple[int, ...], ...] | None = None
+    guess: Tensor | None = None
+    guess_seen: Tensor | None = None
 
     def to(self, device: torch.device) -> "Batch":
         """Return the batch on `device`."""
-        tensors = [f.name for f in fields(self) if f.name != "channels"]
-        return replace(self, **{name: getattr(self, name).to(device) for name in tensors})
+        values = {f.name: getattr(self, f.name) for f in fields(self)}
+        tensors = {name: v.to(device) for name, v in values.items() if isinstance(v, Tensor)}
+        return Batch(**values | tensors)
 
 
 class LandmarkNetwork(nn.Module):
@@ -70,6 +75,84 @@ class LandmarkNetwork(nn.Module):
         Only methods of `raymark.methods.IN_STAGES`, which refine their beliefs in stages, have it.
         """
         raise NotImplementedError
+
+
+class SecondStage(LandmarkNetwork):
+    """A network that refines the points of a `first` one, which is frozen; without one, a mean shape.
+
+    Trained on points with errors like those of the first stage, which the loop draws (`Batch.guess`).
+    `shape_px` (l, 2) is the mean of the data set's landmarks, 0 where none is known.
+    """
+
+    shape_px: Tensor
+
+    def __init__(self, landmark_count: int):
+        super().__init__()
+        self.first: LandmarkNetwork | None = None
+        self.first_threshold = 0.0
+        self.register_buffer("shape_px", torch.zeros(landmark_count, 2))
+
+    def set_first(self, first: LandmarkNetwork, threshold: float) -> None:
+        """Take over a trained network, which detects what it is as sure of as `threshold`."""
+        self.first, self.first_threshold = first.eval().requires_grad_(False), threshold
+
+    def set_shape(self, shape_px: Tensor) -> None:
+        """Take over the mean shape (l, 2) in image px, not finite where unknown."""
+        self.shape_px.copy_(torch.nan_to_num(shape_px))
+
+    def train(self, mode: bool = True) -> "SecondStage":
+        super().train(mode)
+        if self.first is not None:
+            self.first.eval()
+        return self
+
+    def forward(
+        self, image: Tensor, guess: Tensor | None = None, seen: Tensor | None = None
+    ) -> Any:
+        """Refine points `guess` (b, l, 2) in px, of which those `seen` (b, l) tell of the anatomy.
+
+        Without them these are the points of `first_guess`.
+        """
+        raise NotImplementedError
+
+    @torch.no_grad()
+    def first_guess(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the first stage's points (b, l, 2) in px, and which it detects (b, l)."""
+        if self.first is None:
+            points = self.shape_px.expand(len(image), -1, -1)
+            return points, torch.ones_like(points[..., 0], dtype=torch.bool)
+        points, confidence = self.first.decode(self.first(image))
+        return points.float(), confidence >= self.first_threshold
+
+
+class Reduced(LandmarkNetwork):
+    """A network that has been trained on images reduced `by` a whole number, for images of full size.
+
+    Everything is in px of the full image. Pixels beyond the last whole cell of `by` px are not seen.
+    """
+
+    def __init__(self, network: LandmarkNetwork, by: int):
+        super().__init__()
+        self.network, self.by = network, by
+        self.stride = by * network.stride
+
+    def forward(self, image: Tensor) -> Any:
+        return self.network(standardised(F.avg_pool2d(image, self.by)))
+
+    def decode(self, output: Any) -> tuple[Tensor, Tensor]:
+        points, confidence = self.network.decode(output)
+        return cell_to_px(points, self.by), confidence
+
+    def maps(self, output: Any) -> Tensor | None:
+        return self.network.maps(output)
+
+    def stage_maps(self, output: Any) -> Tensor:
+        return self.network.stage_maps(output)
+
+
+def reduced(network: LandmarkNetwork, by: int) -> LandmarkNetwork:
+    """Return a network that has seen images reduced `by`, 1 or more, for images of full size."""
+    return network if by == 1 else Reduced(network, by)
 
 
 def build(

@@ -61,12 +61,51 @@ class ByType:
         return self.samples.read(indices)
 
 
+class Reduced:
+    """Samples whose images are reduced `by` a whole number along both axes, by averaging.
+
+    Rows and columns that fill no whole cell are left out, as `raymark.methods.base.Reduced` does.
+    """
+
+    def __init__(self, samples: Samples, by: int):
+        self.samples, self.by = samples, by
+        self.landmarks, self.flip_pairs = samples.landmarks, samples.flip_pairs
+        self.pixel_mm = samples.pixel_mm and samples.pixel_mm * by
+        self.digest = samples.digest
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def read(self, indices: np.ndarray) -> dict[str, np.ndarray]:
+        """Return the arrays, in px of the reduced images."""
+        arrays, by = dict(self.samples.read(indices)), self.by
+        image = arrays["image"].astype(np.float32)
+        rows, columns = (size // by for size in image.shape[1:])
+        cells = image[:, : rows * by, : columns * by].reshape(-1, rows, by, columns, by)
+        to_reduced = np.array([[1, 0, -(by - 1) / 2], [0, 1, -(by - 1) / 2], [0, 0, by]]) / by
+        landmarks = (arrays["landmarks"] - np.float32((by - 1) / 2)) / np.float32(by)
+        inside = (landmarks <= np.array([columns - 0.5, rows - 0.5])).all(axis=-1)
+        return arrays | {
+            "image": cells.mean(axis=(2, 4)),
+            "landmarks": landmarks,
+            "visible": arrays["visible"] & inside,
+            "K": to_reduced @ arrays["K"],
+        }
+
+
+def whole_of(samples: Samples) -> Samples:
+    """Return the samples as they are, of all landmarks and at full size."""
+    while isinstance(samples, ByType | Reduced):
+        samples = samples.samples
+    return samples
+
+
 def partners(samples: Samples) -> np.ndarray:
     """Return for each landmark of the samples' views the number of the one it swaps sides with.
 
     A landmark without a partner is its own.
     """
-    views = samples.samples if isinstance(samples, ByType) else samples
+    views = whole_of(samples)
     number = {name: index for index, name in enumerate(views.landmarks)}
     partner = np.arange(len(views.landmarks))
     for left, right in views.flip_pairs:

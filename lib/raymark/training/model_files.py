@@ -15,9 +15,19 @@ from raymark.config.method import ByType
 from raymark.core.errors import InputError
 from raymark.core.files import atomic
 from raymark.core.sections import Section, checked
-from raymark.methods.base import LandmarkNetwork, build
+from raymark.methods.base import LandmarkNetwork, SecondStage, build, reduced
 
 MODEL_NAME = "model.safetensors"  # as `raymark.layout` calls it
+
+
+class FirstStage(Section):
+    """The network whose points a second stage refines; its weights lie beside that one's own."""
+
+    method: str
+    module: str
+    network: dict
+    reduce: int = Field(ge=1)
+    detection_threshold: float
 
 
 class Model(Section):
@@ -33,6 +43,8 @@ class Model(Section):
     pixel_mm: float | None = Field(description="detector pitch of the training images, if known")
     detection_threshold: float
     by_type: ByType | None = Field(None, description="how instances of `types` are found")
+    reduce: int = Field(1, ge=1, description="how many times reduced the network sees images")
+    first: FirstStage | None = Field(None, description="of a second stage, what it refines")
     types: list[str] = Field([], description="those of `landmarks` that have several instances")
     seed: int
     epochs: int = Field(description="epochs trained")
@@ -53,13 +65,34 @@ def load_model(path: str | Path) -> tuple[LandmarkNetwork, Model]:
     Raises InputError if the file is missing, damaged or not a model of ours.
     """
     model, weights = _read_model(path)
-    network = build(model.module, model.network, len(model.landmarks), seed=0, source=path)
+    count = len(model.landmarks)
+    network = build(model.module, model.network, count, seed=0, source=path)
+    if first := model.first:
+        if not isinstance(network, SecondStage):
+            problem = f"has a first stage, which the module {model.module!r} does not take"
+            raise InputError(path, problem, "Train it again with this version")
+        stage = build(first.module, first.network, count, seed=0, source=path)
+        network.set_first(reduced(stage, first.reduce), first.detection_threshold)
     try:
         network.load_state_dict(weights)
     except RuntimeError as error:
         problem = f"does not fit the method {model.method!r} ({str(error).splitlines()[0]})"
         raise InputError(path, problem, "Train it again with this version") from None
-    return network.eval(), model
+    return reduced(network, model.reduce).eval(), model
+
+
+def load_first(path: str | Path, landmarks: list[str]) -> tuple[LandmarkNetwork, FirstStage]:
+    """Return the network of the model at `path` as the first stage of one for `landmarks`.
+
+    Raises InputError if that model has other landmarks, or two stages already.
+    """
+    network, model = load_model(path)
+    _check_landmarks(path, model, landmarks)
+    if model.first is not None:
+        problem = f"has two stages already: {model.method!r} refines {model.first.method!r}"
+        raise InputError(path, problem, "Refine a method of one stage")
+    names = ("method", "module", "network", "reduce", "detection_threshold")
+    return network, FirstStage(**{name: getattr(model, name) for name in names})
 
 
 def take_over(network: LandmarkNetwork, path: str | Path, landmarks: list[str]) -> None:
@@ -68,14 +101,18 @@ def take_over(network: LandmarkNetwork, path: str | Path, landmarks: list[str]) 
     Raises InputError if that model has other landmarks or its network other layers.
     """
     model, weights = _read_model(path)
-    if model.landmarks != landmarks:
-        problem = f"is for the landmarks {', '.join(model.landmarks)}, not {', '.join(landmarks)}"
-        raise InputError(path, problem, "Train it again on this data set")
+    _check_landmarks(path, model, landmarks)
     try:
         network.load_state_dict(weights)
     except RuntimeError:
         problem = f"the network of {model.method!r} has other layers than the one to start"
         raise InputError(path, problem, "Give both methods the same network keys") from None
+
+
+def _check_landmarks(path: str | Path, model: Model, landmarks: list[str]) -> None:
+    if model.landmarks != landmarks:
+        problem = f"is for the landmarks {', '.join(model.landmarks)}, not {', '.join(landmarks)}"
+        raise InputError(path, problem, "Train it again on this data set")
 
 
 def _read_model(path: str | Path) -> tuple[Model, dict[str, Tensor]]:

@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import torch
@@ -15,10 +16,24 @@ from torch import Tensor
 
 from raymark.config.method import Augmentation, Method, Training
 from raymark.core.seeds import generator, seed_of
-from raymark.methods.base import Batch, build, squared_errors, standardised
+from raymark.methods.base import (
+    Batch,
+    SecondStage,
+    build,
+    squared_errors,
+    standardised,
+)
 from raymark.training.augmentation import augmented, draw, mirrored
 from raymark.training.batches import Samples, batches, partners
-from raymark.training.model_files import copied, read_checkpoint, take_over, write_tensors
+from raymark.training.guesses import Guesses, measured
+from raymark.training.model_files import (
+    FirstStage,
+    copied,
+    load_first,
+    read_checkpoint,
+    take_over,
+    write_tensors,
+)
 from raymark.training.state import Epoch, TrainingState
 
 EVALUATION_BATCH = 16
@@ -43,11 +58,24 @@ class Run:
         # shares its parameters with the plain one, which is what files and losses see.
         self.wrapped, self.stepper = fabric.setup(self.network, self.optimizer)
         self.state = TrainingState(copied(self.network.state_dict()))
+        self.guesses: Guesses | None = None  # of a second stage
 
     def start_from(self, path: Path, landmarks: list[str]) -> None:
         """Take the weights of another model instead of random ones."""
         take_over(self.network, path, landmarks)
         self.state = TrainingState(copied(self.network.state_dict()))
+
+    def refine(self, path: Path | None, views: Samples) -> FirstStage | None:
+        """Take the model at `path` as first stage; train on the errors that it makes on these views."""
+        network, first = cast(SecondStage, self.network), None
+        if path is not None:
+            stage, first = load_first(path, views.landmarks)
+            network.set_first(stage.to(self.fabric.device), first.detection_threshold)
+        everything = np.arange(len(views))
+        groups = np.split(everything, range(EVALUATION_BATCH, len(views), EVALUATION_BATCH))
+        self.guesses = measured(network, batches(views, groups, self.fabric.device))
+        self.state = TrainingState(copied(self.network.state_dict()))
+        return first
 
     def epoch(
         self, training: Samples, validation: Samples, console: Console, keep: Callable[[], None]
@@ -125,13 +153,16 @@ class Run:
         return [part_of(batch, devices, rank) for batch in whole]
 
     def _prepared(self, batch: Batch, group: np.ndarray, epoch: int, samples: Samples) -> Batch:
-        """Augment, each view by its own generator, and standardise."""
+        """Augment, each view by its own generator, draw what a second stage refines, standardise."""
         recipe = self.config.augmentation
         if recipe != Augmentation():
             shape_yx = batch.image.shape[-2:]
             random = (generator("augmentation", self.seed, epoch, index) for index in group)
             draws = [draw(recipe, shape_yx, r) for r in random]
             batch = augmented(mirrored(batch, draws, partners(samples)), draws)
+        if self.guesses is not None:
+            own = (generator("guess", self.seed, epoch, index) for index in group)
+            batch = self.guesses.drawn(batch, own)
         return replace(batch, image=standardised(batch.image))
 
     def _step(self, batch: Batch, weight: float, step: int, steps: int) -> dict[str, float]:
@@ -139,7 +170,10 @@ class Run:
         torch.manual_seed(seed_of("dropout", self.seed, step, self.fabric.global_rank))
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(self.config, step, steps)
-        loss, parts = self.network.loss(self.wrapped(batch.image), batch)
+        given = (
+            (batch.image,) if batch.guess is None else (batch.image, batch.guess, batch.guess_seen)
+        )
+        loss, parts = self.network.loss(self.wrapped(*given), batch)
         self.stepper.zero_grad()
         self.fabric.backward(loss * weight)
         if self.config.gradient_clip is not None:

@@ -26,8 +26,8 @@ from raymark.core.errors import InputError
 from raymark.core.files import atomic, sha256_of
 from raymark.core.names import unpaired
 from raymark.landmarks.types import Types, types_among
-from raymark.methods.base import LandmarkNetwork
-from raymark.training.batches import ByType, Samples
+from raymark.methods.base import LandmarkNetwork, SecondStage
+from raymark.training.batches import ByType, Reduced, Samples, whole_of
 from raymark.training.model_files import Model, write_model
 from raymark.training.run import Run
 from raymark.training.state import TrainingState
@@ -44,12 +44,13 @@ def train(
     devices: int | str = "auto",
     start_from: str | Path | None = None,
     types: Types | None = None,
+    refines: str | Path | None = None,
 ) -> Path:
     """Train `method` and return the path of its model file; `losses.csv` lies beside it.
 
     `devices` is a number of GPUs (of processes, on a machine without) or "auto"; each takes its part
     of every batch. Where `srun` started several processes, these are the devices instead.
-    `start_from` is the model file of the method that the configuration's own `start_from` names;
+    `start_from` and `refines` are the model files of the methods that the configuration's own keys name;
     `types` are the landmark types, which a method `by_type` predicts.
 
     A run that was interrupted goes on after its last checkpoint (of every epoch, and every ten
@@ -57,21 +58,29 @@ def train(
     not finite ends the training; that is a result, recorded as `diverged` with its reason, as is an
     RMSE that stayed above `diverged_above_share`. The model then holds the best weights there were.
     """
-    if (method.start_from is None) != (start_from is None):
-        problem = f"start_from is {method.start_from!r}, and the model given is {start_from}"
-        raise InputError(f"method {method.name}", problem, "Give the one where you give the other")
+    for key, named, given in (
+        ("start_from", method.start_from, start_from),
+        ("refines", method.refines, refines),
+    ):
+        if (named is None) != (given is None):
+            problem = f"{key} is {named!r}, and the model given is {given}"
+            remedy = "Give the one where you give the other"
+            raise InputError(f"method {method.name}", problem, remedy)
     if not len(training) or not len(validation):
         problem = f"{len(training)} views to train on, {len(validation)} to validate on"
         raise InputError(f"method {method.name}", problem, "Give the data set view sets of both")
     _check_mirroring(method, training)
     _keep_freed_memory()
     method = _with_epochs(method, len(training))
+    if method.reduced_height_px and (by := method.reduction(_shape_yx(training)[0])) > 1:
+        training, validation = Reduced(training, by), Reduced(validation, by)
     types = types_among(training.landmarks, types or {}) if method.by_type else {}
     if method.by_type:
         training, validation = ByType(training, types), ByType(validation, types)
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # lets cuBLAS be deterministic
     fabric = _fabric(method.training.precision, devices)
-    fabric.launch(_train, method, training, validation, Path(out_dir), seed, start_from, types)
+    first = Path(given) if (given := start_from or refines) else None
+    fabric.launch(_train, method, training, validation, Path(out_dir), seed, first, types)
     return Path(out_dir) / "model.safetensors"
 
 
@@ -141,18 +150,19 @@ def _train(
     validation: Samples,
     out_dir: Path,
     seed: int,
-    start_from: str | Path | None,
+    first: Path | None,
     types: Types,
 ) -> None:
     """Train in one process; the first of them writes the files."""
     run = Run(fabric, method, len(training.landmarks), seed)
-    if method.by_type and type(run.network).maps is LandmarkNetwork.maps:
-        problem = f"the module {method.module!r} has no belief maps to find several instances in"
-        raise InputError(f"method {method.name}, by_type", problem, "Leave by_type out")
+    _check_module(method, run.network)
     provenance = _provenance(method, training, validation, seed)
-    if start_from is not None:
-        run.start_from(Path(start_from), training.landmarks)
-        provenance = text_digest(provenance, sha256_of(start_from))
+    if method.start_from and first:
+        run.start_from(first, training.landmarks)
+    second = isinstance(run.network, SecondStage)
+    refined = run.refine(first if method.refines else None, validation) if second else None
+    if first is not None:
+        provenance = text_digest(provenance, sha256_of(first))
     checkpoint = out_dir / "checkpoint.safetensors"
     console = Console(stderr=True, quiet=not fabric.is_global_zero, soft_wrap=True)
     keep = partial(run.save, checkpoint, provenance)
@@ -169,10 +179,25 @@ def _train(
             keep()
     if fabric.is_global_zero:
         description = _described(method, training, run.state, seed, provenance, types)
+        description = description.model_copy(update={"first": refined})
         write_model(out_dir / "model.safetensors", description, run.state.best)
         # A killed workflow may have left a process of the same training behind.
         checkpoint.unlink(missing_ok=True)
     fabric.barrier()
+
+
+def _shape_yx(samples: Samples) -> tuple[int, ...]:
+    return samples.read(np.array([0]))["image"].shape[-2:]
+
+
+def _check_module(method: Method, network: LandmarkNetwork) -> None:
+    """Refuse what a method asks of a module that cannot do it."""
+    if method.by_type and type(network).maps is LandmarkNetwork.maps:
+        problem = f"the module {method.module!r} has no belief maps to find several instances in"
+        raise InputError(f"method {method.name}, by_type", problem, "Leave by_type out")
+    if method.refines and not isinstance(network, SecondStage):
+        problem = f"the module {method.module!r} is no second stage"
+        raise InputError(f"method {method.name}, refines", problem, "Use the module `patches`")
 
 
 def _provenance(method: Method, training: Samples, validation: Samples, seed: int) -> str:
@@ -189,7 +214,8 @@ def _described(
     provenance: str,
     types: Types,
 ) -> Model:
-    height, width = samples.read(np.array([0]))["image"].shape[-2:]
+    whole = whole_of(samples)
+    height, width = _shape_yx(whole)
     return Model(
         method=method.name,
         module=method.module,
@@ -198,9 +224,10 @@ def _described(
         flip_pairs=samples.flip_pairs,
         image_height_px=height,
         image_width_px=width,
-        pixel_mm=samples.pixel_mm,
+        pixel_mm=whole.pixel_mm,
         detection_threshold=method.detection_threshold,
         by_type=method.by_type,
+        reduce=method.reduction(height),
         types=list(types),
         seed=seed,
         epochs=len(state.history),

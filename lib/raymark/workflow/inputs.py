@@ -109,8 +109,8 @@ def files_below(place: str) -> list[str]:
 
 
 def train(project: Project, dataset: str, method: str, seed: Number) -> Files:
-    """The shards to learn from, the model that the training starts from, the landmarks' types."""
-    first = project.named(project.methods, method, "method").start_from
+    """The shards to learn from, the model that the training starts from or refines, landmark types."""
+    first = project.named(project.methods, method, "method").first
     model = first and layout.MODEL.format(dataset=dataset, method=first, seed=seed)
     return {
         "train": shard_files_with_role(project, dataset, "train"),

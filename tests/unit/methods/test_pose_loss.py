@@ -54,7 +54,7 @@ def views(count=4, landmarks=8, seed=0) -> Batch:
 
 def part_of(batch: Batch, chosen) -> Batch:
     """Return some views of a batch."""
-    tensors = {name: value[chosen] for name, value in vars(batch).items() if name != "channels"}
+    tensors = {name: value[chosen] for name, value in vars(batch).items() if value is not None}
     return replace(batch, **tensors)
 
 

@@ -49,6 +49,7 @@ TINY = {
         "pyramid": 16,
         "detection": 8,
     },
+    "patches": {"size": 32, "pitches_px": [2.0, 1.0], "neighbours": 2, "channels": 8},
     "prm": {"stacks": 2, "depth": 2, "features": 16, "narrowing": 4, "levels": 2},
     "unet": {"depth": 3, "channels": 8, "radius_px": 3},
     "unet_pel": {"depth": 3, "channels": 8, "radius_px": 3, "pose": {"least_landmarks": 3}},
@@ -57,6 +58,7 @@ TINY = {
 LEARNING: dict[str, dict] = {
     "appearance_context": {"epochs": 25},
     "landmarknet": {"epochs": 40},
+    "patches": {"epochs": 60},
     "prm": {"epochs": 25},
     "scn": {"epochs": 40},
     "unet_pel": {"epochs": 30},

@@ -18,15 +18,16 @@ def train(project: "Project", dataset: DatasetName, method: MethodName, seed: Se
     from raymark.workflow import inputs
 
     settings = _with_its_threads(project, method)
-    first = inputs.train(project, dataset, method, seed)["first"]
+    first = next(iter(inputs.train(project, dataset, method, seed)["first"]), None)
     train(
         settings,
         Shards(shards_with_role(project, dataset, "train")),
         Shards(shards_with_role(project, dataset, "validation")),
         layout.MODEL_FOLDER.format(dataset=dataset, method=method, seed=seed),
         seed,
-        start_from=next(iter(first), None),
+        start_from=first if settings.start_from else None,
         types=landmark_types(dataset_of(project, dataset)),
+        refines=first if settings.refines else None,
     )
 
 

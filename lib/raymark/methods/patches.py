@@ -1,0 +1,196 @@
+"""A second stage for any method: small patches of the full image about each point of the first stage.
+
+One small network serves all landmarks and is told which one a patch is of (feature-wise modulation,
+Perez et al. 2018). A patch is turned and scaled by the anatomy about its landmark: by the similarity that
+lays the landmark's neighbours in the mean shape onto those that the first stage found. Each further look
+starts from what the look before found, usually at a finer pitch. The first stage is frozen, and a part of
+this network, so that one model file holds both.
+"""
+
+import math
+from typing import Annotated, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from pydantic import Field
+from torch import Tensor, nn
+
+from raymark.core.sections import Section
+from raymark.geometry import decoding
+from raymark.geometry.belief_maps import cell_to_px
+from raymark.geometry.local_frames import inverse_frame, local_frames, nearness, turned
+from raymark.methods.base import Batch, SecondStage, standardised
+
+STRIDE = 2  # patch px per cell of a patch's map
+TEMPERATURE = 0.5  # of the soft-argmax: the centre of the squared probabilities
+
+
+class Config(Section):
+    """Hyper-parameters of the second stage."""
+
+    size: int = Field(48, ge=16, multiple_of=8, description="side of a patch, patch px")
+    pitches_px: list[Annotated[float, Field(gt=0)]] = Field(
+        [4.0, 1.5],
+        min_length=1,
+        description="image px per patch px where the anatomy has its mean size, one for each look",
+    )
+    neighbours: int = Field(
+        6, ge=1, description="a patch is turned and scaled by about so many nearest landmarks"
+    )
+    channels: int = Field(
+        16, gt=0, description="channels at half the patch's resolution; they double twice"
+    )
+    sigma_cells: float = Field(1.0, gt=0, description="width of the true maps, cells of 2 patch px")
+
+
+class Looks(NamedTuple):
+    """What each look saw: `centres` and `frames` (look, b, l, 2), `logits` (look, b, l, row, column).
+
+    A frame is the complex number (x, y) px that one patch px to the right becomes in the image.
+    `first_seen` (b, l): whether the first stage detected the landmark.
+    """
+
+    centres: Tensor
+    frames: Tensor
+    logits: Tensor
+    first_seen: Tensor
+
+
+class Network(SecondStage):
+    """Output: `Looks`. Without a first stage, the mean shape is what it refines."""
+
+    stride = 1
+
+    def __init__(self, config: Config, landmark_count: int):
+        super().__init__(landmark_count)
+        self.config = config
+        self.register_buffer("nearness", torch.zeros(landmark_count, landmark_count))
+        self.patches = PatchNetwork(config.channels, len(config.pitches_px) * landmark_count)
+
+    def set_shape(self, shape_px: Tensor) -> None:
+        super().set_shape(shape_px)
+        self.nearness.copy_(nearness(shape_px, self.config.neighbours))
+
+    nearness: Tensor
+
+    def forward(
+        self, image: Tensor, guess: Tensor | None = None, seen: Tensor | None = None
+    ) -> Looks:
+        if guess is None or seen is None:
+            guess, seen = self.first_guess(image)
+        points, looks = guess, []
+        for number in range(len(self.config.pitches_px)):
+            frames = self.frames(points, seen, number)
+            logits = self.patches(
+                self.cut(image, points, frames, number), self._told(points, number)
+            )
+            logits = logits.float().unflatten(0, points.shape[:2])
+            looks.append((points, frames, logits))
+            points = self._points(*looks[-1]).detach()
+        centres, frames, logits = (torch.stack(parts) for parts in zip(*looks, strict=True))
+        return Looks(centres, frames, logits, seen)
+
+    def frames(self, points: Tensor, seen: Tensor, look: int) -> Tensor:
+        """Return the frames (b, l, 2) of patches about `points`."""
+        local = local_frames(self.shape_px, points, self.nearness, seen)
+        return self.config.pitches_px[look] * local
+
+    def cut(self, image: Tensor, points: Tensor, frames: Tensor, look: int) -> Tensor:
+        """Return patches (b·l, 1, size, size), each standardised; borders of images are repeated.
+
+        Where pixels of a patch are coarser than the image's, these are averaged before.
+        """
+        size, by = self.config.size, max(1, int(self.config.pitches_px[look]))
+        step = torch.arange(size, device=image.device) - (size - 1) / 2
+        steps = torch.stack(torch.meshgrid(step, step, indexing="xy"), dim=-1)
+        places = points[:, :, None, None] + turned(steps, frames[:, :, None, None])
+        coarse = F.avg_pool2d(image, by) if by > 1 else image
+        height, width = coarse.shape[-2:]
+        x, y = ((places - (by - 1) / 2) / by).unbind(-1)
+        grid = torch.stack([2 * x / (width - 1) - 1, 2 * y / (height - 1) - 1], dim=-1)
+        cut = F.grid_sample(coarse, grid.flatten(1, 2), padding_mode="border", align_corners=True)
+        return standardised(cut.unflatten(2, (-1, size)).squeeze(1).flatten(0, 1)[:, None])
+
+    def loss(self, output: Looks, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+        """Cross-entropy from a Gaussian about the true place, of every look; 0 where it is unknown.
+
+        Means over images and landmarks. A place outside of a patch is drawn to its border: the next look
+        starts nearer.
+        """
+        truth = batch.landmarks - output.centres
+        cell = self._cell(turned(truth, inverse_frame(output.frames)))
+        cells = self.config.size // STRIDE
+        cell = cell.clamp(0, cells - 1)
+        away = (torch.arange(cells, device=cell.device) - cell[..., None]).square()
+        squares = away[..., 1, :, None] + away[..., 0, None, :]
+        target = (-squares / (2 * self.config.sigma_cells**2)).flatten(-2).softmax(-1)
+        entropy = -(target * output.logits.flatten(-2).log_softmax(-1)).sum(-1)
+        means = (entropy * batch.visible).mean((1, 2))
+        parts = {f"look_{number}": mean for number, mean in enumerate(means)}
+        return means.sum(), parts
+
+    def decode(self, output: Looks) -> tuple[Tensor, Tensor]:
+        """Return points, and as confidence the share of the last map about the point.
+
+        It is 0 where the first stage did not detect the landmark.
+        """
+        last = output.centres[-1], output.frames[-1], output.logits[-1]
+        cell = decoding.soft_argmax(output.logits[-1], TEMPERATURE)
+        confidence = decoding.mass_about(output.logits[-1], cell)
+        return self._points(*last), confidence * output.first_seen
+
+    def _points(self, centres: Tensor, frames: Tensor, logits: Tensor) -> Tensor:
+        cell = decoding.soft_argmax(logits, TEMPERATURE)
+        return centres + turned(cell_to_px(cell, STRIDE) - (self.config.size - 1) / 2, frames)
+
+    def _cell(self, from_centre: Tensor) -> Tensor:
+        """Turn places in patch px from a patch's centre into cells of its map."""
+        return (from_centre + (self.config.size - 1) / 2 - (STRIDE - 1) / 2) / STRIDE
+
+    def _told(self, points: Tensor, look: int) -> Tensor:
+        """Return the number (b·l,) of each patch's kind: its look and landmark."""
+        count = points.shape[1]
+        kinds = torch.arange(count, device=points.device) + look * count
+        return kinds.expand(points.shape[:2]).flatten()
+
+
+class PatchNetwork(nn.Module):
+    """Patches (n, 1, y, x) of `kinds` kinds become maps (n, row, column) of half their size."""
+
+    def __init__(self, channels: int, kinds: int):
+        super().__init__()
+        fine, middle, coarse = channels, 2 * channels, 4 * channels
+        self.stem = Modulated(1, fine, kinds, kernel=5, stride=STRIDE)
+        self.down = nn.ModuleList(
+            [Modulated(fine, middle, kinds, stride=2), Modulated(middle, coarse, kinds, stride=2)]
+        )
+        self.bottom = Modulated(coarse, coarse, kinds)
+        self.narrow = nn.ModuleList([nn.Conv2d(coarse, middle, 1), nn.Conv2d(middle, fine, 1)])
+        self.up = nn.ModuleList([Modulated(middle, middle, kinds), Modulated(fine, fine, kinds)])
+        self.output = nn.Conv2d(fine, 1, 3, padding=1, bias=False)
+        nn.init.normal_(self.output.weight, std=0.01)
+
+    def forward(self, patches: Tensor, kind: Tensor) -> Tensor:
+        levels = [self.stem(patches, kind)]
+        for layer in self.down:
+            levels.append(layer(levels[-1], kind))
+        below = self.bottom(levels.pop(), kind)
+        for narrow, layer in zip(self.narrow, self.up, strict=True):
+            enlarged = F.interpolate(narrow(below), scale_factor=2.0, mode="bilinear")
+            below = layer(enlarged + levels.pop(), kind)
+        return self.output(below)[:, 0]
+
+
+class Modulated(nn.Module):
+    """Convolution, normalisation, a factor and a shift for each kind and channel, ReLU."""
+
+    def __init__(self, inputs: int, outputs: int, kinds: int, kernel: int = 3, stride: int = 1):
+        super().__init__()
+        self.layer = nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, bias=False)
+        nn.init.kaiming_normal_(self.layer.weight, nonlinearity="relu")
+        self.norm = nn.GroupNorm(math.gcd(outputs, 4), outputs)
+        self.by_kind = nn.Parameter(torch.zeros(kinds, 2 * outputs))
+
+    def forward(self, features: Tensor, kind: Tensor) -> Tensor:
+        factor, shift = self.by_kind[kind][..., None, None].chunk(2, dim=1)
+        return F.relu(self.norm(self.layer(features)) * (1 + factor) + shift)
