@@ -1,10 +1,10 @@
 """A second stage for any method: small patches of the full image about each point of the first stage.
 
 One small network serves all landmarks and is told which one a patch is of (feature-wise modulation,
-Perez et al. 2018). A patch is turned and scaled by the anatomy about its landmark: by the similarity that
-lays the landmark's neighbours in the mean shape onto those that the first stage found. Each further look
-starts from what the look before found, usually at a finer pitch. The first stage is frozen, and a part of
-this network, so that one model file holds both.
+Perez et al. 2018). Beside each patch it sees a wider one, which shows where it lies. Both are turned and
+scaled by the anatomy about the landmark: by the similarity that lays its neighbours in the mean shape onto
+those that the first stage found. Each further look starts from what the look before found, usually at a
+finer pitch. The first stage is frozen, and a part of this network, so that one model file holds both.
 """
 
 import math
@@ -33,6 +33,9 @@ class Config(Section):
         [4.0, 1.5],
         min_length=1,
         description="image px per patch px where the anatomy has its mean size, one for each look",
+    )
+    surroundings: float = Field(
+        4.0, gt=1, description="a patch is also shown so many times as wide, at the same size"
     )
     neighbours: int = Field(
         6, ge=1, description="a patch is turned and scaled by about so many nearest landmarks"
@@ -79,36 +82,33 @@ class Network(SecondStage):
         if guess is None or seen is None:
             guess, seen = self.first_guess(image)
         points, looks = guess, []
-        for number in range(len(self.config.pitches_px)):
-            frames = self.frames(points, seen, number)
-            logits = self.patches(
-                self.cut(image, points, frames, number), self._told(points, number)
-            )
+        for number, pitch_px in enumerate(self.config.pitches_px):
+            frames = pitch_px * local_frames(self.shape_px, points, self.nearness, seen)
+            wide = self.config.surroundings
+            patches = self.cut(image, points, frames, pitch_px)
+            around = self.cut(image, points, wide * frames, wide * pitch_px)
+            told = self._told(points, number)
+            logits = self.patches(torch.cat([patches, around], dim=1), told)
             logits = logits.float().unflatten(0, points.shape[:2])
             looks.append((points, frames, logits))
             points = self._points(*looks[-1]).detach()
         centres, frames, logits = (torch.stack(parts) for parts in zip(*looks, strict=True))
         return Looks(centres, frames, logits, seen)
 
-    def frames(self, points: Tensor, seen: Tensor, look: int) -> Tensor:
-        """Return the frames (b, l, 2) of patches about `points`."""
-        local = local_frames(self.shape_px, points, self.nearness, seen)
-        return self.config.pitches_px[look] * local
-
-    def cut(self, image: Tensor, points: Tensor, frames: Tensor, look: int) -> Tensor:
+    def cut(self, image: Tensor, points: Tensor, frames: Tensor, pitch_px: float) -> Tensor:
         """Return patches (b·l, 1, size, size), each standardised; borders of images are repeated.
 
-        Where pixels of a patch are coarser than the image's, these are averaged before.
+        Where pixels of a patch, of about `pitch_px`, are coarser than the image's, these are averaged before.
         """
-        size, by = self.config.size, max(1, int(self.config.pitches_px[look]))
+        size, by = self.config.size, max(1, int(pitch_px))
         step = torch.arange(size, device=image.device) - (size - 1) / 2
         steps = torch.stack(torch.meshgrid(step, step, indexing="xy"), dim=-1)
         places = points[:, :, None, None] + turned(steps, frames[:, :, None, None])
-        coarse = F.avg_pool2d(image, by) if by > 1 else image
+        coarse = F.avg_pool2d(image, by, ceil_mode=True) if by > 1 else image
         height, width = coarse.shape[-2:]
         x, y = ((places - (by - 1) / 2) / by).unbind(-1)
-        grid = torch.stack([2 * x / (width - 1) - 1, 2 * y / (height - 1) - 1], dim=-1)
-        cut = F.grid_sample(coarse, grid.flatten(1, 2), padding_mode="border", align_corners=True)
+        grid = torch.stack([(2 * x + 1) / width - 1, (2 * y + 1) / height - 1], dim=-1)
+        cut = F.grid_sample(coarse, grid.flatten(1, 2), padding_mode="border", align_corners=False)
         return standardised(cut.unflatten(2, (-1, size)).squeeze(1).flatten(0, 1)[:, None])
 
     def loss(self, output: Looks, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
@@ -155,12 +155,12 @@ class Network(SecondStage):
 
 
 class PatchNetwork(nn.Module):
-    """Patches (n, 1, y, x) of `kinds` kinds become maps (n, row, column) of half their size."""
+    """Patches and their surroundings (n, 2, y, x), of `kinds` kinds, become maps (n, row, column) of half their size."""
 
     def __init__(self, channels: int, kinds: int):
         super().__init__()
         fine, middle, coarse = channels, 2 * channels, 4 * channels
-        self.stem = Modulated(1, fine, kinds, kernel=5, stride=STRIDE)
+        self.stem = Modulated(2, fine, kinds, kernel=5, stride=STRIDE)
         self.down = nn.ModuleList(
             [Modulated(fine, middle, kinds, stride=2), Modulated(middle, coarse, kinds, stride=2)]
         )

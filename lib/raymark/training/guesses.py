@@ -16,7 +16,7 @@ import torch
 from raymark.methods.base import Batch, SecondStage, standardised
 
 FACTORS = 0.5, 1.25  # of the errors of a view, with either sign
-OWN_SHARE = 0.5  # deviation of a landmark's own part, of its median error along an axis
+OWN_SHARE = 0.25  # deviation of a landmark's own part, of its median error along an axis
 
 
 @dataclass(frozen=True)

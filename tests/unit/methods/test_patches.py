@@ -212,11 +212,18 @@ def test_a_patch_shows_the_image_turned_and_scaled_about_its_point():
     image = torch.tensor(beads([(40.0, 30.0)], (64, 80)), dtype=torch.float32)[None, None]
     angle, size = 0.5, network.config.size
     frame = 0.8 * torch.tensor([np.cos(angle), np.sin(angle)], dtype=torch.float32)
-    patch = network.cut(image, torch.tensor([[[36.0, 33.0]]]), frame[None, None], 0)[0, 0]
+    patch = network.cut(image, torch.tensor([[[36.0, 33.0]]]), frame[None, None], 0.8)[0, 0]
     row, column = divmod(int(patch.argmax()), size)
     expected = (4 - 3j) / (0.8 * np.exp(1j * angle)) + (size - 1) / 2 * (1 + 1j)
     assert abs(column - expected.real) <= 0.5
     assert abs(row - expected.imag) <= 0.5
+
+
+def test_an_image_smaller_than_the_coarsest_pixel_has_points_all_the_same():
+    network = build("patches", TINY["patches"] | {"pitches_px": [9.0]}, 3, 0, "test")
+    points, confidence = network.decode(network(torch.rand(1, 1, 16, 20)))
+    assert torch.isfinite(points).all()
+    assert torch.isfinite(confidence).all()
 
 
 def test_truth_in_a_map_and_the_point_read_from_it_agree():

@@ -6,7 +6,7 @@ import torch
 
 from raymark.core.seeds import generator
 from raymark.methods.base import LandmarkNetwork, build
-from raymark.training.guesses import FACTORS, Guesses, measured
+from raymark.training.guesses import FACTORS, OWN_SHARE, Guesses, measured
 from tests.unit.methods.examples import example
 from tests.unit.training.examples import TINY
 
@@ -26,7 +26,7 @@ def test_errors_are_those_of_one_view_times_a_factor_and_a_little_of_their_own()
     assert (errors[:, 0, 1] == 0).all()
     along = errors[:, 0, 0]
     assert np.abs(along.mean()) < 10
-    own_px = 0.5 * 40
+    own_px = OWN_SHARE * 40
     expected = np.sqrt(np.mean(np.linspace(*FACTORS, 1000) ** 2) * 40**2 + own_px**2)
     assert along.std() == pytest.approx(expected, rel=0.1)
     # The errors of a view belong together: what is right here is up there.
