@@ -22,7 +22,7 @@ def write_volume(path: str | Path, volume: Volume) -> None:
 
 def write_labels(path: str | Path, labels: LabelMap) -> None:
     """Write label ids (uint8 or int16) as NIfTI gz, whole or not at all, with the names that they have."""
-    _write(path, labels.labels_xyz, labels.affine, label_table(labels.names))
+    _write(path, labels.labels_xyz, labels.affine, label_table(labels.names, labels.named_by))
 
 
 def read_volume(path: str | Path) -> Volume:
@@ -32,7 +32,8 @@ def read_volume(path: str | Path) -> Volume:
 
 def read_label_map(path: str | Path) -> LabelMap:
     """Read what `write_labels` wrote."""
-    return LabelMap(*_read(path), nifti_names(Path(path)))
+    names, named_by = nifti_names(Path(path))
+    return LabelMap(*_read(path), names, named_by=named_by)
 
 
 def _write(

@@ -45,7 +45,7 @@ def _read(path: Path, like: Volume) -> LabelMap:
         found = read_segments(path)
         if found is None:
             voxels, affine = read_voxel_file(path)
-            names = nifti_names(path) if name.endswith(NIFTI_SUFFIXES) else {}
+            names = nifti_names(path)[0] if name.endswith(NIFTI_SUFFIXES) else {}
             found = LabelMap(label_ids(path, voxels), affine, names)
         check_straight(path, found.affine)
         return found

@@ -17,6 +17,7 @@ from raymark.ct.voxel_files import ITK_SUFFIXES, LPS_TO_RAS, check_itk_size, rea
 if TYPE_CHECKING:
     import SimpleITK
 
+NAMED_BY = "NamedBy"
 FIELD = re.compile(r"Segment(\d+)_(Name|LabelValue|Layer)")
 
 
@@ -39,25 +40,30 @@ def read_segments(path: Path) -> LabelMap | None:
     return _merged(path, layers, affine, segments)
 
 
-def nifti_names(path: Path) -> dict[int, str]:
-    """Return the names by id in a NIfTI file's header (a LabelTable in XML), empty where there are none."""
+def nifti_names(path: Path) -> tuple[dict[int, str], str]:
+    """Return the names by id in a NIfTI file's header (a LabelTable in XML), empty where there are none.
+
+    The second value is who named them, which only the files that raymark writes tell.
+    """
     with reading(path):
         image = nib.load(path)
         extensions = getattr(image.header, "extensions", [])
         texts = [extension.get_content() for extension in extensions]
     names: dict[int, str] = {}
+    named_by = ""
     for text in texts:
         text = text.encode() if isinstance(text, str) else bytes(text)
         if b"LabelTable" in text:
-            names |= _label_table(path, text)
-    return names
+            found, named_by = _label_table(path, text)
+            names |= found
+    return names, named_by
 
 
-def label_table(names: Mapping[int, str]) -> bytes:
+def label_table(names: Mapping[int, str], named_by: str = "") -> bytes:
     """Return names by id as the XML that `nifti_names` and other programs read from a NIfTI header."""
     root = ElementTree.Element("CaretExtension")
     volume = ElementTree.SubElement(root, "VolumeInformation", Index="0")
-    table = ElementTree.SubElement(volume, "LabelTable")
+    table = ElementTree.SubElement(volume, "LabelTable", {NAMED_BY: named_by} if named_by else {})
     for label, name in sorted(names.items()):
         ElementTree.SubElement(table, "Label", Key=str(label)).text = name
     return ElementTree.tostring(root, encoding="utf-8") if names else b""
@@ -71,14 +77,15 @@ def overlap_doubt(voxels: int, labels: np.ndarray) -> tuple[str, ...]:
     return (f"{share:.1%} of what it labels is of two structures: the first of them counts",)
 
 
-def _label_table(path: Path, text: bytes) -> dict[int, str]:
+def _label_table(path: Path, text: bytes) -> tuple[dict[int, str], str]:
     try:
-        table = ElementTree.fromstring(text.rstrip(b"\0 \n"))
-        return {
+        root = ElementTree.fromstring(text.rstrip(b"\0 \n"))
+        names = {
             int(label.attrib["Key"]): (label.text or "").strip()
-            for label in table.iter("Label")
+            for label in root.iter("Label")
             if int(label.attrib["Key"]) > 0 and (label.text or "").strip()
         }
+        return names, next((t.get(NAMED_BY, "") for t in root.iter("LabelTable")), "")
     except (ElementTree.ParseError, KeyError, ValueError):
         raise InputError(
             path,
