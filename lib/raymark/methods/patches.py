@@ -63,6 +63,7 @@ class Network(SecondStage):
     """Output: `Looks`. Without a first stage, the mean shape is what it refines."""
 
     stride = 1
+    nearness: Tensor
 
     def __init__(self, config: Config, landmark_count: int):
         super().__init__(landmark_count)
@@ -73,8 +74,6 @@ class Network(SecondStage):
     def set_shape(self, shape_px: Tensor) -> None:
         super().set_shape(shape_px)
         self.nearness.copy_(nearness(shape_px, self.config.neighbours))
-
-    nearness: Tensor
 
     def forward(
         self, image: Tensor, guess: Tensor | None = None, seen: Tensor | None = None
@@ -119,9 +118,8 @@ class Network(SecondStage):
         """
         truth = batch.landmarks - output.centres
         cell = self._cell(turned(truth, inverse_frame(output.frames)))
-        cells = self.config.size // STRIDE
-        cell = cell.clamp(0, cells - 1)
-        away = (torch.arange(cells, device=cell.device) - cell[..., None]).square()
+        cells = torch.arange(self.config.size // STRIDE, device=cell.device)
+        away = (cells - cell.clamp(0, len(cells) - 1)[..., None]).square()
         squares = away[..., 1, :, None] + away[..., 0, None, :]
         target = (-squares / (2 * self.config.sigma_cells**2)).flatten(-2).softmax(-1)
         entropy = -(target * output.logits.flatten(-2).log_softmax(-1)).sum(-1)
@@ -134,10 +132,9 @@ class Network(SecondStage):
 
         It is 0 where the first stage did not detect the landmark.
         """
-        last = output.centres[-1], output.frames[-1], output.logits[-1]
-        cell = decoding.soft_argmax(output.logits[-1], TEMPERATURE)
-        confidence = decoding.mass_about(output.logits[-1], cell)
-        return self._points(*last), confidence * output.first_seen
+        centres, frames, logits = output.centres[-1], output.frames[-1], output.logits[-1]
+        confidence = decoding.mass_about(logits, decoding.soft_argmax(logits, TEMPERATURE))
+        return self._points(centres, frames, logits), confidence * output.first_seen
 
     def _points(self, centres: Tensor, frames: Tensor, logits: Tensor) -> Tensor:
         cell = decoding.soft_argmax(logits, TEMPERATURE)
