@@ -58,7 +58,7 @@ TINY = {
 LEARNING: dict[str, dict] = {
     "appearance_context": {"epochs": 25},
     "landmarknet": {"epochs": 40},
-    "patches": {"epochs": 60},
+    "patches": {"epochs": 160},
     "prm": {"epochs": 25},
     "scn": {"epochs": 40},
     "unet_pel": {"epochs": 30},
