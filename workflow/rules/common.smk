@@ -15,6 +15,7 @@ from raymark.workflow import inputs
 from raymark.workflow.snapshot import freeze
 from raymark.landmarks.table import read_landmark_set
 from raymark.datasets.available import absences, only_present
+from raymark.datasets import lookup
 from raymark.datasets.lookup import of_experiments, only_rendered, shard_files
 from raymark.workflow.run_log import doubts, failures, read_run
 from raymark.core.digests import code_digest, modules_of
@@ -98,9 +99,8 @@ def method_config(wildcards):
 
 
 def landmark_types(wildcards):
-    """Return the landmark types of a data set as a parameter; imported images have none."""
-    settings = PROJECT.datasets.get(wildcards.dataset)
-    return json.dumps(read_landmark_set(settings.landmarks).types) if settings else ""
+    """Return the landmark types of a data set as a parameter."""
+    return json.dumps(lookup.landmark_types(PROJECT, wildcards.dataset))
 
 
 def import_file(wildcards):

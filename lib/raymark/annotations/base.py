@@ -43,11 +43,13 @@ class AnnotationLayout(Section):
     """What the `Layout` of every module here offers, beside keys of its own.
 
     `layout`, a Literal in every subclass, is what the configuration calls it. `own_names` are the
-    landmarks' names that it knows by itself; empty where the data has them.
+    landmarks' names that it knows by itself; empty where the data has them. `own_types` are the landmark
+    types among these.
     """
 
     layout: str
     own_names: ClassVar[tuple[str, ...]] = ()
+    own_types: ClassVar[dict[str, list[str]]] = {}
 
     @property
     def files(self) -> list[str]:

@@ -1,13 +1,13 @@
 """The public AP spine data: two tables whose lines belong together."""
 
 from collections.abc import Iterator
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
 from raymark.annotations.base import Annotation, AnnotationLayout, csv_rows, number
 from raymark.core.errors import InputError
-from raymark.metrics.cobb import corner_names
+from raymark.metrics.cobb import CORNERS, VERTEBRAE, corner_names
 
 
 class SpineAp(AnnotationLayout):
@@ -18,6 +18,9 @@ class SpineAp(AnnotationLayout):
     filenames: str = Field(description="the file of image names in the same order, filenames.csv")
 
     own_names = tuple(corner_names())
+    own_types: ClassVar = {
+        corner: [f"{level}_{corner}" for level in VERTEBRAE] for corner in CORNERS
+    }
 
     @property
     def files(self) -> list[str]:

@@ -145,6 +145,11 @@ class Import2d(Section):
     names: dict[str, Landmark] = Field(
         {}, description="names in the annotations, each with the landmark that it means"
     )
+    types: dict[Name, list[Landmark]] | None = Field(
+        None,
+        description="landmarks that look alike: their names, by that of what they are (docs/landmarks.md); "
+        "null takes the layout's own",
+    )
     flip_pairs: list[tuple[Landmark, Landmark]] | None = Field(
         None,
         description="names that swap in a mirrored image; null: those whose names differ "
@@ -192,6 +197,12 @@ class Import2d(Section):
     def known_landmarks(self) -> list[str]:
         """The landmarks' names as far as they are known before the data is read."""
         return self.landmarks or list(self.annotations.own_names)
+
+    @property
+    def known_types(self) -> dict[str, list[str]]:
+        """The landmark types; those of the layout count for its own names alone."""
+        own = {} if self.landmarks else self.annotations.own_types
+        return own if self.types is None else self.types
 
     @field_validator("patient_pattern")
     @classmethod

@@ -53,9 +53,11 @@ def landmark_names(dataset: Dataset | Imported) -> list[str]:
     return names
 
 
-def landmark_types(dataset: Dataset | Imported) -> dict[str, list[str]]:
-    """Return the landmark types of a data set; imported images have none."""
-    return read_landmark_set(dataset.landmarks).types if isinstance(dataset, Dataset) else {}
+def landmark_types(project: Project, dataset: str) -> dict[str, list[str]]:
+    """Return the landmark types of a data set, none of one that only its imported files tell of."""
+    if dataset in project.datasets:
+        return read_landmark_set(project.datasets[dataset].landmarks).types
+    return project.imports[dataset].known_types if dataset in project.imports else {}
 
 
 def landmark_points(dataset: Dataset, subject: str) -> np.ndarray:

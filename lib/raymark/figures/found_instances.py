@@ -65,7 +65,7 @@ def draw(project: Project, dataset: str, method: str, view_set: str, stem: str |
     """Draw what the first training finds on the first of the views that show most."""
     model_file, errors_file, *_ = needs(project, dataset, method, view_set)
     shards = Shards(shards_of(project, dataset, view_set))
-    types = landmark_types(project.datasets[dataset])
+    types = landmark_types(project, dataset)
     found_instances(looked_for(model_file, shards, read_errors([errors_file]), types), stem)
 
 

@@ -62,6 +62,9 @@ class LandmarkNetwork(nn.Module):
         """Return points (b, l, 2) in image px as (x, y), and their confidence (b, l)."""
         raise NotImplementedError
 
+    def learn_from(self, landmarks: Tensor) -> None:
+        """Take what the training views' landmarks (view, l, 2) px tell, NaN where unknown, before all else."""
+
     def maps(self, output: Any) -> Tensor | None:
         """Return the belief maps (b, l, row, column) that `decode` reads.
 

@@ -18,6 +18,7 @@ from raymark.config.method import Augmentation, Method, Training
 from raymark.core.seeds import generator, seed_of
 from raymark.methods.base import (
     Batch,
+    LandmarkNetwork,
     SecondStage,
     build,
     squared_errors,
@@ -65,14 +66,23 @@ class Run:
         take_over(self.network, path, landmarks)
         self.state = TrainingState(copied(self.network.state_dict()))
 
+    def learn_from(self, views: Samples) -> None:
+        """Tell the network where the landmarks of these views lie, if it wants to know."""
+        if type(self.network).learn_from is LandmarkNetwork.learn_from:
+            return
+        places = []
+        for batch in batches(views, _groups(len(views)), self.fabric.device):
+            places.append(batch.landmarks.masked_fill(~batch.visible[..., None], torch.nan))
+        self.network.learn_from(torch.cat(places))
+        self.state = TrainingState(copied(self.network.state_dict()))
+
     def refine(self, path: Path | None, views: Samples) -> FirstStage | None:
         """Take the model at `path` as first stage; train on the errors that it makes on these views."""
         network, first = cast(SecondStage, self.network), None
         if path is not None:
             stage, first = load_first(path, views.landmarks)
             network.set_first(stage.to(self.fabric.device), first.detection_threshold)
-        everything = np.arange(len(views))
-        groups = np.split(everything, range(EVALUATION_BATCH, len(views), EVALUATION_BATCH))
+        groups = _groups(len(views))
         self.guesses = measured(network, batches(views, groups, self.fabric.device))
         self.state = TrainingState(copied(self.network.state_dict()))
         return first
@@ -254,6 +264,11 @@ class Run:
             Epoch(**record["under_way"]),
         )
         return True
+
+
+def _groups(views: int) -> list[np.ndarray]:
+    """Cut the numbers of all views into groups to look at together."""
+    return np.split(np.arange(views), range(EVALUATION_BATCH, views, EVALUATION_BATCH))
 
 
 @dataclass(frozen=True)

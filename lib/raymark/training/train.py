@@ -25,7 +25,8 @@ from raymark.core.digests import code_digest, text_digest
 from raymark.core.errors import InputError
 from raymark.core.files import atomic, sha256_of
 from raymark.core.names import unpaired
-from raymark.landmarks.types import Types, types_among
+from raymark.landmarks.types import Types, chain_of, types_among
+from raymark.methods import definition_of
 from raymark.methods.base import LandmarkNetwork, SecondStage
 from raymark.training.batches import ByType, Reduced, Samples, whole_of
 from raymark.training.model_files import Model, write_model
@@ -74,6 +75,7 @@ def train(
     method = _with_epochs(method, len(training))
     if method.reduced_height_px and (by := method.reduction(_shape_yx(training)[0])) > 1:
         training, validation = Reduced(training, by), Reduced(validation, by)
+    method = _with_chain(method, training.landmarks, types or {})
     types = types_among(training.landmarks, types or {}) if method.by_type else {}
     if method.by_type:
         training, validation = ByType(training, types), ByType(validation, types)
@@ -102,6 +104,24 @@ def _with_epochs(method: Method, views: int) -> Method:
         return method
     epochs = {"epochs": max(1, round(wanted / views))}
     return method.model_copy(update={"training": method.training.model_copy(update=epochs)})
+
+
+def _with_chain(method: Method, landmarks: list[str], types: Types) -> Method:
+    """Tell a network of chains what the members of its chain are."""
+    definition, _ = definition_of(method.module, method.network, f"method {method.name}")
+    if "chain" not in definition.Config.model_fields:
+        return method
+    try:
+        chain = chain_of(landmarks, types)
+    except ValueError:
+        chain = []
+    if alone := sorted(set(range(len(landmarks))) - {n for member in chain for n in member}):
+        problem = f"finds landmarks as parts of a chain, and {landmarks[alone[0]]!r} is in none"
+        remedy = (
+            "Name all landmarks under `types`, each type's as many and in order (docs/landmarks.md)"
+        )
+        raise InputError(f"method {method.name}, module", problem, remedy)
+    return method.model_copy(update={"network": {**method.network, "chain": chain}})
 
 
 def _keep_freed_memory() -> None:
@@ -157,6 +177,7 @@ def _train(
     run = Run(fabric, method, len(training.landmarks), seed)
     _check_module(method, run.network)
     provenance = _provenance(method, training, validation, seed)
+    run.learn_from(training)
     if method.start_from and first:
         run.start_from(first, training.landmarks)
     second = isinstance(run.network, SecondStage)

@@ -49,6 +49,7 @@ TINY = {
         "pyramid": 16,
         "detection": 8,
     },
+    "member_chain": {"channels": 8, "depth": 2, "sigma_px": 4},
     "patches": {"size": 32, "pitches_px": [2.0, 1.0], "neighbours": 2, "channels": 8},
     "prm": {"stacks": 2, "depth": 2, "features": 16, "narrowing": 4, "levels": 2},
     "unet": {"depth": 3, "channels": 8, "radius_px": 3},

@@ -41,7 +41,8 @@ class Failing(Blobs):
 def test_every_method_learns_a_few_images_to_two_px(name, tmp_path):
     views = Blobs(8)
     settings = {"epochs": 60, "learning_rate": 1e-2, "schedule": "cosine"} | LEARNING.get(name, {})
-    train(method(name, **settings), views, views, tmp_path, 0)
+    types = {"blob": views.landmarks}
+    train(method(name, **settings), views, views, tmp_path, 0, types=types)
     losses = pd.read_csv(tmp_path / "losses.csv")
     assert losses.validation_rmse_px.iloc[-1] <= 2.0
     assert losses.validation_rmse_px.iloc[0] > 5.0

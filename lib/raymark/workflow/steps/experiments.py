@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 def train(project: "Project", dataset: DatasetName, method: MethodName, seed: Seed) -> None:
     """Train a method; resumes if it was interrupted."""
-    from raymark.datasets.lookup import dataset_of, landmark_types, shards_with_role
+    from raymark.datasets.lookup import landmark_types, shards_with_role
     from raymark.datasets.shards import Shards
     from raymark.training.train import train
     from raymark.workflow import inputs
@@ -26,7 +26,7 @@ def train(project: "Project", dataset: DatasetName, method: MethodName, seed: Se
         layout.MODEL_FOLDER.format(dataset=dataset, method=method, seed=seed),
         seed,
         start_from=first if settings.start_from else None,
-        types=landmark_types(dataset_of(project, dataset)),
+        types=landmark_types(project, dataset),
         refines=first if settings.refines else None,
     )
 
@@ -67,7 +67,7 @@ def evaluate(
         files["views"],
         dataset_of(project, dataset),
         layout.ERRORS.format(**place),
-        landmark_types(dataset_of(project, dataset)),
+        landmark_types(project, dataset),
     )
 
 
