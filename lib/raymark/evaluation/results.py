@@ -15,9 +15,8 @@ from raymark.config.results import Experiment
 from raymark.core.stored_tables import stored_table
 from raymark.datasets.available import Absence, absences, present, present_imports
 from raymark.datasets.imported import mm_per_px, read_images
-from raymark.datasets.lookup import dataset_of, landmark_names, of_experiments
+from raymark.datasets.lookup import dataset_of, landmark_names, landmark_types, of_experiments
 from raymark.evaluation.errors import MEAN_POSITION, measured, read_errors
-from raymark.landmarks.table import read_landmark_set
 
 SEEN = "new views of training patients"
 UNSEEN = "unseen patients"
@@ -160,7 +159,7 @@ def read_results(project: Project) -> Results:
         views_seen,
         tuple(absences(project, project.sheet)),
         {name: mm_per_px(read_images(name)) for name in imported},
-        {n: read_landmark_set(d.landmarks).types for n, d in _rendered(project).items()},
+        {name: landmark_types(project, name) for name in there},
     )
 
 

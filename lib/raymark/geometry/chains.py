@@ -73,21 +73,21 @@ def learned(chains_px: np.ndarray) -> ChainPrior:
     """Learn from the places (image, l, 2) of a chain's members in images, NaN where not annotated."""
     known = np.isfinite(chains_px).all(-1)
     images, members = known.shape
-    prior = ChainPrior(*(part.double().numpy() for part in unknown(members)))
+    prior = {name: part.double().numpy() for name, part in unknown(members)._asdict().items()}
     for j in range(members):
         if known[:, j].sum() >= LEAST_IMAGES:
             place = chains_px[known[:, j], j]
-            prior.mean_px[j] = place.mean(0)
-            prior.covariance[j] = _covariance(place - place.mean(0), 1)
+            prior["mean_px"][j] = place.mean(0)
+            prior["covariance"][j] = _covariance(place - place.mean(0), 1)
         for i in range(members):
             both = known[:, i] & known[:, j]
             if i != j and both.sum() >= LEAST_IMAGES:
                 given = np.column_stack([np.ones(both.sum()), chains_px[both, i]])
                 fit = np.linalg.lstsq(given, chains_px[both, j], rcond=None)[0]
-                prior.offset[i, j], prior.slope[i, j] = fit[0], fit[1:].T
-                prior.spread[i, j] = _covariance(chains_px[both, j] - given @ fit, 3)
-    prior.present[:] = (known.sum(0) + 1) / (images + 2)  # neither never nor always
-    return ChainPrior(*(torch.as_tensor(part, dtype=torch.float32) for part in prior))
+                prior["offset"][i, j], prior["slope"][i, j] = fit[0], fit[1:].T
+                prior["spread"][i, j] = _covariance(chains_px[both, j] - given @ fit, 3)
+    prior["present"][:] = (known.sum(0) + 1) / (images + 2)  # neither never nor always
+    return ChainPrior(**{name: torch.as_tensor(part).float() for name, part in prior.items()})
 
 
 def named(prior: ChainPrior, points_px: Tensor, log_odds: Tensor, area_px: float) -> Tensor:

@@ -33,11 +33,13 @@ def channels_of(names: Sequence[str], types: Types) -> dict[str, list[str]]:
 def chain_of(names: Sequence[str], types: Types) -> list[list[int | None]]:
     """Return the members of a chain of repeated parts: the numbers in `names` of each one's landmarks.
 
-    The n-th landmarks of all types belong to member n, so that all are of one length; None where a landmark
-    is not among `names`, and members without any are left out.
+    The n-th landmarks of all types belong to member n; types of different length make no chain. None where
+    a landmark is not among `names`; members without any are left out.
     """
     number = {name: index for index, name in enumerate(names)}
     shown = [members for members in types.values() if any(name in number for name in members)]
+    if len({len(members) for members in shown}) > 1:
+        return []
     chain = [[number.get(name) for name in member] for member in zip(*shown, strict=True)]
     return [member for member in chain if any(n is not None for n in member)]
 

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from raymark.core.sections import Section
 from raymark.geometry import chains
 from raymark.geometry.belief_maps import belief_maps, cell_to_px
-from raymark.methods.base import Batch, LandmarkNetwork, cropped, padded, start_bias, total
+from raymark.methods.base import Batch, LandmarkNetwork, cropped, padded, total
 
 STRIDE = 4  # image px per cell
 CANDIDATES = 2  # for each member
@@ -59,7 +59,7 @@ class Network(LandmarkNetwork):
 
     def __init__(self, config: Config, landmark_count: int):
         super().__init__()
-        self.config, self.landmark_count = config, landmark_count
+        self.config = config
         chain = config.chain or [[number] for number in range(landmark_count)]
         self.members, self.parts = len(chain), len(chain[0])
         numbers = [[-1 if number is None else number for number in member] for member in chain]
@@ -69,10 +69,9 @@ class Network(LandmarkNetwork):
         self.register_buffer("usual", torch.zeros(self.members, self.parts, 2))
         width = 2 * config.channels
         self.trunk = Trunk(config.channels, config.depth)
-        self.named = _head(width, self.members + 1)
-        self.looking = _head(width, 2 * self.parts)
-        with torch.no_grad():
-            self.named[-1].bias[-1] = 6.0  # almost every cell is background
+        # At first almost every cell is of no member.
+        self.named = _head(width, F.pad(torch.zeros(self.members), (0, 1), value=6.0))
+        self.looking = _head(width, torch.zeros(2 * self.parts))
 
     @property
     def prior(self) -> chains.ChainPrior:
@@ -199,10 +198,11 @@ class Trunk(nn.Module):
         return below
 
 
-def _head(width: int, outputs: int) -> nn.Sequential:
-    last = nn.Conv2d(width, outputs, 1)
+def _head(width: int, start: Tensor) -> nn.Sequential:
+    """Return a head that puts out about `start` (channel,) before it has learned anything."""
+    last = nn.Conv2d(width, len(start), 1)
     nn.init.normal_(last.weight, std=0.01)
-    start_bias(last)
+    last.bias = nn.Parameter(start)
     return nn.Sequential(*_convolution(width, width), last)
 
 

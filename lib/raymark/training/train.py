@@ -111,10 +111,7 @@ def _with_chain(method: Method, landmarks: list[str], types: Types) -> Method:
     definition, _ = definition_of(method.module, method.network, f"method {method.name}")
     if "chain" not in definition.Config.model_fields:
         return method
-    try:
-        chain = chain_of(landmarks, types)
-    except ValueError:
-        chain = []
+    chain = chain_of(landmarks, types)
     if alone := sorted(set(range(len(landmarks))) - {n for member in chain for n in member}):
         problem = f"finds landmarks as parts of a chain, and {landmarks[alone[0]]!r} is in none"
         remedy = (

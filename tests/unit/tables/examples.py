@@ -20,7 +20,7 @@ from raymark.datasets.imported import read_images
 from raymark.evaluation.errors import MEAN_POSITION, write_errors
 from raymark.imports.write import import_2d
 from raymark.metrics.cephalometry import LANDMARKS as HEAD
-from raymark.metrics.cobb import corner_names
+from raymark.metrics.cobb import CORNERS, corner_names
 from raymark.pose.pose_table import CAPTURE_SCHEMA, MEASURES, write_poses
 from raymark.pose.pose_table import SCHEMA as POSE_SCHEMA
 from raymark.radiotherapy.setup_table import REGISTRATIONS, write_setup
@@ -38,7 +38,9 @@ OF_DATASET = {
     "chest_mv": CHEST,
     "spine": corner_names(["t1", "t2", "t3"]),
 }
-TYPES = {name: {"spinous_process": CHEST[1:]} for name in ("chest_kv", "chest_mv")}
+TYPES = {name: {"spinous_process": CHEST[1:]} for name in ("chest_kv", "chest_mv")} | {
+    "spine": {corner: [f"t{n}_{corner}" for n in (1, 2, 3)] for corner in CORNERS}
+}
 EXPERIMENTS = [
     {"dataset": "pelvis", "method": "cpm", "paper": "bier2018", "poses": ["grid"],
      "capture_range": ["grid"]},

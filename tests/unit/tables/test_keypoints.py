@@ -8,8 +8,8 @@ import pytest
 
 from raymark.config.papers import Paper
 from raymark.evaluation.results import SEEN, Results
-from raymark.metrics.cobb import corner_names
-from raymark.tables import cobb, instances, pck, sdr
+from raymark.metrics.cobb import CORNERS, corner_names
+from raymark.tables import cobb, instances, members, pck, sdr
 from tests.unit.evaluation.examples import LANDMARKS, METHODS, errors_of, project_of_examples
 from tests.unit.metrics.test_cobb import spine
 
@@ -132,3 +132,33 @@ def test_cobb_errors_have_intervals_over_the_spines():
     cells = dict(zip([c.key for c in table.columns], table.cells()[0], strict=True))
     assert (cells["mt_deg_error"], cells["subjects"]) == ("15.0 [10.0, 20.0]", "2")
     assert any("all of these spines, copies too, were trained on" in note for note in table.notes)
+
+
+def test_members_taken_for_their_neighbours_are_told_from_those_that_are_off():
+    """T2 and T3 one vertebra too high in half of the images; all that are right are off to the side."""
+    levels = ("t1", "t2", "t3")
+    errors = spine_errors((0, 0, 0), (0, 0, 0))
+    errors["x_px"] += 3.0
+    shifted = errors["view"].isin(errors["view"].unique()[::2])
+    up = errors["y_true_px"].groupby([errors["view"], errors["landmark"]]).first()
+    for lower, upper in (("t3", "t2"), ("t2", "t1")):
+        for corner in CORNERS:
+            here = shifted & (errors["landmark"] == f"{lower}_{corner}")
+            errors.loc[here, "y_px"] = up.xs(f"{upper}_{corner}", level=1).iloc[0]
+    errors["error_px"] = np.hypot(
+        errors["x_px"] - errors["x_true_px"], errors["y_px"] - errors["y_true_px"]
+    )
+    errors["error_isocentre_mm"] = errors["error_px"]
+    results = results_of({}, errors, SPINE, table="cobb")
+    types = {corner: [f"{level}_{corner}" for level in levels] for corner in CORNERS}
+    frame = members.table(replace(results, types={"pelvis": types})).frame
+    rows = frame[frame["method"] == "cpm"].set_index("member")
+    assert list(rows.index) == ["all", "T1", "T2", "T3"]
+    share = errors[shifted]["view"].nunique() / errors["view"].nunique()
+    assert rows.loc["T1", "right"] == 1
+    for level in ("T2", "T3"):
+        assert rows.loc[level, "one_off"] == pytest.approx(share)
+        assert rows.loc[level, "right"] == pytest.approx(1 - share)
+    assert (rows["farther_off"] == 0).all()
+    assert rows["mre_right_isocentre_mm"].to_numpy() == pytest.approx(3.0)
+    assert rows.loc["all", "mre_isocentre_mm"] > 3.0
