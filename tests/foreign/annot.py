@@ -74,7 +74,8 @@ def imported(
         }
     )
     names, planned = plan(settings, "own.yaml")
-    about_all, planned = doubted(planned, names, flip_pairs(names), settings.primary_deg)
+    chain = chain_of(names, settings.known_types)
+    about_all, planned = doubted(planned, names, flip_pairs(names), chain, settings.primary_deg)
     return names, planned, about_all
 
 

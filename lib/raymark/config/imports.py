@@ -180,6 +180,11 @@ class Import2d(Section):
         discriminator="kind",
         description="which image is to train, to validate, to test",
     )
+    not_trained_on: list[str] = Field(
+        [],
+        description="images, as the annotations name them, left out of the view set `train`: those whose "
+        "annotations have faults; in the other sets they stay",
+    )
     primary_deg: float = Field(
         0.0,
         description="from where the images are taken, as tables show it: 0 is AP, 90 lateral",

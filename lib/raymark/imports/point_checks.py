@@ -17,17 +17,27 @@ FEWEST_IMAGES, FEWEST_POINTS = 4, 3
 # Root mean square distance from the other images' median shape, whose points are 1 from their middle:
 UNLIKE, ALIKE_AGAIN = 0.3, 0.5  # beyond the first it is unlike; the second is of what it was
 MOSTLY, SHOWN = 0.9, 5
+# Steps from member to member of a chain, in median steps of the image: farther or nearer than this is a fault.
+LEAP, TOGETHER = 4.0, 0.1
 FROM_THE_SIDE = 0.7  # |cos| of the primary angle below which left and right hide each other
 Pairs = Sequence[Sequence[str]]
+Chain = Sequence[Sequence[int | None]]
 
 
 def doubted(
-    planned: list[Planned], names: list[str], pairs: Pairs, primary_deg: float
+    planned: list[Planned], names: list[str], pairs: Pairs, chain: Chain, primary_deg: float
 ) -> tuple[list[str], list[Planned]]:
-    """Return doubts about all images' points, and the images with the doubts about each one's."""
+    """Return doubts about all images' points, and the images with the doubts about each one's.
+
+    `chain` is that of `raymark.landmarks.types.chain_of`, empty where the landmarks make none.
+    """
     partner = np.arange(len(names))
     for left, right in pairs:
         partner[[names.index(left), names.index(right)]] = names.index(right), names.index(left)
+    planned = [
+        replace(image, doubts=(*image.doubts, *_broken(image.points_px, names, chain)))
+        for image in planned
+    ]
     about_all = _about_all(planned, partner, names, pairs, primary_deg)
     shapes = [_shape(image.points_px) for image in planned]
     if len(names) < FEWEST_POINTS or len(planned) < FEWEST_IMAGES:
@@ -66,6 +76,30 @@ def _about_all(
                 "left landmarks lie on the images' left, where an X-ray shows the patient's right: "
                 "are the names the image's sides, or the images mirrored?"
             )
+    return doubts
+
+
+def _broken(points_px: np.ndarray, names: list[str], chain: Chain) -> list[str]:
+    """Tell where the members of a chain, which follow each other at about even steps, leap or coincide."""
+    numbers = [[n for n in member if n is not None] for member in chain]
+    with np.errstate(all="ignore"):
+        places = np.array([points_px[member].mean(axis=0) for member in numbers]).reshape(-1, 2)
+    shown = np.flatnonzero(np.isfinite(places).all(axis=1))
+    follows = shown[1:][np.diff(shown) == 1]
+    steps = np.linalg.norm(places[follows] - places[follows - 1], axis=1)
+    if len(steps) < FEWEST_POINTS or not np.median(steps) > 0:
+        return []
+    share = steps / np.median(steps)
+    doubts = []
+    for member, step in zip(follows, share, strict=True):
+        before, name = (names[numbers[m][0]] for m in (member - 1, member))
+        if step > LEAP:
+            doubts.append(
+                f"{name} lies {step:.0f} times as far from {before} as the parts of this chain usually "
+                "do: are the names in order?"
+            )
+        elif step < TOGETHER:
+            doubts.append(f"{name} and {before} lie in one place: is one marked twice?")
     return doubts
 
 

@@ -43,6 +43,7 @@ def split_of(
 ) -> list[str | None]:
     """Return each image's view set, None where it is left out; a patient in two splits is refused."""
     view_sets = VIEW_SETS[settings.split.kind](settings.split, annotations, patients)
+    view_sets = _without_faulty(settings, annotations, view_sets)
     first: dict[str, int] = {}
     for index, (patient, view_set) in enumerate(zip(patients, view_sets, strict=True)):
         if view_set is None:
@@ -56,6 +57,21 @@ def split_of(
                 "Keep all images of one patient in one split",
             )
     return view_sets
+
+
+def _without_faulty(
+    settings: Import2d, annotations: Sequence[Annotation], view_sets: Sequence[str | None]
+) -> list[str | None]:
+    """Leave out of `train` what the settings do not trust."""
+    faulty, known = set(settings.not_trained_on), {a.image for a in annotations}
+    if unknown := sorted(faulty - known):
+        source = f"data set {settings.name}, not_trained_on"
+        problem = f"the image {unknown[0]!r} is not annotated"
+        raise InputError(source, problem, "Write the image as the annotations do")
+    return [
+        None if view_set == "train" and annotation.image in faulty else view_set
+        for annotation, view_set in zip(annotations, view_sets, strict=True)
+    ]
 
 
 def _folds(split: Folds, _: object, patients: Sequence[str]) -> list[str]:

@@ -38,6 +38,7 @@ from raymark.imports.point_checks import doubted
 from raymark.imports.splits import patient_of, split_named, split_of
 from raymark.imports.stored_image import Xray
 from raymark.imports.xray_file import read_xray
+from raymark.landmarks.types import chain_of
 from raymark.views.plan import SCHEMA, camera_of, write_views
 
 SOURCE_TO_DETECTOR_MM = 1.0e6
@@ -55,7 +56,8 @@ def import_2d(settings: Import2d, source: str | Path) -> pd.DataFrame:
     """
     names, planned = plan(settings, source)
     pairs = settings.flip_pairs if settings.flip_pairs is not None else flip_pairs(names)
-    about_all, planned = doubted(planned, names, pairs, settings.primary_deg)
+    chain = chain_of(names, settings.known_types)
+    about_all, planned = doubted(planned, names, pairs, chain, settings.primary_deg)
     warn(source, about_all)
     for image in planned:
         warn(image.path, image.doubts)
