@@ -4,6 +4,9 @@ On its own training images the first stage is better than on any other, so its e
 makes on the validation views. A training view takes all errors of one of these at once, as they depend on
 each other, times a factor and with a little of their own for each landmark, so that few views give many
 patterns. The second stage sees the place where its first stage looks, never the image that misled it.
+
+What the first stage took for something else, a neighbouring vertebra say, no patch can tell: errors far
+beyond a landmark's usual one are not learned from.
 """
 
 from collections.abc import Iterable
@@ -15,13 +18,14 @@ import torch
 
 from raymark.methods.base import Batch, SecondStage, standardised
 
+FARTHEST = 4.0  # error that is learned from, in median errors of the landmark
 FACTORS = 0.5, 1.25  # of the errors of a view, with either sign
 OWN_SHARE = 0.25  # deviation of a landmark's own part, of its median error along an axis
 
 
 @dataclass(frozen=True)
 class Guesses:
-    """Errors (view, l, 2) in px, NaN of landmarks not visible, and which were detected (view, l)."""
+    """Errors (view, l, 2) in px, NaN where there is none to learn from, and what was detected (view, l)."""
 
     errors_px: np.ndarray
     seen: np.ndarray
@@ -68,4 +72,11 @@ def measured(network: SecondStage, views: Iterable[Batch]) -> Guesses:
     truth = torch.cat(truths)
     network.set_shape(truth.nanmean(0))
     guess = torch.cat(guesses) if network.first else network.shape_px.cpu()
-    return Guesses((guess - truth).numpy(), torch.cat(seen).numpy())
+    return Guesses(_usual((guess - truth).numpy()), torch.cat(seen).numpy())
+
+
+def _usual(errors_px: np.ndarray) -> np.ndarray:
+    """Return errors (view, l, 2) with NaN in the place of those that are FARTHEST out."""
+    away = np.linalg.norm(errors_px, axis=-1)
+    limit = FARTHEST * np.ma.median(np.ma.masked_invalid(away), axis=0).filled(np.inf)
+    return np.where((away <= limit)[..., None], errors_px, np.nan)
