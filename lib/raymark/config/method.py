@@ -17,6 +17,12 @@ class Augmentation(Section):
         0.0, ge=0, description="largest shift along each axis, either way, image px"
     )
     scale: PositiveRange = Field((1.0, 1.0), description="range of the magnification")
+    bend_px: float = Field(
+        0.0,
+        ge=0,
+        description="largest sideways shift of rows, along a smooth wave from top to bottom, image px; only "
+        "for methods without `needs_3d`: no camera sees such a body",
+    )
     contrast: PositiveRange = Field(
         (1.0, 1.0), description="range of the gamma: grey values from 0 to 1 are raised to it"
     )
@@ -135,6 +141,14 @@ class Method(Section):
     def reduction(self, height_px: int) -> int:
         """Return how many times images of this height are reduced."""
         return max(1, round(height_px / (self.reduced_height_px or height_px)))
+
+    @model_validator(mode="after")
+    def _bends_have_no_camera(self) -> Self:
+        if self.needs_3d and self.training.augmentation.bend_px:
+            raise ValueError(
+                "`bend_px` goes with no method that `needs_3d`: no camera sees a bent image"
+            )
+        return self
 
     @model_validator(mode="after")
     def _second_stages_are_no_more(self) -> Self:

@@ -45,10 +45,12 @@ class Batch:
 class LandmarkNetwork(nn.Module):
     """What a method's `Network` offers, built as ``Network(config, landmark_count)``.
 
-    `stride`: image px per cell of the network's maps (see `raymark.geometry.belief_maps`).
+    `stride`: image px per cell of the network's maps (see `raymark.geometry.belief_maps`). `of_chains`: whether
+    all landmarks must be parts of a chain's members, which a key `chain` of its `Config` lists.
     """
 
     stride: int
+    of_chains = False
 
     def forward(self, image: Tensor) -> Any:
         """Map standardised images (b, 1, y, x) of any size to this method's own kind of output."""

@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from raymark.core.sections import Section
 from raymark.geometry import chains
 from raymark.geometry.belief_maps import belief_maps, cell_to_px
+from raymark.methods._chain import CHAIN, Chain
 from raymark.methods.base import Batch, LandmarkNetwork, cropped, padded, total
 
 STRIDE = 4  # image px per cell
@@ -37,10 +38,7 @@ class Config(Section):
     depth: int = Field(3, ge=1, description="how often the map of a quarter's resolution is halved")
     sigma_px: float = Field(6.0, gt=0, description="deviation of the true centre maps, image px")
     vector_weight: float = Field(1.0, gt=0, description="weight in the loss of the vectors")
-    chain: list[list[int | None]] | None = Field(
-        None,
-        description="numbers of each member's landmarks; the training gives them, from the landmark types",
-    )
+    chain: list[list[int | None]] | None = CHAIN
 
 
 class Output(NamedTuple):
@@ -53,17 +51,14 @@ class Output(NamedTuple):
 class Network(LandmarkNetwork):
     """Output: `Output`. A member is where the mean of its visible landmarks is."""
 
-    stride = STRIDE
-    numbers: Tensor
+    stride, of_chains = STRIDE, True
     usual: Tensor
 
     def __init__(self, config: Config, landmark_count: int):
         super().__init__()
         self.config = config
-        chain = config.chain or [[number] for number in range(landmark_count)]
-        self.members, self.parts = len(chain), len(chain[0])
-        numbers = [[-1 if number is None else number for number in member] for member in chain]
-        self.register_buffer("numbers", torch.tensor(numbers))
+        self.chain = Chain(config.chain or [[number] for number in range(landmark_count)])
+        self.members, self.parts = self.chain.members, self.chain.parts
         for name, part in chains.unknown(self.members)._asdict().items():
             self.register_buffer(name, part)
         self.register_buffer("usual", torch.zeros(self.members, self.parts, 2))
@@ -78,7 +73,7 @@ class Network(LandmarkNetwork):
         return chains.ChainPrior(*(getattr(self, name) for name in chains.ChainPrior._fields))
 
     def learn_from(self, landmarks: Tensor) -> None:
-        points, known = self._by_member(landmarks, torch.isfinite(landmarks).all(-1))
+        points, known = self.chain.by_member(landmarks, torch.isfinite(landmarks).all(-1))
         centres, shown = _centres(points, known)
         centres = centres.masked_fill(~shown[..., None], torch.nan)
         for name, part in chains.learned(centres.double().cpu().numpy())._asdict().items():
@@ -97,7 +92,7 @@ class Network(LandmarkNetwork):
 
         Both are sums over cells, for each visible member; distances count in deviations of the centre maps.
         """
-        points, known = self._by_member(batch.landmarks, batch.visible)
+        points, known = self.chain.by_member(batch.landmarks, batch.visible)
         centres, shown = _centres(points, known)
         near = belief_maps(centres, shown, batch.image.shape[-2:], STRIDE, self.config.sigma_px)
         count = shown.sum().clamp_min(1)
@@ -125,7 +120,8 @@ class Network(LandmarkNetwork):
         seen = self._seen_from(output.vectors, any_member, places)
         points = torch.where(found[..., None, None], seen, places[:, :, None] + self.usual)
         confidence = _values(belief, (places - (STRIDE - 1) / 2) / STRIDE).diagonal(dim1=1, dim2=2)
-        return self._landmarks(points, confidence * found)
+        confidence = (confidence * found)[..., None].expand(-1, -1, self.parts)
+        return self.chain.by_landmark(points), self.chain.by_landmark(confidence)
 
     def _candidates(self, belief: Tensor, any_member: Tensor) -> tuple[Tensor, Tensor]:
         """Return the highest peaks, in cells (b, c, 2), and the log odds (b, c, member) that each is a member."""
@@ -148,19 +144,6 @@ class Network(LandmarkNetwork):
         weights = _values(weight[:, None], cells.flatten(1, 2)).unflatten(1, (self.members, -1))
         weights = weights.clamp_min(CERTAIN) / weights.clamp_min(CERTAIN).sum(2, keepdim=True)
         return (seen * weights).sum(2).unflatten(-1, (self.parts, 2))
-
-    def _by_member(self, landmarks: Tensor, known: Tensor) -> tuple[Tensor, Tensor]:
-        """Return landmarks (b, member, part, 2) and which are known (b, member, part)."""
-        numbers = self.numbers.clamp_min(0)
-        return landmarks[:, numbers], known[:, numbers] & (self.numbers >= 0)
-
-    def _landmarks(self, points: Tensor, confidence: Tensor) -> tuple[Tensor, Tensor]:
-        """Return points (b, l, 2) and confidence (b, l) of (b, member, part, 2) and (b, member)."""
-        there = self.numbers >= 0
-        order = self.numbers[there].argsort()
-        points = points.flatten(1, 2)[:, there.flatten()][:, order]
-        confidence = confidence[..., None].expand(-1, -1, self.parts).flatten(1, 2)
-        return points, confidence[:, there.flatten()][:, order]
 
     def _at_cells(self, values: Tensor, member: Tensor) -> Tensor:
         """Return values (b, member, part, n) of the member (b, row, column) of each cell: (b, part, n, row, column)."""

@@ -23,7 +23,8 @@ class Draw:
     `matrix` (3, 3) maps image px (x, y, 1) to augmented image px; `gamma` bends the contrast;
     `noise` is a deviation in units of the image's own and `noise_seed` its field. The tool is a rod
     between two `tool_ends` (2, 2) px with its half-width in px and its height in image deviations
-    (0: no tool). `flip` mirrors the image before all else.
+    (0: no tool). `flip` mirrors the image before all else. `bend` is the sideways shift of the rows at the
+    end, a sine along them: its height in px, its periods in the image, its phase.
     """
 
     matrix: np.ndarray
@@ -34,6 +35,7 @@ class Draw:
     tool_half_width: float
     tool_height: float
     flip: bool
+    bend: tuple[float, float, float]
 
 
 def draw(config: Augmentation, shape_yx: Sequence[int], random: np.random.Generator) -> Draw:
@@ -57,6 +59,11 @@ def draw(config: Augmentation, shape_yx: Sequence[int], random: np.random.Genera
         half_width,
         height if tool else 0.0,
         random.uniform() < config.flip_probability,
+        (
+            config.bend_px * random.uniform(-1, 1),
+            random.uniform(0.5, 1.5),
+            random.uniform(0, 2 * np.pi),
+        ),
     )
 
 
@@ -100,20 +107,22 @@ def mirrored(batch: Batch, draws: list[Draw], partners: np.ndarray) -> Batch:
 
 
 def augmented(batch: Batch, draws: list[Draw]) -> Batch:
-    """Apply one draw per image: warp, tool, contrast, noise.
+    """Apply one draw per image: warp, bend, tool, contrast, noise.
 
-    The landmarks and `K` follow the warp exactly. A landmark that leaves the image is no longer
+    The landmarks follow warp and bend exactly, `K` the warp; no `K` could follow a bend. A landmark that leaves the image is no longer
     visible; one that was not visible stays so. Images must be standardised again afterwards.
     """
     device = batch.image.device
     matrix = torch.tensor(np.stack([d.matrix for d in draws]), device=device)
-    image = warped(batch.image, matrix)
+    bends = torch.tensor([d.bend for d in draws], dtype=matrix.dtype, device=device)
+    image = warped(batch.image, matrix, bends)
     spread = image.std((-2, -1), keepdim=True, correction=0)
     image = image + spread * rods(draws, image.shape[-2:], device)
     image = _bent(image, torch.tensor([d.gamma for d in draws], device=device))
     if any(d.noise for d in draws):
         image = image + spread * torch.stack([_noise(d, image.shape[1:], device) for d in draws])
     landmarks = batch.landmarks.double() @ matrix[:, :2, :2].mT + matrix[:, None, :2, 2]
+    landmarks[..., 0] += sideways(landmarks[..., 1], bends, image.shape[-2])
     limits = torch.tensor([image.shape[-1] - 0.5, image.shape[-2] - 0.5], device=device)
     inside = ((landmarks >= -0.5) & (landmarks <= limits)).all(-1)
     return replace(
@@ -125,12 +134,22 @@ def augmented(batch: Batch, draws: list[Draw]) -> Batch:
     )
 
 
-def warped(image: Tensor, matrix: Tensor) -> Tensor:
-    """Move the content of images (b, 1, y, x) by matrices (b, 3, 3) in px; borders are repeated."""
+def sideways(y_px: Tensor, bends: Tensor, height_px: int) -> Tensor:
+    """Return how far to the right the rows at `y_px` (b, n) are shifted, in px, by bends (b, 3)."""
+    size, periods, phase = bends.unsqueeze(1).unbind(-1)
+    return size * torch.sin(2 * torch.pi * periods * y_px / height_px + phase)
+
+
+def warped(image: Tensor, matrix: Tensor, bends: Tensor) -> Tensor:
+    """Move the content of images (b, 1, y, x) by matrices (b, 3, 3) in px, then its rows by bends (b, 3).
+
+    Borders are repeated.
+    """
     height, width = image.shape[-2:]
     x = torch.arange(width, dtype=matrix.dtype, device=image.device)
     y = torch.arange(height, dtype=matrix.dtype, device=image.device)
-    target = torch.stack(torch.meshgrid(x, y, indexing="xy"), dim=-1)
+    target = torch.stack(torch.meshgrid(x, y, indexing="xy"), dim=-1).repeat(len(image), 1, 1, 1)
+    target[..., 0] -= sideways(y.expand(len(image), -1), bends, height)[..., None]
     back = torch.linalg.inv(matrix)
     source = target @ back[:, None, :2, :2].mT + back[:, None, None, :2, 2]
     largest = torch.tensor([width - 1, height - 1], dtype=matrix.dtype, device=image.device)

@@ -107,18 +107,20 @@ def _with_epochs(method: Method, views: int) -> Method:
 
 
 def _with_chain(method: Method, landmarks: list[str], types: Types) -> Method:
-    """Tell a network of chains what the members of its chain are."""
+    """Tell a network whose settings have a key `chain` what the members of the chain are, if there is one."""
     definition, _ = definition_of(method.module, method.network, f"method {method.name}")
     if "chain" not in definition.Config.model_fields:
         return method
     chain = chain_of(landmarks, types)
-    if alone := sorted(set(range(len(landmarks))) - {n for member in chain for n in member}):
+    alone = sorted(set(range(len(landmarks))) - {n for member in chain for n in member})
+    if alone and definition.Network.of_chains:
         problem = f"finds landmarks as parts of a chain, and {landmarks[alone[0]]!r} is in none"
         remedy = (
             "Name all landmarks under `types`, each type's as many and in order (docs/landmarks.md)"
         )
         raise InputError(f"method {method.name}, module", problem, remedy)
-    return method.model_copy(update={"network": {**method.network, "chain": chain}})
+    network = {**method.network, "chain": None if alone else chain}
+    return method.model_copy(update={"network": network})
 
 
 def _keep_freed_memory() -> None:

@@ -77,7 +77,16 @@ def test_tables_are_called_for_by_the_configuration(finished, monkeypatch):
     monkeypatch.chdir(finished[0])
     project = finished[1]
     assert tables.table_names(project) == tables.names()
-    always = ["comparisons", "cts", "data", "decoder_bias", "landmarks", "matrix", "members", "methods"]
+    always = [
+        "comparisons",
+        "cts",
+        "data",
+        "decoder_bias",
+        "landmarks",
+        "matrix",
+        "members",
+        "methods",
+    ]
     assert tables.table_names(without_papers(project)) == always
 
 

@@ -6,7 +6,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from raymark.config.method import Augmentation
+from raymark.config.method import Augmentation, Method
 from raymark.core.seeds import generator
 from raymark.geometry.camera import Detector, carm_camera
 from raymark.methods.base import Batch
@@ -44,6 +44,22 @@ def test_a_bead_stays_under_its_landmark(x, y, seed):
     assert centroid(moved.image[0, 0].double().numpy()) == pytest.approx(
         moved.landmarks[0, 0].numpy(), abs=0.05
     )
+
+
+@given(x=st.floats(30, 70), y=st.floats(20, 60), seed=st.integers(0, 10**6))
+def test_a_bead_stays_under_its_landmark_in_a_bent_image(x, y, seed):
+    bent = augmented(bead(x, y), [draw(Augmentation(bend_px=6), SHAPE_YX, generator(seed))])
+    assert abs(bent.landmarks[0, 0, 0].item() - x) <= 6
+    assert bent.landmarks[0, 0, 1].item() == pytest.approx(y, abs=1e-4)
+    # A wave bends the bead itself too, by 0.3 px at most.
+    found = centroid(bent.image[0, 0].double().numpy())
+    assert found == pytest.approx(bent.landmarks[0, 0].numpy(), abs=0.35)
+
+
+def test_a_method_that_needs_cameras_is_not_bent():
+    training = {"augmentation": {"bend_px": 3}}
+    with pytest.raises(ValueError, match="no camera sees a bent image"):
+        Method(name="m", title="m", module="unet_pel", needs_3d=True, training=training)
 
 
 def test_a_quarter_turn_moves_right_to_below():
