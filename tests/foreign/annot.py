@@ -16,6 +16,7 @@ from raymark.core.names import flip_pairs
 from raymark.imports.planned_image import Planned
 from raymark.imports.point_checks import doubted
 from raymark.imports.write import plan
+from raymark.landmarks.types import chain_of
 from tests.foreign.case import Case
 
 SIZE = (200, 180)  # height, width

@@ -97,8 +97,9 @@ def predict_images(
         try:
             xray = _read(image, invert)
             _check_field_of_view(image.path, model, xray)
+            table, unlike = find_landmarks(network, model, xray)
+            xray = replace(xray, doubts=(*xray.doubts, *unlike))
             warn(image.path, xray.doubts)
-            table = find_landmarks(network, model, xray)
             result = Found(image.path, image.frame, Path(out_dir) / name, xray, table, model)
             for writer in writers:
                 writer.add(result)
@@ -127,12 +128,16 @@ def _read(image: Asked, invert: bool) -> Xray:
 
 
 @torch.inference_mode()
-def find_landmarks(network: LandmarkNetwork, model: Model, xray: Xray) -> pd.DataFrame:
-    """Return the landmarks of one X-ray, brought to the pitch the model was trained at.
+def find_landmarks(
+    network: LandmarkNetwork, model: Model, xray: Xray
+) -> tuple[pd.DataFrame, list[str]]:
+    """Return the landmarks of one X-ray, brought to the pitch the model was trained at, and doubts.
 
     Columns: landmark; instance, which counts those of a landmark type from the surest; x_px, y_px in
     the pixels of `xray`; x_mm, y_mm from the centre of its first pixel, NaN where the pitch is
-    unknown; confidence; detected.
+    unknown; confidence; detected; expected_error_px and most_error_px, the error to expect of a
+    visible landmark and the one that 19 of 20 stay below, in the same pixels, NaN where the model does not
+    know (`raymark.training.calibration`). A doubt says that the image is unlike those of the training.
     """
     factor = _scale(model, xray)
     image = torch.from_numpy(np.ascontiguousarray(xray.image_yx, np.float32))[None, None]
@@ -140,6 +145,7 @@ def find_landmarks(network: LandmarkNetwork, model: Model, xray: Xray) -> pd.Dat
     # Borders onto borders: cells of 1/factor px each, as the cells of belief maps are.
     image = F.interpolate(image, shape_yx, mode="bilinear", antialias=True, align_corners=False)
     points, confidence = (part[0].double().numpy() for part in found(network, model, image))
+    expected_px, most_px, unlike = _calibrated(model, points[:, 0], confidence[:, 0])
     number, instance = np.nonzero(np.isfinite(points[..., 0]) | (np.arange(points.shape[1]) == 0))
     points, confidence = points[number, instance], confidence[number, instance]
     height, width = xray.image_yx.shape
@@ -147,8 +153,8 @@ def find_landmarks(network: LandmarkNetwork, model: Model, xray: Xray) -> pd.Dat
         cell_to_px(points[:, axis], size / cells)
         for axis, size, cells in ((0, width, shape_yx[1]), (1, height, shape_yx[0]))
     )
-    pixel_mm = xray.pixel_mm or np.nan
-    return pd.DataFrame(
+    pixel_mm, file_px = xray.pixel_mm or np.nan, height / shape_yx[0]
+    table = pd.DataFrame(
         {
             "landmark": [model.landmarks[n] for n in number],
             "instance": instance,
@@ -158,8 +164,22 @@ def find_landmarks(network: LandmarkNetwork, model: Model, xray: Xray) -> pd.Dat
             "y_mm": y_px * pixel_mm,
             "confidence": confidence,
             "detected": confidence >= model.detection_threshold,
+            "expected_error_px": expected_px[number] * file_px,
+            "most_error_px": most_px[number] * file_px,
         }
     )
+    return table, unlike
+
+
+def _calibrated(
+    model: Model, points: np.ndarray, confidence: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, list[str]]:
+    """Return what the model knows of its errors (l,) at points (l, 2), px of its own, and of the image."""
+    if model.calibration is None:
+        unknown = np.full(len(confidence), np.nan)
+        return unknown, unknown, []
+    expected_px, most_px = model.calibration.errors_px(confidence)
+    return expected_px, most_px, model.calibration.unlike(points, confidence)
 
 
 def _scale(model: Model, xray: Xray) -> float:

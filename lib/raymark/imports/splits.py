@@ -44,15 +44,15 @@ def split_of(
     """Return each image's view set, None where it is left out; a patient in two splits is refused."""
     view_sets = VIEW_SETS[settings.split.kind](settings.split, annotations, patients)
     view_sets = _without_faulty(settings, annotations, view_sets)
-    first: dict[str, int] = {}
+    first: dict[str, tuple[int, str]] = {}
     for index, (patient, view_set) in enumerate(zip(patients, view_sets, strict=True)):
         if view_set is None:
             continue
-        before = first.setdefault(patient, index)
-        if split_named(view_sets[before]) != split_named(view_set):
+        before, there = first.setdefault(patient, (index, view_set))
+        if split_named(there) != split_named(view_set):
             raise InputError(
                 f"data set {settings.name}, split",
-                f"patient {patient!r} is in {view_sets[before]!r} with the image "
+                f"patient {patient!r} is in {there!r} with the image "
                 f"{annotations[before].image!r} and in {view_set!r} with {annotations[index].image!r}",
                 "Keep all images of one patient in one split",
             )

@@ -8,7 +8,6 @@ An image unlike all of these is told by what a model finds there: it is less sur
 validation image, or its points make a shape, size or turn that the landmarks of no such image make.
 """
 
-from collections.abc import Sequence
 from typing import Self
 
 import numpy as np
@@ -23,8 +22,10 @@ from raymark.training.batches import Samples, batches
 BINS = 20  # of about equally many points
 FEWEST = 8  # validation images from which limits can be learned
 MOST_POINTS = 0.95  # lie within the larger of the two errors
-USUAL = 0.02  # share of validation images beyond a limit, before it is widened by their deviation
+# Share of validation images beyond a limit, before it is widened by so many deviations of them all.
+USUAL, MARGIN = 0.02, 1.5
 LEAST_DEVIATION_PX = 1.0
+LEAST_SHARE = 1e-3  # of confidence and size, whose logarithms are looked at
 BATCH = 16
 
 
@@ -86,9 +87,11 @@ class Calibration(Section):
         known = np.isfinite(error_px)
         if known.sum() < BINS or not known.any(axis=0).all():
             return None
-        knots, expected, most = _by_confidence(confidence[known], error_px[known])
+        knots, expected, _ = _by_confidence(confidence[known], error_px[known])
         told = np.interp(confidence, knots, expected)
         factors = np.nansum(error_px, axis=0) / np.maximum((told * known).sum(axis=0), 1e-6)
+        of_all = error_px / np.maximum(factors, 1e-6)
+        knots, expected, most = _by_confidence(confidence[known], of_all[known])
         shape, deviations = _mean_shape(truth_px)
         calibration = cls(
             confidence=knots.tolist(),
@@ -167,14 +170,14 @@ def _mean_shape(truth_px: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def _limits(
     confidence: np.ndarray, turn_deg: np.ndarray, size: np.ndarray, away: np.ndarray
 ) -> Limits:
-    def ends(values: np.ndarray) -> Sequence[float]:
-        low, high = np.quantile(values, [USUAL, 1 - USUAL])
-        return float(low - values.std()), float(high + values.std())
+    def ends(values: np.ndarray) -> np.ndarray:
+        margin = np.array([-MARGIN, MARGIN]) * values.std()
+        return np.quantile(values, [USUAL, 1 - USUAL]) + margin
 
-    turn, spread = ends(turn_deg), ends(size)
+    turn, spread = ends(turn_deg), np.exp(ends(np.log(size.clip(LEAST_SHARE))))
     return Limits(
-        confidence=ends(confidence)[0],
-        unlike=ends(away)[1],
-        turn_deg=(turn[0], turn[1]),
-        size=(spread[0], spread[1]),
+        confidence=float(np.exp(ends(np.log(confidence.clip(LEAST_SHARE)))[0])),
+        unlike=float(ends(away)[1]),
+        turn_deg=(float(turn[0]), float(turn[1])),
+        size=(float(spread[0]), float(spread[1])),
     )

@@ -16,6 +16,7 @@ from raymark.core.errors import InputError
 from raymark.core.files import atomic
 from raymark.core.sections import Section, checked
 from raymark.methods.base import LandmarkNetwork, SecondStage, build, reduced
+from raymark.training.calibration import Calibration
 
 MODEL_NAME = "model.safetensors"  # as `raymark.layout` calls it
 
@@ -46,6 +47,10 @@ class Model(Section):
     reduce: int = Field(1, ge=1, description="how many times reduced the network sees images")
     first: FirstStage | None = Field(None, description="of a second stage, what it refines")
     types: list[str] = Field([], description="those of `landmarks` that have several instances")
+    calibration: Calibration | None = Field(
+        None,
+        description="what its confidence means; null: too few validation images, or landmark types",
+    )
     seed: int
     epochs: int = Field(description="epochs trained")
     best_epoch: int | None = Field(description="epoch of these weights; null: untrained weights")

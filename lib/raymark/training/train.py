@@ -27,8 +27,9 @@ from raymark.core.files import atomic, sha256_of
 from raymark.core.names import unpaired
 from raymark.landmarks.types import Types, chain_of, types_among
 from raymark.methods import definition_of
-from raymark.methods.base import LandmarkNetwork, SecondStage
+from raymark.methods.base import LandmarkNetwork, SecondStage, reduced
 from raymark.training.batches import ByType, Reduced, Samples, whole_of
+from raymark.training.calibration import Calibration, calibrated
 from raymark.training.model_files import Model, write_model
 from raymark.training.run import Run
 from raymark.training.state import TrainingState
@@ -199,11 +200,19 @@ def _train(
             keep()
     if fabric.is_global_zero:
         description = _described(method, training, run.state, seed, provenance, types)
-        description = description.model_copy(update={"first": refined})
+        calibration = None if types else _calibration(run, method, validation)
+        description = description.model_copy(update={"first": refined, "calibration": calibration})
         write_model(out_dir / "model.safetensors", description, run.state.best)
         # A killed workflow may have left a process of the same training behind.
         checkpoint.unlink(missing_ok=True)
     fabric.barrier()
+
+
+def _calibration(run: Run, method: Method, validation: Samples) -> Calibration | None:
+    """Learn what the best weights' confidence means on the validation images, of full size."""
+    run.network.load_state_dict(run.state.best)
+    whole = whole_of(validation)
+    return calibrated(reduced(run.network, method.reduction(_shape_yx(whole)[0])), whole)
 
 
 def _shape_yx(samples: Samples) -> tuple[int, ...]:

@@ -86,7 +86,7 @@ def test_points_come_back_in_the_images_own_pixels(pixel_mm):
     """A bright square, at any resolution, is found within half a pixel of the coarser grid."""
     image = np.zeros((240, 320), np.float32)
     image[100:108, 200:208] = 1
-    table = find_landmarks(Brightest(), model(landmarks=["x"]), Xray(image, pixel_mm))
+    table = find_landmarks(Brightest(), model(landmarks=["x"]), Xray(image, pixel_mm))[0]
     coarse = max(2.0 / pixel_mm if pixel_mm else 4.0, 1.0)
     assert abs(table.x_px[0] - 203.5) <= max(coarse / 2, 4)
     assert abs(table.y_px[0] - 103.5) <= max(coarse / 2, 4)
@@ -99,7 +99,7 @@ def test_points_come_back_in_the_images_own_pixels(pixel_mm):
 def test_an_image_at_the_models_own_pitch_is_seen_unchanged():
     image = np.random.default_rng(0).uniform(size=(50, 70)).astype(np.float32)
     y, x = np.unravel_index(image.argmax(), image.shape)
-    table = find_landmarks(Brightest(), model(landmarks=["x"]), Xray(image, 2.0))
+    table = find_landmarks(Brightest(), model(landmarks=["x"]), Xray(image, 2.0))[0]
     assert (table.x_px[0], table.y_px[0]) == (x, y)
 
 
@@ -270,7 +270,7 @@ def test_a_mirrored_image_has_its_points_where_the_other_way_round_they_were(tmp
     """Stored R\\F, it is looked at L\\F; the table is in stored pixels again."""
     placement = turned(Stored(IMAGE[:, ::-1]), False, True, False).placement
     xray = Xray(IMAGE.astype(np.float32), 2.0, placement=placement)
-    upright = find_landmarks(Brightest(), model(landmarks=["tip"], flip_pairs=[]), xray)
+    upright = find_landmarks(Brightest(), model(landmarks=["tip"], flip_pairs=[]), xray)[0]
     stored = in_file_px(upright, xray)
     assert stored.x_px[0] == IMAGE.shape[1] - 1 - upright.x_px[0]
     assert stored.y_px[0] == upright.y_px[0]

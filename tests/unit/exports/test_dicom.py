@@ -93,7 +93,7 @@ def test_predict_finds_in_the_files_what_it_finds_in_the_shards(project, exporte
     out, known = exported("dicom", "around"), model(landmarks=["x"], pixel_mm=3.2)
     for view in Source(project, "balls", "around").views():
         xray = read_xray(out / f"{view.name}.dcm")
-        table = in_file_px(find_landmarks(Brightest(), known, xray), xray)
+        table = in_file_px(find_landmarks(Brightest(), known, xray)[0], xray)
         image = view.arrays["image"]
         x, y = table[["x_px", "y_px"]].to_numpy()[0].round().astype(int)
         assert image[y, x] >= image.max() - 1e-3

@@ -111,13 +111,15 @@ def register(
 
 def _finder(model: str) -> "Callable[[Xray], dict[str, np.ndarray]]":
     """Return a function that finds a trained model's landmarks in an X-ray."""
+    from raymark.core.doubts import warn
     from raymark.detection.on_files import find_landmarks
     from raymark.training.model_files import load_model
 
     network, trained = load_model(model)
 
     def find(xray: "Xray") -> "dict[str, np.ndarray]":
-        table = find_landmarks(network, trained, xray)
+        table, doubts = find_landmarks(network, trained, xray)
+        warn(model, doubts)
         table = table[table["detected"] & (table["instance"] == 0)]
         return dict(zip(table["landmark"], table[["x_px", "y_px"]].to_numpy(float), strict=True))
 
