@@ -178,7 +178,7 @@ def _calibrated(
     if model.calibration is None:
         unknown = np.full(len(confidence), np.nan)
         return unknown, unknown, []
-    expected_px, most_px = model.calibration.errors_px(confidence)
+    expected_px, most_px = model.calibration.errors_px(confidence, np.arange(len(confidence)))
     return expected_px, most_px, model.calibration.unlike(points, confidence)
 
 

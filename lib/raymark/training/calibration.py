@@ -49,10 +49,12 @@ class Calibration(Section):
     deviations_px: list[float] = Field(description="of each landmark from the shape laid onto it")
     limits: Limits | None = Field(None, description="null: too few validation images to tell")
 
-    def errors_px(self, confidence: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return the error to expect, and that which few exceed, of points of confidence (..., l)."""
+    def errors_px(
+        self, confidence: np.ndarray, landmark: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return the error to expect, and that which few exceed, of points (...,) of landmarks by number (...,)."""
         expected, most = (
-            np.interp(confidence, self.confidence, values) * np.array(self.factors)
+            np.interp(confidence, self.confidence, values) * np.array(self.factors)[landmark]
             for values in (self.expected_px, self.most_px)
         )
         return expected, most

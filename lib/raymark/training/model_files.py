@@ -86,6 +86,11 @@ def load_model(path: str | Path) -> tuple[LandmarkNetwork, Model]:
     return reduced(network, model.reduce).eval(), model
 
 
+def described(path: str | Path) -> Model:
+    """Return what a model file says beside the weights; InputError as `load_model`."""
+    return _read_model(path)[0]
+
+
 def load_first(path: str | Path, landmarks: list[str]) -> tuple[LandmarkNetwork, FirstStage]:
     """Return the network of the model at `path` as the first stage of one for `landmarks`.
 

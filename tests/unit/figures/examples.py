@@ -22,6 +22,7 @@ from raymark.landmarks.table import landmark_table, write_landmarks
 from raymark.landmarks.types import channels_of
 from raymark.methods.base import build
 from raymark.metrics.cobb import corner_names
+from raymark.training.calibration import Calibration
 from raymark.training.model_files import Model, write_model
 from raymark.workflow.steps import data, experiments
 from tests.unit.imports.examples import settings as import_settings
@@ -101,8 +102,9 @@ def small_project() -> Project:
         _write_losses(layout.LOSSES.format(**place))
     for seed in (0, 1):
         _write_losses(layout.LOSSES.format(dataset="spine", method="unet", seed=seed))
-    for method in ("cpm", "landmarknet"):
-        _write_model(project, method)
+    for experiment in project.config.experiments:
+        for seed in experiment.seeds:
+            _write_model(project, experiment.dataset, experiment.method, seed)
     experiments.pose(project, "spine", "cpm", 0, "grid")
     experiments.setup_error(project, "spine", "landmarknet", 0, "grid")
     _match(project)
@@ -190,9 +192,14 @@ def _write_losses(path: str) -> None:
     table.to_csv(path, index=False)
 
 
-def _write_model(project: Project, method: str) -> None:
-    dataset, settings = dataset_of(project, "spine"), project.methods[method]
-    names, types = landmark_names(dataset), landmark_types(dataset)
+def _write_model(project: Project, name: str, method: str, seed: int) -> None:
+    """Write an untrained model, which knows of its errors what the predictions here are off."""
+    dataset, settings = dataset_of(project, name), project.methods[method]
+    names, types = landmark_names(dataset), landmark_types(project, name)
+    random = np.random.default_rng(0)
+    truth = random.uniform(5, 40, (9, len(names), 2))
+    found = truth + random.normal(0, 0.5, truth.shape)
+    learned = Calibration.learned(found, random.uniform(0.5, 1, truth.shape[:2]), truth)
     channels = list(channels_of(names, types)) if settings.by_type else names
     network = build(settings.module, settings.network, len(channels), 0, "test")
     model = Model(
@@ -207,14 +214,15 @@ def _write_model(project: Project, method: str) -> None:
         detection_threshold=0.4,
         by_type=settings.by_type,
         types=list(types) if settings.by_type else [],
-        seed=0,
+        calibration=None if settings.by_type else learned,
+        seed=seed,
         epochs=0,
         best_epoch=None,
         diverged=False,
         diverged_because=None,
         provenance="test",
     )
-    path = layout.MODEL.format(dataset="spine", method=method, seed=0)
+    path = layout.MODEL.format(dataset=name, method=method, seed=seed)
     write_model(path, model, network.state_dict())
 
 

@@ -30,7 +30,7 @@ def test_expected_errors_and_those_that_few_exceed_are_those_of_new_images():
     calibration = Calibration.learned(*images(4000))
     points, confidence, truth = images(4000, seed=1)
     error = np.linalg.norm(points - truth, axis=-1)
-    expected, most = calibration.errors_px(confidence)
+    expected, most = calibration.errors_px(confidence, np.arange(4))
     mean = np.sqrt(np.pi / 2) * (8 - 7 * confidence) * WORSE
     assert np.abs(expected / mean - 1).mean() < 0.15
     for landmark in range(4):
@@ -41,7 +41,7 @@ def test_expected_errors_and_those_that_few_exceed_are_those_of_new_images():
 def test_errors_never_rise_with_confidence():
     calibration = Calibration.learned(*images(30, seed=2))
     rising = np.linspace(0, 1, 50)[:, None] * np.ones(4)
-    for errors in calibration.errors_px(rising):
+    for errors in calibration.errors_px(rising, np.arange(4)):
         assert (np.diff(errors, axis=0) <= 1e-9).all()
         assert (errors > 0).all()
 
