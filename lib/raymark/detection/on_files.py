@@ -276,10 +276,19 @@ def _write(found: Found) -> None:
     draw_overlay(f"{stem}_overlay.png", xray, table, title=f"{stem.name}   {found.model.method}")
 
 
+def _off(found: Found) -> str:
+    """Say how far off the landmarks found in an image can be expected to be."""
+    expected_px = found.table.loc[found.table["detected"], "expected_error_px"].mean()
+    if np.isnan(expected_px):
+        return ""
+    mm = f", {expected_px * found.xray.pixel_mm:.2g} mm" if found.xray.pixel_mm else ""
+    return f", expected to be {expected_px:.2g} px{mm} off"
+
+
 def _told(found: Found) -> str:
     """Say what was found in an image, on which assumption, and where it is."""
     table, model, xray = found.table, found.model, found.xray
-    lines = [f"{found.path}: {table.detected.sum()} of {len(table)} landmarks found"]
+    lines = [f"{found.path}: {table.detected.sum()} of {len(table)} landmarks found{_off(found)}"]
     if model.pixel_mm and not xray.pixel_mm:
         height_mm = model.image_height_px * model.pixel_mm
         lines.append(

@@ -15,6 +15,7 @@ from functools import cached_property
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from raymark.methods.base import Batch, SecondStage, standardised
 
@@ -25,10 +26,20 @@ OWN_SHARE = 0.25  # deviation of a landmark's own part, of its median error alon
 
 @dataclass(frozen=True)
 class Guesses:
-    """Errors (view, l, 2) in px, NaN where there is none to learn from, and what was detected (view, l)."""
+    """Errors (view, l, 2) in px, NaN where there is none to learn from, and what was detected (view, l).
+
+    `limit_px` (l,) is how far off a point may be to be learned from.
+    """
 
     errors_px: np.ndarray
     seen: np.ndarray
+    limit_px: np.ndarray
+
+    def counted(self, batch: Batch, guess: Tensor) -> Batch:
+        """Return the batch without the landmarks of which the first stage's `guess` (b, l, 2) is beyond the limit."""
+        limit_px = torch.as_tensor(self.limit_px).to(guess)
+        near = (guess - batch.landmarks).norm(dim=-1) <= limit_px
+        return replace(batch, visible=batch.visible & near)
 
     def drawn(self, batch: Batch, randoms: Iterable[np.random.Generator]) -> Batch:
         """Return the batch with guesses; each view's are drawn from its own generator."""
@@ -72,11 +83,8 @@ def measured(network: SecondStage, views: Iterable[Batch]) -> Guesses:
     truth = torch.cat(truths)
     network.set_shape(truth.nanmean(0))
     guess = torch.cat(guesses) if network.first else network.shape_px.cpu()
-    return Guesses(_usual((guess - truth).numpy()), torch.cat(seen).numpy())
-
-
-def _usual(errors_px: np.ndarray) -> np.ndarray:
-    """Return errors (view, l, 2) with NaN in the place of those that are FARTHEST out."""
-    away = np.linalg.norm(errors_px, axis=-1)
-    limit = FARTHEST * np.ma.median(np.ma.masked_invalid(away), axis=0).filled(np.inf)
-    return np.where((away <= limit)[..., None], errors_px, np.nan)
+    errors_px = (guess - truth).numpy()
+    away_px = np.linalg.norm(errors_px, axis=-1)
+    limit_px = FARTHEST * np.ma.median(np.ma.masked_invalid(away_px), axis=0).filled(np.inf)
+    errors_px = np.where((away_px <= limit_px)[..., None], errors_px, np.nan)
+    return Guesses(errors_px, torch.cat(seen).numpy(), limit_px)

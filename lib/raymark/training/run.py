@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -207,11 +207,10 @@ class Run:
         sums = torch.zeros(4, dtype=torch.float64, device=self.fabric.device)
         for batch in batches(samples, groups, self.fabric.device):
             batch = replace(batch, image=standardised(batch.image))
-            with self.fabric.autocast():
-                output = self.network(batch.image)
+            output, counted = self._looked_at(batch)
             points, _ = self.network.decode(output)
             squares = squared_errors(points, batch)
-            loss = self.network.loss(output, batch)[0] * len(batch.image)
+            loss = self.network.loss(output, counted)[0] * len(batch.image)
             sums += torch.stack(
                 [
                     loss,
@@ -223,6 +222,17 @@ class Run:
         loss, images, squares, landmarks = self.fabric.all_reduce(sums, reduce_op="sum").tolist()
         rmse = math.sqrt(squares / landmarks) if landmarks else math.nan
         return {"validation_loss": loss / images, "validation_rmse_px": rmse}
+
+    def _looked_at(self, batch: Batch) -> tuple[Any, Batch]:
+        """Return the network's output, and the batch with what its loss counts.
+
+        That is all but what no second stage can mend: else a few gross errors would choose the weights.
+        """
+        with self.fabric.autocast():
+            if self.guesses is None:
+                return self.network(batch.image), batch
+            guess, seen = cast(SecondStage, self.network).first_guess(batch.image)
+            return self.network(batch.image, guess, seen), self.guesses.counted(batch, guess)
 
     def save(self, path: Path, provenance: str) -> None:
         """Write everything that the rest of the run depends on, from the first process."""
