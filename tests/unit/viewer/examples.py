@@ -1,6 +1,8 @@
 """A block of soft tissue with a bead of metal at each landmark: where they lie is known."""
 
-from collections.abc import Iterable
+import threading
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 import numpy as np
 
@@ -9,6 +11,7 @@ from raymark.ct import Volume
 from raymark.viewer.about import start_of
 from raymark.viewer.frames import Asked
 from raymark.viewer.gather import own_dataset
+from raymark.viewer.server import Viewer
 from raymark.viewer.shown import Shown
 
 SPACING_MM = np.array([2.0, 2.0, 3.0])
@@ -26,6 +29,7 @@ def affine() -> np.ndarray:
 def beads(voxels: Iterable[tuple[int, ...]] = VOXELS.values()) -> Volume:
     hu_xyz = np.full(SHAPE, -1000, np.int16)
     hu_xyz[4:-4, 4:-4, 4:-4] = 0
+    hu_xyz[4:-4, 20:26, 4:7] = HU_OF_BEADS  # a rod at the feet, brighter: beads are not the window's end
     for voxel in voxels:
         hu_xyz[voxel] = HU_OF_BEADS
     return Volume(hu_xyz, affine())
@@ -54,3 +58,16 @@ def asked(of: Shown, **more) -> Asked:
     """A view of monochromatic X-rays: no spectrum is looked up."""
     mono = {"physics": {"spectrum": "mono", "energy_kev": 60.0}}
     return Asked.model_validate(start_of(of) | mono | more)
+
+
+@contextmanager
+def served(of: Shown) -> Iterator[Viewer]:
+    """Answer pages about it, for a while."""
+    with Viewer(of) as server:
+        quick = {"poll_interval": 0.05}
+        thread = threading.Thread(target=server.serve_forever, kwargs=quick, daemon=True)
+        thread.start()
+        try:
+            yield server
+        finally:
+            server.shutdown()

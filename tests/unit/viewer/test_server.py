@@ -4,23 +4,18 @@ import http.client
 import json
 import re
 import struct
-import threading
 from importlib.resources import files
 
 import pytest
 
 from raymark.viewer.server import MOST_BYTES, PAGE, Viewer
-from tests.unit.viewer.examples import asked, shown
+from tests.unit.viewer.examples import asked, served, shown
 
 
 @pytest.fixture(scope="module")
 def viewer():
-    with Viewer(shown()) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
-        thread.start()
+    with served(shown()) as server:
         yield server
-        server.shutdown()
-        thread.join()
 
 
 def request(viewer, method="GET", name="about", *, token=None, body=None, **headers):

@@ -20,6 +20,7 @@ def test_a_bead_is_the_brightest_where_the_page_draws_its_landmark(kind):
         place = grid_of(of)["landmarks"][list(VOXELS).index(name)]
         np.testing.assert_allclose(place, voxel, atol=0.01)
         picture = np.array(Image.open(io.BytesIO(slice_picture(of, kind, voxel[AXES[kind]]))))
+        picture[-8:] = 0  # the rod
         row, column = np.unravel_index(picture.argmax(), picture.shape)
         column_axis, row_axis = ACROSS[kind]
         expected = SHAPE[row_axis] - 1 - voxel[row_axis], SHAPE[column_axis] - 1 - voxel[column_axis]

@@ -655,7 +655,7 @@ function listen() {
 
 async function start() {
   known = await (await ask("about")).json();
-  view = known.start;
+  view = structuredClone(known.start);
   const [x, y, z] = known.grid.shape;
   at = [(x - 1) / 2, (y - 1) / 2, (z - 1) / 2];
   build();
