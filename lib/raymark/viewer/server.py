@@ -9,6 +9,7 @@ import hmac
 import json
 import secrets
 import struct
+import sys
 from collections.abc import Callable
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -63,6 +64,11 @@ class Viewer(ThreadingHTTPServer):
         start = about(self.shown)["start"]
         for live in (True, False):
             self.frames.frame(checked(Asked, start | {"live": live}, "the first view"))
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Say nothing where a browser no longer waits for its answer."""
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)
 
     # What a page may ask for; each returns the type of its answer and the answer.
 

@@ -39,7 +39,7 @@ def view_set_of(asked: Asked, around: Around) -> ViewSet:
         key: [getattr(asked, key)] * 2
         for key in ("source_to_isocentre_mm", "source_to_detector_mm")
     }
-    values = {"of": "test", "role": "evaluate", "sampling": sampling, **distances}
+    values: dict[str, Any] = {"of": "test", "role": "evaluate", "sampling": sampling, **distances}
     if asked.flip:
         values["flip_probability"] = 1.0
     if asked.field_of_view_share < 1:

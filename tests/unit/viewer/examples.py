@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 import numpy as np
 
-from raymark.config.dataset import ViewSet
+from raymark.config.dataset import Physics, ViewSet
 from raymark.ct import Volume
 from raymark.viewer.about import start_of
 from raymark.viewer.frames import Asked
@@ -18,6 +18,7 @@ SPACING_MM = np.array([2.0, 2.0, 3.0])
 SHAPE = np.array([60, 50, 44])
 VOXELS = {"left_hip": (12, 30, 12), "right_hip": (47, 24, 17), "promontory": (30, 12, 33)}
 HU_OF_BEADS = 3071
+MONO = Physics(spectrum="mono", energy_kev=60.0)  # a spectrum takes seconds to look up
 
 
 def affine() -> np.ndarray:
@@ -29,7 +30,9 @@ def affine() -> np.ndarray:
 def beads(voxels: Iterable[tuple[int, ...]] = VOXELS.values()) -> Volume:
     hu_xyz = np.full(SHAPE, -1000, np.int16)
     hu_xyz[4:-4, 4:-4, 4:-4] = 0
-    hu_xyz[4:-4, 20:26, 4:7] = HU_OF_BEADS  # a rod at the feet, brighter: beads are not the window's end
+    hu_xyz[4:-4, 20:26, 4:7] = (
+        HU_OF_BEADS  # a rod at the feet, brighter: beads are not the window's end
+    )
     for voxel in voxels:
         hu_xyz[voxel] = HU_OF_BEADS
     return Volume(hu_xyz, affine())
@@ -41,8 +44,10 @@ def points_mm() -> np.ndarray:
 
 def shown(**more) -> Shown:
     dataset = own_dataset().model_copy(update={"view_sets": view_sets()})
-    detector = dataset.detector.model_copy(update={"height_px": 200, "width_px": 256, "pixel_mm": 1.2})
-    dataset = dataset.model_copy(update={"detector": detector})
+    detector = dataset.detector.model_copy(
+        update={"height_px": 200, "width_px": 256, "pixel_mm": 1.2}
+    )
+    dataset = dataset.model_copy(update={"detector": detector, "physics": MONO})
     usual = {"title": "beads", "volume": beads(), "dataset": dataset, "names": list(VOXELS),
              "points_mm": points_mm(), "planned": list(dataset.view_sets)}  # fmt: skip
     return Shown(**usual | more)
@@ -55,9 +60,8 @@ def view_sets() -> dict[str, ViewSet]:
 
 
 def asked(of: Shown, **more) -> Asked:
-    """A view of monochromatic X-rays: no spectrum is looked up."""
-    mono = {"physics": {"spectrum": "mono", "energy_kev": 60.0}}
-    return Asked.model_validate(start_of(of) | mono | more)
+    """The page's first view, or another."""
+    return Asked.model_validate(start_of(of) | more)
 
 
 @contextmanager

@@ -41,7 +41,9 @@ def asked_and_seen(page) -> tuple[list[float], list[float], list[float], str]:
 
 
 def middle(page, element: str) -> tuple[float, float]:
-    box = page.js(f"(b => [b.x + b.width / 2, b.y + b.height / 2])($('{element}').getBoundingClientRect())")
+    box = page.js(
+        f"(b => [b.x + b.width / 2, b.y + b.height / 2])($('{element}').getBoundingClientRect())"
+    )
     return box[0], box[1]
 
 
@@ -122,7 +124,9 @@ def test_slices_go_to_the_landmark_that_is_chosen(page):
 
 
 def test_what_is_copied_is_the_view_set(page):
-    page.call("Browser.grantPermissions", permissions=["clipboardReadWrite", "clipboardSanitizedWrite"])
+    page.call(
+        "Browser.grantPermissions", permissions=["clipboardReadWrite", "clipboardSanitizedWrite"]
+    )
     page.js("turn(-20, 0)")
     page.until(AT_REST)
     page.key("c")
@@ -148,9 +152,11 @@ def test_distance_and_detector_change_the_image_as_they_should(page):
 def test_nothing_lies_over_anything_else(page):
     boxes = page.js("['#controls', 'main', '#lists', 'header'].map((s) => (b => [b.left, b.top, b.right, b.bottom])"
                     "($(s).getBoundingClientRect()))")  # fmt: skip
-    for (a, b) in pairwise([*boxes[:3]]):
+    for a, b in pairwise([*boxes[:3]]):
         assert a[2] <= b[0] + 0.5
     assert all(box[1] >= boxes[3][3] - 0.5 for box in boxes[:3])
     assert page.js("document.documentElement.scrollWidth <= innerWidth")
-    fields = page.js("all('.field > span').map((s) => [s.scrollHeight, parseFloat(getComputedStyle(s).lineHeight)])")
+    fields = page.js(
+        "all('.field > span').map((s) => [s.scrollHeight, parseFloat(getComputedStyle(s).lineHeight)])"
+    )
     assert all(height < 1.5 * line for height, line in fields if line)

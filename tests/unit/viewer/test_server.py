@@ -15,6 +15,7 @@ from tests.unit.viewer.examples import asked, served, shown
 @pytest.fixture(scope="module")
 def viewer():
     with served(shown()) as server:
+        server.warm_up()
         yield server
 
 
@@ -52,7 +53,9 @@ def test_tokens_differ_and_are_long(viewer):
     assert len(viewer.token) >= 32
 
 
-@pytest.mark.parametrize("host", ["evil.example", "evil.example:{port}", "127.0.0.1", "127.0.0.1:1", ""])
+@pytest.mark.parametrize(
+    "host", ["evil.example", "evil.example:{port}", "127.0.0.1", "127.0.0.1:1", ""]
+)
 def test_a_name_that_someone_else_points_here_is_refused(viewer, host):
     answer, _ = request(viewer, Host=host.format(port=viewer.server_port))
     assert answer.status == 403
@@ -75,7 +78,9 @@ def test_the_page_is_served_and_loads_nothing_from_elsewhere(viewer, name):
     assert answer.status == 200
     assert "default-src 'self'" in answer.headers["Content-Security-Policy"]
     assert answer.headers["Referrer-Policy"] == "no-referrer"  # it would tell the token
-    assert not re.search(rb"(https?:)?//[a-z]|@import|\son\w+=", re.sub(rb"(?m)(^|\s)//.*$", b"", content))
+    assert not re.search(
+        rb"(https?:)?//[a-z]|@import|\son\w+=", re.sub(rb"(?m)(^|\s)//.*$", b"", content)
+    )
 
 
 def test_every_file_of_the_page_is_served():
@@ -116,7 +121,9 @@ def test_what_cannot_be_used_is_told_in_one_line(viewer, name, body, told):
     assert b"\n" not in content
 
 
-@pytest.mark.parametrize("name", ["slice?kind=up&index=1", "slice?kind=axial&index=x", "slice", "xray?index=0"])
+@pytest.mark.parametrize(
+    "name", ["slice?kind=up&index=1", "slice?kind=axial&index=x", "slice", "xray?index=0"]
+)
 def test_what_is_no_slice_or_xray_is_told(viewer, name):
     assert request(viewer, name=name)[0].status == 400
 

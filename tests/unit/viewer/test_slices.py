@@ -10,7 +10,11 @@ from raymark.ct import LabelMap
 from raymark.viewer.slices import AXES, grid_of, slice_picture, upright
 from tests.unit.viewer.examples import SHAPE, VOXELS, affine, shown
 
-ACROSS = {"axial": (0, 1), "coronal": (0, 2), "sagittal": (1, 2)}  # the voxel axes of column and row
+ACROSS = {
+    "axial": (0, 1),
+    "coronal": (0, 2),
+    "sagittal": (1, 2),
+}  # the voxel axes of column and row
 
 
 @pytest.mark.parametrize("kind", AXES)
@@ -23,7 +27,10 @@ def test_a_bead_is_the_brightest_where_the_page_draws_its_landmark(kind):
         picture[-8:] = 0  # the rod
         row, column = np.unravel_index(picture.argmax(), picture.shape)
         column_axis, row_axis = ACROSS[kind]
-        expected = SHAPE[row_axis] - 1 - voxel[row_axis], SHAPE[column_axis] - 1 - voxel[column_axis]
+        expected = (
+            SHAPE[row_axis] - 1 - voxel[row_axis],
+            SHAPE[column_axis] - 1 - voxel[column_axis],
+        )
         assert np.hypot(row - expected[0], column - expected[1]) <= 1.5  # JPEG rings a little
 
 

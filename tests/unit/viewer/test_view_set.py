@@ -54,7 +54,10 @@ def test_a_mirrored_view_and_an_isocentre_are_in_the_yaml():
 
 def test_a_segment_ends_at_the_poles():
     told = planned(BEADS, asked(BEADS, secondary_deg=80.0), Around(secondary_deg=30))
-    assert yaml.safe_load(told["yaml"])["view_sets"]["from_page"]["sampling"]["secondary_deg"] == [50, 90]
+    assert yaml.safe_load(told["yaml"])["view_sets"]["from_page"]["sampling"]["secondary_deg"] == [
+        50,
+        90,
+    ]
 
 
 def test_distances_that_no_view_set_can_have_are_refused():

@@ -72,8 +72,7 @@ async function pump() { // at most two requests at a time: one is rendered while
 async function settle() {
   const number = changes, still = () => number === changes;
   try {
-    const detector = Math.max(view.detector.width_px, view.detector.height_px);
-    await show(asked({ longest_px: Math.min(1600, Math.max(64, detector)) }), still);
+    await show(asked({ longest_px: clamp(Math.max(...frame.detector_px), 16, 1600) }), still);
     if (!still()) return;
     newest = number; // no live frame comes after it
     tell(false);
@@ -137,7 +136,7 @@ function sized(canvas, width, height) { // empty, and sharp on any screen; drawn
 function draw() {
   const { clientWidth, clientHeight } = $("#stage"), place = placed();
   const context = sized($("#xray"), clientWidth, clientHeight);
-  context.imageSmoothingQuality = "high";
+  context.imageSmoothingQuality = frame.live ? "low" : "high";
   context.drawImage(frame.picture, place.x, place.y, place.width, place.height);
   const real = $("#real"), shown = pose !== null && known.poses[pose].xray;
   real.hidden = !shown;
@@ -161,7 +160,7 @@ function drawOver() {
   if (!frame) return;
   const { clientWidth, clientHeight } = $("#stage");
   const context = sized($("#over"), clientWidth, clientHeight), place = placed();
-  const taken = [];
+  const taken = [[0, 0, 290, 34], [clientWidth - 175, clientHeight - 45, clientWidth, clientHeight]]; // captions
   if ($("#show-landmarks").checked) {
     const depths = frame.depth_mm, near = Math.min(...depths), far = Math.max(...depths);
     const order = depths.map((_, i) => i).filter((i) => frame.visible[i]).sort((a, b) => (b === chosen) - (a === chosen));
@@ -328,8 +327,8 @@ function drawSphere() {
   const line = (at) => {
     context.beginPath();
     let before = false;
-    for (let t = 0; t <= 72; t += 1) {
-      const p = seen(at(t / 72));
+    for (let t = 0; t <= 36; t += 1) {
+      const p = seen(at(t / 36));
       if (p.front) context[before ? "lineTo" : "moveTo"](p.x, p.y);
       before = p.front;
     }
@@ -493,9 +492,11 @@ function list() {
   $("#count").textContent = known.landmarks.length ? `${seen} of ${known.landmarks.length} on the image` : "none";
 }
 
-function fill() { // the fields say what is asked for
+function fill() { // the fields say what is shown
+  const { primary_deg, secondary_deg } = pose === null ? view : known.poses[pose];
+  const shown = { ...view, primary_deg: round(primary_deg, 2), secondary_deg: round(secondary_deg, 2) };
   for (const field of all("[data-key]")) {
-    const [first, second] = field.dataset.key.split("."), value = second ? view[first][second] : view[first];
+    const [first, second] = field.dataset.key.split("."), value = second ? shown[first][second] : shown[first];
     if (field.type === "checkbox") field.checked = value;
     else if (document.activeElement !== field || field.type !== "number") field.value = value;
   }
