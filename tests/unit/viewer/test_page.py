@@ -4,21 +4,41 @@ import re
 from itertools import pairwise
 
 import numpy as np
+import pandas as pd
 import pytest
 import yaml
 
-from raymark.geometry.camera import carm_rotation
+from raymark.geometry.camera import Detector, carm_camera, carm_rotation
+from raymark.imports.stored_image import Xray
+from raymark.viewer.shown import Posed
 from tests.unit.viewer.browser import CHROMIUM, Browser
-from tests.unit.viewer.examples import VOXELS, served, shown
+from tests.unit.viewer.examples import VOXELS, points_mm, served, shown
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed")
 AT_REST = "typeof frame !== 'undefined' && frame && !frame.live && newest === changes && (plan || pose !== null)"
 STAGE = "JSON.stringify(document.querySelector('#stage').getBoundingClientRect())"
 
 
+def found(xray: Xray) -> pd.DataFrame:
+    """A model that finds one landmark in the image's middle."""
+    middle = (np.array(xray.image_yx.shape[::-1]) - 1) / 2
+    return pd.DataFrame({"landmark": ["promontory"], "x_px": middle[:1], "y_px": middle[1:],
+                         "confidence": [0.9], "detected": [True]})  # fmt: skip
+
+
+def posed() -> Posed:
+    camera = carm_camera(Detector(80, 100, 3.0), primary_deg=40, secondary_deg=15,
+                         isocentre_world_mm=points_mm()[2], source_to_isocentre_mm=700,
+                         source_to_detector_mm=1100)  # fmt: skip
+    return Posed("shot.png", camera, 1100.0, np.indices((80, 100)).sum(axis=0).astype(np.float32))
+
+
 @pytest.fixture(scope="module")
 def page(tmp_path_factory):
-    with served(shown()) as server, Browser(tmp_path_factory.mktemp("browser")) as browser:
+    with (
+        served(shown(poses=[posed()], find=found)) as server,
+        Browser(tmp_path_factory.mktemp("browser")) as browser,
+    ):
         browser.open(server.address)
         browser.until(AT_REST)
         yield browser
@@ -147,6 +167,28 @@ def test_distance_and_detector_change_the_image_as_they_should(page):
     page.until("!$('#problem').hidden")
     assert "is not beyond the isocentre" in page.js("$('#problem').textContent")
     page.complaints.clear()  # the browser notes the refusal
+
+
+def test_a_registered_xray_lies_under_the_rendered_one_at_its_pose(page):
+    page.js("goToPose(0)")
+    page.until(AT_REST + " && found")
+    fields, _, stage, _ = asked_and_seen(page)
+    np.testing.assert_allclose(stage, (40, 15), atol=1e-6)
+    assert fields == [40, 15]
+    page.until("$('#real').naturalWidth === 100")
+    assert page.js("[$('#real').hidden, $('#real').style.opacity]") == [False, "0.5"]
+    page.key("ArrowRight")  # from there on it is a C-arm again
+    page.until(AT_REST)
+    assert asked_and_seen(page)[1:3] == ([41, 15], pytest.approx([41, 15]))
+    assert page.js("$('#real').hidden")
+
+
+def test_detections_stand_beside_the_truth_of_the_view_at_rest(page):
+    page.until("found")
+    x, y = page.js("frame.points_px[2]")
+    error_px = float(page.js("$('#landmarks').rows[2].cells[2].textContent"))
+    assert error_px == pytest.approx(np.hypot(x - 127.5, y - 99.5), abs=0.06)
+    assert page.js("$('#landmarks').rows[0].cells[2].textContent") == "not found"
 
 
 def test_nothing_lies_over_anything_else(page):

@@ -169,7 +169,7 @@ function drawOver() {
     order.forEach((i, k) => {
       const [x, y] = points[k], radius = 3.5 + 3 * (depths[i] - near) / (far - near || 1);
       ring(context, x, y, radius, i === chosen ? "#fff" : ACCENT);
-      if ($("#show-names").checked || i === chosen) label(context, known.landmarks[i].title, x, y, k, taken, place);
+      if ($("#show-names").checked || i === chosen) label(context, known.landmarks[i].title, x, y, k, taken, place, i === chosen);
     });
   }
   for (const each of found && $("#show-found").checked ? found.found : []) {
@@ -201,14 +201,14 @@ function cross(context, x, y, colour) {
 
 const widths = {}; // of labels, in px
 
-function label(context, text, x, y, own, taken, place) { // where there is room beside the point; else none
+function label(context, text, x, y, own, taken, place, always) { // where there is room beside the point; else none
   context.font = FONT;
   const width = widths[text] ??= context.measureText(text).width, away = 10;
   const spots = [[x + away, y - 8], [x - away - width, y - 8], [x - width / 2, y - 24], [x - width / 2, y + 9],
     [x + away, y - 20], [x + away, y + 5], [x - away - width, y - 20], [x - away - width, y + 5]];
   for (const [left, top] of spots) {
     const box = [left - 2, top, left + width + 2, top + 15];
-    const free = taken.every(([a, b, c, d, k]) => k === own || box[2] < a || box[0] > c || box[3] < b || box[1] > d);
+    const free = always || taken.every(([a, b, c, d, k]) => k === own || box[2] < a || box[0] > c || box[3] < b || box[1] > d);
     const within = box[0] > place.x && box[2] < place.x + place.width && box[1] > place.y && box[3] < place.y + place.height;
     if (!free || !within) continue;
     taken.push(box);
@@ -361,8 +361,9 @@ function drawSphere() {
     const p = seen(direction(...angles));
     if (!p.front) continue;
     [context.lineWidth, context.strokeStyle, context.fillStyle] = [3, "#0f1214", FAINT];
-    context.strokeText(text, clamp(p.x, 30, width - 30), p.y - 5);
-    context.fillText(text, clamp(p.x, 30, width - 30), p.y - 5);
+    const place = [clamp(p.x, 30, width - 30), Math.max(p.y - 5, 12)];
+    context.strokeText(text, ...place);
+    context.fillText(text, ...place);
   }
   [context.lineWidth, context.strokeStyle] = [1.5, "#fff"];
   context.beginPath();
