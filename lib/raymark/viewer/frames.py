@@ -29,6 +29,7 @@ from raymark.views.plan import detector_of
 
 LIVE_VOXELS = 2.5e6  # so many follow a hand on one core
 JPEG_QUALITY = 92
+MOST_PX = 1600  # along an image's longer side: what a screen shows
 
 
 class Asked(Section):
@@ -45,7 +46,7 @@ class Asked(Section):
     detector: DetectorConfig
     physics: Physics
     pose: int | None = Field(None, ge=0)
-    longest_px: int = Field(300, ge=16, le=1600)
+    longest_px: int = Field(300, ge=16, le=MOST_PX)
     live: bool = False
 
 
@@ -160,27 +161,29 @@ class Frames:
         return self.shown.poses[asked.pose].source_to_detector_mm
 
     def detections(self, asked: Asked) -> dict[str, Any]:
-        """Return what the model finds in a view: points in shares of the image, confidence, errors in px.
+        """Return what the model finds in a view: points in shares of the image, confidence, and
+        errors in px of the detector.
 
-        It sees the image in the pixels of the detector, without noise.
+        It sees the image without noise, of a detector with more pixels a smaller one.
         """
         if self.shown.find is None:
             raise InputError("model", "was not given", "Start again with --model")
-        frame = self.frame(asked.model_copy(update={"longest_px": 1600, "live": False}))
+        frame = self.frame(asked.model_copy(update={"longest_px": MOST_PX, "live": False}))
         pixel_mm = self.source_to_detector_mm(asked) / frame.camera.K[1, 1]
         table = self.shown.find(Xray(frame.image_yx, pixel_mm))
         truth = dict(
             zip(self.shown.names, self.landmarks(asked, frame.camera)["points_px"], strict=True)
         )
+        width, height = frame.camera.width_px, frame.camera.height_px
+        per_px = frame.full.width_px / width
         found = []
         for row in table[table["detected"]].itertuples():
-            true = truth.get(row.landmark)
-            error = (
-                None if true is None else float(np.hypot(row.x_px - true[0], row.y_px - true[1]))
-            )
-            found.append({"landmark": row.landmark, "confidence": row.confidence, "error_px": error,
-                          "x": (row.x_px + 0.5) / frame.camera.width_px,
-                          "y": (row.y_px + 0.5) / frame.camera.height_px})  # fmt: skip
+            true, error_px = truth.get(row.landmark), None
+            if true is not None:
+                error_px = per_px * float(np.hypot(row.x_px - true[0], row.y_px - true[1]))
+            place = {"x": (row.x_px + 0.5) / width, "y": (row.y_px + 0.5) / height}
+            found.append({"landmark": row.landmark, "confidence": row.confidence, **place}
+                         | {"error_px": error_px})  # fmt: skip
         return {"found": found, "of": len(table)}
 
 

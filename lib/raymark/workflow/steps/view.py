@@ -35,6 +35,7 @@ def view(
     on this machine alone, at an address with a secret; Ctrl-C ends it. See docs/view.md.
     """
     import webbrowser
+    from threading import Thread
 
     from raymark.config.project import read_project
     from raymark.core.errors import InputError
@@ -52,11 +53,11 @@ def view(
         problem = "needs either a CT of your own or a subject of the project"
         raise InputError("view", problem, "Give --ct, or a data set and a subject, not both")
     with Viewer(gather.together(shown, model, pose), port) as viewer:
-        print("Reading and rendering for the first time ...", flush=True)
+        print("Rendering for the first time ...", flush=True)
         viewer.warm_up()
         print(f"Open {viewer.address}\nCtrl-C ends it.", flush=True)
         if browser:
-            webbrowser.open(viewer.address)
+            Thread(target=webbrowser.open, args=[viewer.address], daemon=True).start()
         try:
             viewer.serve_forever()
         except KeyboardInterrupt:
