@@ -15,10 +15,11 @@ import typer
 
 from raymark import __version__
 from raymark.core.errors import InputError
-from raymark.workflow.steps import by_hand, data, experiments, products, register
+from raymark.workflow.steps import by_hand, data, experiments, products, register, view
 from raymark.workflow.steps.arguments import ConfigFile, Threads
 
 OWN_FILES = (
+    view.view,
     by_hand.predict,
     register.register,
     register.drr,

@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[2]
 SHARED_RULES = {"common", "resources"}
 SHARED_PACKAGES = {
     *("core", "geometry", "metrics", "projectors", "methods", "annotations", "config", "datasets"),
-    *("workflow", "exports"),
+    *("workflow", "exports", "viewer"),
 }
 STAGES = sorted({path.stem for path in ROOT.glob("workflow/rules/*.smk")} - SHARED_RULES)
 PACKAGES = sorted(path.parent.name for path in ROOT.glob("lib/raymark/*/__init__.py"))
