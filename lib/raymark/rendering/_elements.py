@@ -60,6 +60,7 @@ def _row(element: str, table: str, *columns: str) -> tuple:
 def _database() -> str:
     """Return the URI of the database, which nobody writes to, wherever it is installed."""
     package = find_spec("xraydb")
-    assert package is not None and package.origin is not None  # the installation brings it
+    assert package is not None  # the installation brings it
+    assert package.origin is not None
     path = Path(package.origin).with_name("xraydb.sqlite").resolve()
     return f"{path.as_uri()}?mode=ro&immutable=1"
