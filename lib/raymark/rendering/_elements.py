@@ -45,9 +45,11 @@ def _spline(x: np.ndarray, y: np.ndarray, second: np.ndarray, at: np.ndarray) ->
 
 
 @cache
-def _columns(element: str, table: str, column: str) -> list[np.ndarray]:
+def _columns(element: str, table: str, column: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return a spline's nodes, its values and its second derivatives there."""
     row = _row(element, table, "log_energy", column, f"{column}_spline")
-    return [np.array(json.loads(text)) for text in row]
+    nodes, values, second = (np.array(json.loads(text)) for text in row)
+    return nodes, values, second
 
 
 @cache
