@@ -15,6 +15,7 @@ import typer
 
 from raymark import __version__
 from raymark.core.errors import InputError
+from raymark.core.kernel_cache import place_kernels
 from raymark.workflow.steps import by_hand, data, experiments, products, register, view
 from raymark.workflow.steps.arguments import ConfigFile, Threads
 
@@ -59,6 +60,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Run one command; return the exit status. A user's mistake is told in one line."""
     # Threads that wait without spinning leave the cores to other jobs: twice the speed when shared.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    place_kernels()
     try:
         app(arguments, prog_name="raymark")
     except SystemExit as end:

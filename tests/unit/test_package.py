@@ -16,8 +16,8 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 EXTRAS = PROJECT["optional-dependencies"]
 NEEDED = [Requirement(text) for text in PROJECT["dependencies"]]
 OPTIONAL = [Requirement(text) for extra in EXTRAS.values() for text in extra]
-# Decoders that pydicom finds by itself.
-UNSEEN = {"pyjpegls", "python-gdcm"}
+# Decoders that pydicom finds by itself, and a database that is read without its code.
+UNSEEN = {"pyjpegls", "python-gdcm", "xraydb"}
 
 
 def named(requirements) -> set[str]:

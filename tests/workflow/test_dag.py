@@ -71,13 +71,6 @@ def test_a_deleted_model_is_made_again_although_its_results_are_there(finished):
     assert "render" not in planned
 
 
-def test_shards_and_cores_change_no_result(finished, tmp_path):
-    other = make_project(tmp_path / "other")
-    other.write("balls.yaml", DATASET | {"views_per_shard": 7})
-    other.snakemake("all", "--cores", "1")
-    assert tables(other) == tables(finished)
-
-
 def test_changed_method_reruns_that_method_only(finished):
     changed = method("other")
     changed["training"]["learning_rate"] = 2e-3
@@ -154,8 +147,9 @@ def test_a_ct_that_is_gone_is_refused_although_its_results_are_there(finished):
     assert "subjects.tsv, line 2, column ct: 'ct.nii.gz' is not there" in done.stderr
 
 
-def test_killed_run_resumes_to_the_same_tables(finished, tmp_path):
+def test_neither_shards_nor_cores_nor_a_kill_change_a_result(finished, tmp_path):
     project = make_project(tmp_path / "killed")
+    project.write("balls.yaml", DATASET | {"views_per_shard": 7})
     command = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile")]
     command += ["--cores", "2", "all", "--configfile", "config.yaml"]
     run = subprocess.Popen(
@@ -171,7 +165,8 @@ def test_killed_run_resumes_to_the_same_tables(finished, tmp_path):
     run.wait()
     assert not (project.folder / "results/tables/methods.csv").exists()
     project.snakemake("--unlock")
-    project.snakemake("all")
+    made = finished.read("results/tables/*")
+    project.snakemake("--cores", "1", "--", *made)  # no figures: they are not compared
     assert tables(project) == tables(finished)
 
 

@@ -217,6 +217,32 @@ def test_a_log_that_is_not_there_is_named(tmp_path):
         read_run(tmp_path / "none.log")
 
 
+@pytest.mark.parametrize("text", ["", "subject,ct\na,b.nii.gz\n"])
+def test_a_file_that_is_no_log_is_named(tmp_path, text):
+    (tmp_path / "subjects.csv").write_text(text)
+    with pytest.raises(InputError, match=r"subjects\.csv: is no log of a run"):
+        read_run(tmp_path / "subjects.csv")
+
+
+def test_after_an_interruption_the_same_command_is_advised(log, tmp_path):
+    """What Snakemake 9 logs after Ctrl-C: the jobs that it ended count as failed."""
+    folder = tmp_path / ".snakemake/log"
+    folder.mkdir(parents=True)
+    interrupted = folder / "interrupted.log"
+    told = "Terminating processes on user request, this might take some time.\n"
+    interrupted.write_text(log.read_text().replace("\n[", f"\n{told}[", 1))
+    run = read_run(interrupted)  # the job's own log is not there: it tells no error
+    assert run.in_state("failed")
+    assert failures(run) == "interrupted: give the same command again; finished work is kept"
+    assert "memory" not in progress(run, run.last)
+
+
+def test_an_error_before_an_interruption_is_told(log):
+    interrupted = log.with_name("interrupted.log")
+    interrupted.write_text(log.read_text() + "Terminating processes on user request\n")
+    assert "of the jobs failed" in failures(read_run(interrupted))
+
+
 def test_a_log_shown_inside_is_not_taken_for_the_run_itself(log):
     """A cluster's job runs Snakemake too; its log may stand in that of the run that handed it out."""
     whole = log.read_text()

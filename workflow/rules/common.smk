@@ -115,6 +115,7 @@ def correspondence_threads(wildcards):
     return correspondence_of(PROJECT).training.threads
 
 
+@cache
 def step_code(step, *modules):
     """Return the digest of what a step does (`raymark.workflow.steps`), and of modules it finds by name."""
     return code_digest(f"raymark.workflow.steps.{step}", *modules)

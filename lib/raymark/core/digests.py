@@ -56,7 +56,7 @@ def text_digest(*texts: str) -> str:
     return hashlib.sha256("\0".join(texts).encode()).hexdigest()[:16]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # the same text is the same object
 class _Text:
     """A module's top: the nodes that define each name, what imported names mean, and what just runs."""
 
@@ -72,18 +72,24 @@ def _follow(place: Place, found: dict[Place, str]) -> None:
         module, name = waiting.pop()
         if (module, name) in found or WITHOUT_RESULTS.fullmatch(module):
             continue
-        text = _text(module)
-        if name == EVERYTHING:
-            found[module, name] = ""
-            waiting += [(module, each) for each in text.defined]
-            nodes = text.running
-        elif name in text.defined:
-            nodes = [*text.defined[name], *text.running]
-        else:
-            waiting += _meant(*text.imported[name]) if name in text.imported else []
-            continue
-        found[module, name] = "\n".join(ast.dump(node) for node in nodes)
-        waiting += [used for node in nodes for used in _used(node, text, module)]
+        meaning, used = _meaning(_text(module), module, name)
+        if meaning is not None:
+            found[module, name] = meaning
+        waiting += used
+
+
+@cache  # hundreds of jobs ask for the digests of a few modules
+def _meaning(text: _Text, module: str, name: str) -> tuple[str | None, tuple[Place, ...]]:
+    """Return what a place means, None where its module only has it from another, and what it uses."""
+    used: list[Place] = []
+    if name == EVERYTHING:
+        nodes, used = text.running, [(module, each) for each in text.defined]
+    elif name in text.defined:
+        nodes = [*text.defined[name], *text.running]
+    else:
+        return None, tuple(_meant(*text.imported[name]) if name in text.imported else ())
+    used += dict.fromkeys(each for node in nodes for each in _used(node, text, module))
+    return "\n".join(ast.dump(node) for node in nodes), tuple(used)
 
 
 def _used(node: ast.AST, text: _Text, module: str) -> Iterator[Place]:

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 import numpy as np
-from scipy import ndimage
+import scipy  # its modules load when they are used, and few steps use them
 
 from raymark.config.dataset import Ct
 from raymark.core.errors import InputError
@@ -82,8 +82,8 @@ def _at_multiples(
     width at half maximum), as in Cardoso et al., "Scale factor point spread function matching", 2015.
     """
     sigma = np.sqrt(np.maximum(step**2 - 1, 0)) / FWHM_PER_SIGMA
-    smooth = ndimage.gaussian_filter(voxels.astype(np.float32), sigma, mode="nearest")
-    return ndimage.affine_transform(
+    smooth = scipy.ndimage.gaussian_filter(voxels.astype(np.float32), sigma, mode="nearest")
+    return scipy.ndimage.affine_transform(
         smooth, step, offset=start, output_shape=tuple(shape), order=1, mode="nearest"
     )
 
@@ -96,7 +96,7 @@ def _largest_share(labels_xyz: np.ndarray, step: np.ndarray, shape: np.ndarray) 
     """
     result, share, filled = (np.zeros(shape, t) for t in (labels_xyz.dtype, "f4", "f4"))
     reach = np.ceil(3 * np.maximum(step, 1)).astype(int)  # of filter and interpolation
-    for label, box in enumerate(ndimage.find_objects(labels_xyz), start=1):
+    for label, box in enumerate(scipy.ndimage.find_objects(labels_xyz), start=1):
         if box is None:
             continue
         low = np.maximum([side.start for side in box] - reach, 0)

@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import nibabel as nib
 import numpy as np
 
 from raymark.core.errors import InputError
@@ -125,6 +124,8 @@ def to_ras(voxels: np.ndarray, affine: np.ndarray) -> tuple[np.ndarray, np.ndarr
 
     Returns voxels (x, y, z), affine (4, 4) and the axis codes found. No voxel moves in the world.
     """
+    import nibabel as nib  # it brings pydicom: most steps read no voxels and need neither
+
     axes = nib.orientations.io_orientation(affine)
     ras_affine = affine @ nib.orientations.inv_ornt_aff(axes, voxels.shape)
     codes = "".join(nib.orientations.ornt2axcodes(axes))

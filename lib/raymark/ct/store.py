@@ -4,7 +4,6 @@ import gzip
 from pathlib import Path
 from typing import cast
 
-import nibabel as nib
 import numpy as np
 
 from raymark.core.files import atomic
@@ -39,6 +38,8 @@ def read_label_map(path: str | Path) -> LabelMap:
 def _write(
     path: str | Path, voxels_xyz: np.ndarray, affine: np.ndarray, table: bytes = b""
 ) -> None:
+    import nibabel as nib  # see `raymark.ct.grid.to_ras`
+
     image = nib.Nifti1Image(voxels_xyz, affine)
     if table:
         image.header.extensions.append(nib.nifti1.Nifti1Extension(0, table))
@@ -55,6 +56,8 @@ def _write(
 
 
 def _read(path: str | Path) -> tuple[np.ndarray, np.ndarray]:
+    import nibabel as nib  # see `raymark.ct.grid.to_ras`
+
     with reading(path):
         image = cast(nib.Nifti1Image, nib.load(path))  # as `_write` wrote it
         return np.asarray(image.dataobj), np.asarray(image.affine, dtype=np.float64)

@@ -16,7 +16,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import nibabel as nib
 import numpy as np
 
 from raymark.core.errors import InputError
@@ -95,6 +94,8 @@ def read_voxel_file(path: Path) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _read_nifti(path: Path) -> tuple[np.ndarray, np.ndarray]:
+    import nibabel as nib  # see `raymark.ct.grid.to_ras`
+
     with open(path, "rb") as file:
         packed = file.read(2) == b"\x1f\x8b"  # by its content: names lie
     with gzip.open(path, "rb") if packed else open(path, "rb") as file:

@@ -8,12 +8,13 @@ heel effect and detector blur are left out.
 from dataclasses import dataclass
 from functools import cache
 from math import factorial
+from pathlib import Path
 
 import numpy as np
-import xraydb
 from numba import njit
 
 from raymark.config.dataset import Physics
+from raymark.rendering import _elements
 
 MATERIALS = ("soft tissue", "bone", "metal")
 
@@ -45,6 +46,7 @@ METAL_FROM_HU = 3000
 
 ELECTRON_KEV = 510.99895
 TABLES_END_KEV = 800.0  # the tables of Elam et al. are not valid above
+TUBE_SPECTRA = Path(__file__).with_name("tube_spectra.csv")
 QUADRATURE_ENERGIES = 8
 PIXELS_IN_CACHE = 1024
 C0, C1, C2, C3, C4, C5, C6, C7 = (np.float32(1 / factorial(n)) for n in range(8))
@@ -73,8 +75,8 @@ def mass_attenuation(material: str, energies_kev: np.ndarray) -> np.ndarray:
 
 
 def _element_attenuation(element: str, energies_kev: np.ndarray) -> np.ndarray:
-    tabulated = xraydb.mu_elam(element, 1e3 * np.minimum(energies_kev, TABLES_END_KEV))
     joint = np.minimum(energies_kev, TABLES_END_KEV)
+    tabulated = _elements.attenuation(element, 1e3 * joint)
     remainder = tabulated - _high_energy_attenuation(element, joint)
     extended = _high_energy_attenuation(element, energies_kev)
     extended += remainder * (TABLES_END_KEV / energies_kev) ** 2
@@ -83,8 +85,8 @@ def _element_attenuation(element: str, energies_kev: np.ndarray) -> np.ndarray:
 
 def _high_energy_attenuation(element: str, energies_kev: np.ndarray) -> np.ndarray:
     """Scattering by free electrons and pair production in the nucleus's field, in cm²/g."""
-    number = xraydb.atomic_number(element)
-    atoms_per_g_barn = 0.602214076 / xraydb.atomic_mass(element)
+    number, g_per_mol = _elements.number_and_mass(element)
+    atoms_per_g_barn = 0.602214076 / g_per_mol
     k = energies_kev / ELECTRON_KEV
     return atoms_per_g_barn * (number * _klein_nishina_barn(k) + number**2 * _pair_barn(k))
 
@@ -197,8 +199,20 @@ def spectrum_of(physics: Physics) -> Spectrum:
 
 
 def tube_spectrum(tube_kvp: float, filtration_mm_al: float) -> Spectrum:
-    """Tungsten anode at 12°, filtered by aluminium (SpekPy: Poludniowski et al. 2021)."""
-    import spekpy
+    """Tungsten anode at 12°, filtered by aluminium (SpekPy: Poludniowski et al. 2021).
+
+    Those of common beams are in `TUBE_SPECTRA`, made once by `calculated_tube_spectrum`.
+    """
+    kvp, mm_al, energies_kev, photons = np.loadtxt(TUBE_SPECTRA, delimiter=",", skiprows=1).T
+    rows = (kvp == tube_kvp) & (mm_al == filtration_mm_al)
+    if not rows.any():
+        return calculated_tube_spectrum(tube_kvp, filtration_mm_al)
+    return Spectrum(energies_kev[rows], photons[rows])
+
+
+def calculated_tube_spectrum(tube_kvp: float, filtration_mm_al: float) -> Spectrum:
+    """Calculate what `tube_spectrum` returns, in seconds."""
+    import spekpy  # with it comes matplotlib: as long as a small shard takes
 
     tube = spekpy.Spek(kvp=tube_kvp, th=12).filter("Al", filtration_mm_al)
     energies_kev, fluence = tube.get_spectrum()

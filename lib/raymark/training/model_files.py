@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from pydantic import Field
 from safetensors import safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from raymark.config.method import ByType
@@ -138,7 +138,8 @@ def write_tensors(path: str | Path, tensors: dict[str, Tensor], record: dict) ->
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     record = {"sha256": _digest(record, tensors), **record}
     with atomic(path) as partial:
-        save_file(tensors, partial, metadata={"raymark": json.dumps(record)})
+        # The library's own `save_file` makes files that colleagues cannot read.
+        partial.write_bytes(save(tensors, metadata={"raymark": json.dumps(record)}))
 
 
 def _digest(record: dict, tensors: dict[str, Tensor]) -> str:

@@ -23,6 +23,7 @@ FIELD = re.compile(r"(jobid|input|log|wildcards|resources|message): (.+)")
 COUNT = re.compile(r"(\w+) +(\d{1,9})")
 RESOURCE = re.compile(r"\b(mem_mb|runtime)=(\d{1,9})\b")
 REMOTE = "Provided remote nodes:"
+INTERRUPTED = "Terminating processes on user request"
 BATCH_ERROR = re.compile(r"slurmstepd.*?: error: \W*(.+?)\W*$")
 BOILERPLATE = re.compile(r" *(Detailed failure reason|For further error details).*")
 STATES = ("done", "running", "waiting", "failed")
@@ -73,6 +74,7 @@ class Run:
     last: datetime | None = None
     remote: bool = False  # a batch system runs the jobs
     ended: bool = False
+    interrupted: bool = False  # by Ctrl-C, or a signal to end
 
     def in_state(self, state: str) -> list[Job]:
         return [job for job in self.jobs.values() if job.state == state]
@@ -119,8 +121,13 @@ def read_run(path: str | Path) -> Run:
                 job.batch_log = group_log
         elif text.startswith(REMOTE):
             run.remote = True
+        elif text.startswith(INTERRUPTED):
+            run.interrupted = True
         elif text.startswith("Complete log(s):"):
             run.ended = True
+    if run.start is None and not run.planned:
+        problem = "is no log of a run of Snakemake"
+        raise InputError(path, problem, f"Give one of those in {LOGS}, or none for the newest")
     return run
 
 
@@ -186,7 +193,7 @@ def progress(run: Run, now: datetime) -> str:
             )
         lines += _in_flight(run, now, "running", SHOWN_RUNNING, 1)
         lines += _in_flight(run, now, "waiting", SHOWN_WAITING, 0)
-    if run.in_state("failed"):
+    if run.interrupted or run.in_state("failed"):
         lines.append(f"\n{failures(run)}")
     return "\n".join(lines)
 
@@ -211,6 +218,10 @@ def _in_flight(run: Run, now: datetime, state: str, shown: int, tail: int) -> li
 def failures(run: Run) -> str:
     """Tell which jobs failed, from what input, what their logs say last, and what to do."""
     failed = run.in_state("failed")
+    if run.interrupted:  # jobs that leave no error were ended with it
+        failed = [job for job in failed if _tells_error(job.log)]
+        if not failed:
+            return "interrupted: give the same command again; finished work is kept"
     if not failed:
         return f"No job failed; what stopped the run stands above and in {run.log}"
     # Of jobs that were submitted as one group, those that left an error come first.

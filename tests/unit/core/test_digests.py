@@ -17,8 +17,10 @@ def edited(tmp_path, monkeypatch):
         file = tmp_path / f"{len(list(tmp_path.iterdir()))}.py"
         file.write_text(text.replace(before, after, 1))
         monkeypatch.setattr(digests, "_path", lambda name: file if name == module else real(name))
+        digests._meaning.cache_clear()  # what others mean may hang on it
 
-    return edit
+    yield edit
+    digests._meaning.cache_clear()
 
 
 @pytest.mark.parametrize(

@@ -8,10 +8,14 @@ from hypothesis import strategies as st
 
 from raymark.config.dataset import Physics
 from raymark.core.seeds import generator
+from raymark.rendering import _elements
 from raymark.rendering.physics import (
+    COMPOSITION,
     MATERIALS,
+    TUBE_SPECTRA,
     EnergyIntegratingDetector,
     Spectrum,
+    calculated_tube_spectrum,
     densities_from_hu,
     gauss_quadrature,
     linac_spectrum,
@@ -61,6 +65,30 @@ def test_attenuation_of_metals_in_the_megavoltage_range(material, at_1_2_4_6_mev
 def test_attenuation_is_continuous_where_the_tables_end(material):
     below, above = mass_attenuation(material, np.array([799.99, 800.01]))
     assert below == pytest.approx(above, rel=1e-4)
+
+
+@pytest.mark.parametrize("element", sorted({e for m in COMPOSITION.values() for e in m}))
+def test_elements_are_xraydbs_to_the_bit(element):
+    energies_ev = np.geomspace(100, 800e3, 500)
+    found = _elements.attenuation(element, energies_ev)
+    np.testing.assert_array_equal(found, xraydb.mu_elam(element, energies_ev))
+    expected = xraydb.atomic_number(element), xraydb.atomic_mass(element)
+    assert _elements.number_and_mass(element) == expected
+
+
+def test_tabulated_tube_spectra_are_calculated_ones():
+    table = np.loadtxt(TUBE_SPECTRA, delimiter=",", skiprows=1)
+    for beam in np.unique(table[:, :2], axis=0):
+        found, expected = tube_spectrum(*beam), calculated_tube_spectrum(*beam)
+        np.testing.assert_array_equal(found.energies_kev, expected.energies_kev)
+        # SpekPy interpolates with SciPy, whose last digits are the processor's.
+        np.testing.assert_allclose(found.photons, expected.photons, rtol=1e-9)
+
+
+def test_a_beam_that_is_not_tabulated_is_calculated():
+    found, expected = tube_spectrum(95.0, 2.5), calculated_tube_spectrum(95.0, 2.5)
+    np.testing.assert_array_equal(found.photons, expected.photons)
+    assert found.energies_kev.max() == pytest.approx(95, abs=1)
 
 
 def attenuation_of(hu: np.ndarray, energy_kev: float) -> np.ndarray:

@@ -50,6 +50,12 @@ def test_equal_models_are_equal_bytes(tmp_path, network):
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
 
 
+def test_a_model_has_the_rights_of_any_new_file(tmp_path, network):
+    write_model(tmp_path / "model", model(), network.state_dict())
+    (tmp_path / "any").touch()
+    assert (tmp_path / "model").stat().st_mode == (tmp_path / "any").stat().st_mode
+
+
 def test_tensors_and_record_return_exactly(tmp_path):
     tensors = {"x": torch.tensor([1.5, float("nan")]), "step": torch.tensor(3.0)}
     record = {"losses": [0.1, float("inf")], "none": None}

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from xml.etree import ElementTree
 
-import nibabel as nib
 import numpy as np
 
 from raymark.core.errors import InputError
@@ -45,6 +44,8 @@ def nifti_names(path: Path) -> tuple[dict[int, str], str]:
 
     The second value is who named them, which only the files that raymark writes tell.
     """
+    import nibabel as nib  # see `raymark.ct.grid.to_ras`
+
     with reading(path):
         image = nib.load(path)
         extensions = getattr(image.header, "extensions", [])
