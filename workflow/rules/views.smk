@@ -6,6 +6,7 @@ rule views:
         unpack(reads("views")),
     output:
         layout.VIEWS,
+    priority: 2  # what it refuses ends a run before hours are spent
     log:
         "logs/views/{dataset}.log",
     wildcard_constraints:

@@ -219,7 +219,11 @@ class Project:
             v.title for dataset in self.datasets.values() for v in dataset.view_sets.values()
         ]
         titles += [method.title for method in self.methods.values()]
-        return json.dumps([titles, self.config.model_dump(mode="json", include=sections)])
+        limits = [
+            (method.detection_threshold, method.training.diverged_above_share)
+            for method in self.methods.values()
+        ]
+        return json.dumps([titles, limits, self.config.model_dump(mode="json", include=sections)])
 
     def experiments_with(self, paper: str) -> list[Experiment]:
         return [e for e in self.config.experiments if e.paper == paper]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from raymark.core.errors import InputError
 
-CHECKPOINT_NAME = "checkpoint.safetensors"
+CHECKPOINTS = ("checkpoint.safetensors", "previous.safetensors")
 
 
 def files_to_check(place: str | Path) -> list[Path]:
@@ -81,5 +81,5 @@ def _check_place(path: Path, owners: dict[tuple[Path, str], Path]) -> None:
 
 def made_again_by(paths: list[Path]) -> str:
     """Return the command that makes these files again; checkpoints are made by their training."""
-    targets = [os.path.relpath(path) for path in paths if path.name != CHECKPOINT_NAME]
+    targets = [os.path.relpath(path) for path in paths if path.name not in CHECKPOINTS]
     return shlex.join(["snakemake", "--cores", "all", *targets])
