@@ -7,8 +7,11 @@ import sys
 from functools import cache
 from pathlib import Path
 
+from snakemake.common.configfile import load_configfile
+from snakemake.utils import update_config
+
 from raymark import figures, layout, tables
-from raymark.config.project import project_of
+from raymark.config.project import project_given
 from raymark.config.subjects import parent_of
 from raymark.correspondence.config import correspondence_of
 from raymark.core.errors import InputError
@@ -28,8 +31,19 @@ from raymark.core.digests import code_digest, modules_of
 from raymark.workflow.preflight import preflight
 from raymark.views.plan import subjects_of, view_count
 
+
+def config_files():
+    """Return what the main files say, without what `--config` on the command line does."""
+    values = {}
+    for file in workflow.configfiles:
+        update_config(values, load_configfile(file))
+    return values
+
+
 try:
-    PROJECT = project_of(config, " + ".join(map(str, workflow.configfiles)))
+    PROJECT = project_given(
+        config, config_files(), " + ".join(map(str, workflow.configfiles))
+    )
     SUBJECTS, SOURCES = PROJECT.sheet, PROJECT.declared
     for name, dataset in PROJECT.datasets.items():
         read_landmark_set(dataset.landmarks)

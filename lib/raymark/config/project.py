@@ -234,6 +234,25 @@ def read_project(path: str | Path) -> Project:
     return project_of(read_yaml(path), path)
 
 
+def project_given(values: dict, in_files: dict, source: str) -> Project:
+    """Read a project whose main file's values the command line changed: `values`, `in_files` before.
+
+    What only the command line makes wrong is told of it; all else of the main file `source`.
+    """
+    try:
+        return project_of(values, source)
+    except InputError as error:
+        given = [key for key in values if values[key] != in_files.get(key)]
+        if not given or error.source != source:
+            raise
+        try:
+            project_of(in_files, source)
+        except InputError:
+            raise error from None
+        told = " ".join(f"{key}={values[key]}" for key in given)
+        raise InputError(f"--config {told}", error.problem, error.remedy) from None
+
+
 def project_of(values: dict, source: str | Path) -> Project:
     """Check the main file's values (`source` names them in errors) and read the files it names."""
     config = checked(Config, values, source)

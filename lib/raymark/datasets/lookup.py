@@ -26,6 +26,8 @@ from raymark.views.plan import (
     with_seen_in_training,
 )
 
+OF_AN_IMPORT = (layout.VIEWS, layout.IMPORTED_IMAGES, layout.IMPORTED_SHARDS)
+
 
 def rendered(project: Project, name: str) -> Dataset:
     """Return a data set whose images are rendered."""
@@ -156,11 +158,11 @@ def shards_to_see(project: Project, dataset: str) -> list[str]:
 def shard_files(project: Project, dataset: str, *view_sets: str) -> list[str]:
     """List the files that stand for the shards of some view sets among what a step needs.
 
-    Those are the shards themselves; of an import, whose shards are known once it is imported, the
-    tables by which `shards_of` finds them.
+    Those are the shards themselves; of an import, whose shards are known once it is imported, their folder
+    and the tables by which `shards_of` finds them.
     """
     if dataset not in project.datasets:  # also an import that no configuration names
-        return [f.format(dataset=dataset) for f in (layout.VIEWS, layout.IMPORTED_IMAGES)]
+        return [file.format(dataset=dataset) for file in OF_AN_IMPORT]
     return shards_of(project, dataset, *view_sets)
 
 

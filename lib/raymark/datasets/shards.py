@@ -68,7 +68,9 @@ LZ4_RATIO = 256  # LZ4 makes nothing smaller than by this
 # Several threads of its own would put the parts of a chunk in the order in which they end.
 blosc.use_threads = False
 CODECS = [Blosc(cname="lz4", clevel=1, shuffle=Blosc.SHUFFLE), CRC32C(location="end")]
-REMEDY = "Delete it and run snakemake with its path: it is made anew, to the same bytes"
+REMEDY = (
+    "Run raymark check --delete, then the command that it tells: it is made anew, to the same bytes"
+)
 
 
 def write_shard(

@@ -15,7 +15,7 @@ from raymark.config.results import Experiment
 from raymark.core.stored_tables import stored_table
 from raymark.datasets.available import Absence, absences, present, present_imports
 from raymark.datasets.imported import mm_per_px, read_images
-from raymark.datasets.lookup import dataset_of, landmark_names, of_experiments
+from raymark.datasets.lookup import OF_AN_IMPORT, dataset_of, landmark_names, of_experiments
 from raymark.evaluation.errors import MEAN_POSITION, measured, read_errors
 from raymark.landmarks.table import read_landmark_set
 
@@ -128,13 +128,12 @@ class Results:
 def files_of(project: Project) -> list[str]:
     """List every file that `read_results` reads; of an import, those by which its shards are found."""
     experiments = present(project, project.sheet)
-    by_import = (layout.VIEWS, layout.IMPORTED_IMAGES)
     return sorted(
         {
             *_errors_of(experiments),
             *(_losses_of(*training) for training in _trainings(project, experiments)),
             *(dataset.landmarks for dataset in _rendered(project).values()),
-            *(path.format(dataset=name) for name in _imported(project) for path in by_import),
+            *(path.format(dataset=name) for name in _imported(project) for path in OF_AN_IMPORT),
             *project.paper_files(),
         }
     )
