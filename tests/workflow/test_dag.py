@@ -10,7 +10,9 @@ import pandas as pd
 import pytest
 import yaml
 
+from raymark.config.project import read_project
 from raymark.workflow import reasons
+from raymark.workflow.snapshot import freeze
 from tests.workflow.conftest import CONFIG, DATASET, ROOT, make_project, method, steps_of
 
 
@@ -41,6 +43,32 @@ def test_a_users_first_configuration_plans_nothing_else_of_the_demo():
     own, demo = (yaml.safe_load((ROOT / f"config/{n}.yaml").read_text()) for n in ("own", "config"))
     of_all = {"seed", "sources", "setup"}  # where nothing asks for set-up errors it does nothing
     assert set(demo) - of_all <= set(own)
+
+
+def test_a_main_file_is_read_alike_by_every_command(tmp_path, monkeypatch):
+    """The copy that a run works from is named by all that the configuration says."""
+    values = yaml.safe_load((ROOT / "config/own.yaml").read_text())
+    values = {key: values[key] for key in ("subjects", "datasets", "methods", "experiments")}
+    copies = []
+    for way in ("in the folder", "elsewhere", "by hand"):
+        folder = tmp_path / way
+        folder.mkdir()
+        (folder / "config").symlink_to(ROOT / "config")  # the demo's main file is at hand
+        (folder / "my.yaml").write_text(yaml.safe_dump(values))
+        monkeypatch.chdir(ROOT if way == "elsewhere" else folder)
+        if way == "by hand":
+            freeze(read_project("my.yaml"))
+        else:
+            command = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile")]
+            command += ["--directory", str(folder)] if way == "elsewhere" else []
+            command += ["--dry-run", "--quiet", "all", "--cores", "1", "--configfile"]
+            mine = str(folder / "my.yaml") if way == "elsewhere" else "my.yaml"
+            done = subprocess.run([*command, mine], capture_output=True, text=True, check=False)
+            assert done.returncode == 0, done.stdout + done.stderr
+        (copy,) = folder.glob("results/config/*/config.yaml")
+        copies.append((copy.parent.name, yaml.safe_load(copy.read_text())["pose"]["refined_views"]))
+    assert copies == [copies[0]] * 3
+    assert copies[0][1] == 24  # the default, not the demo's
 
 
 def test_the_documented_configuration_of_an_import_plans_no_ct(tmp_path):

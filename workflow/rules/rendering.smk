@@ -6,10 +6,10 @@ rule render:
         unpack(reads("render")),
     output:
         layout.SHARD,
-    wildcard_constraints:
-        dataset="|".join(PROJECT.datasets) or "none",
     log:
         "logs/render/{dataset}/{view_set}/{subject}/{shard}.log",
+    wildcard_constraints:
+        dataset="|".join(PROJECT.datasets) or "none",
     priority: 1  # trainings wait for it
     conda:
         "../../envs/environment.yaml"

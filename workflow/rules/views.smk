@@ -6,11 +6,11 @@ rule views:
         unpack(reads("views")),
     output:
         layout.VIEWS,
-    priority: 2  # what it refuses ends a run before hours are spent
     log:
         "logs/views/{dataset}.log",
     wildcard_constraints:
         dataset="|".join(PROJECT.datasets) or "none",
+    priority: 2  # what it refuses ends a run before hours are spent
     conda:
         "../../envs/environment.yaml"
     resources:
