@@ -1,17 +1,20 @@
 """The workflow as a whole: what it refuses, what it reruns, and that its results are reproducible."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pandas as pd
 import pytest
 import yaml
 
+from raymark import cli
 from raymark.config.project import read_project
-from raymark.workflow import reasons
+from raymark.workflow import inputs, reasons
 from raymark.workflow.snapshot import freeze
 from tests.workflow.conftest import CONFIG, DATASET, ROOT, make_project, method, steps_of
 
@@ -104,7 +107,7 @@ def test_shards_and_cores_change_no_result(finished, tmp_path):
 
 
 OTHER = method("other")
-WIDE = DATASET["view_sets"]["novel"] | {"sampling": {"kind": "grid", "step_deg": 60}}
+WIDE = DATASET["view_sets"]["novel"] | {"sampling": {"kind": "orbit", "count": 4}}
 UNSEEN = DATASET["view_sets"]["novel"] | {"of": "test"}
 SHEET = "subject\tpatient\tct\tlandmarks\tlabels\tsplit\n" + "".join(
     f"{name}\t{patient}\tct.nii.gz\tpoints.csv\t\t{split}\n"
@@ -126,7 +129,7 @@ def with_view_set(**view_sets):
 
 
 # What is written, the steps that then run, and what alone of shards, models, predictions they make.
-CHANGES = {
+CHANGES: dict[str, tuple] = {
     "nothing": ({}, set(), set()),
     "another method's learning rate": (
         {"other.yaml": with_training(learning_rate=2e-3)},
@@ -194,6 +197,53 @@ def test_only_what_a_change_concerns_is_made_again(finished, change):
         place for place in makes for file in large if file.startswith(f"{place}.")
     } == makes
     assert not [file for file in large if not file.startswith(tuple(makes))]
+
+
+PATIENT = {"dataset": "balls", "subject": "ball_patient"}
+SHOWN = {"dataset": "balls", "view_set": "novel"}
+SCORED = {"dataset": "balls", "method": "narrow", "seed": "0", "view_set": "novel"}
+CONFIGURATION = ("config.yaml", "balls.yaml", "narrow.yaml", "other.yaml", "subjects.tsv")
+
+
+@pytest.mark.parametrize(
+    ("step", "place"),
+    [
+        ("ingest", PATIENT),
+        ("landmarks", PATIENT),
+        ("virtual_patient", PATIENT | {"subject": "ball_patient-v001"}),
+        ("views", {"dataset": "balls"}),
+        ("render", SHOWN | {"subject": "ball_patient", "shard": "1"}),
+        ("train", {"dataset": "balls", "method": "narrow", "seed": "0"}),
+        ("predict", SCORED),
+        ("evaluate", SCORED),
+        ("mean_position", SHOWN),
+    ],
+)
+def test_a_step_makes_the_same_of_its_declared_files_alone(
+    finished, tmp_path, monkeypatch, step, place
+):
+    """Tables and figures: tests/unit/tables/test_records.py and tests/unit/figures/test_records.py."""
+    monkeypatch.chdir(finished.folder)
+    declared = getattr(inputs, step)(read_project("config.yaml"), **place).values()
+    files = [file for files in declared for file in ([files] if isinstance(files, str) else files)]
+    for file in map(Path, {*CONFIGURATION, *files}):
+        (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(file, tmp_path / file)
+    monkeypatch.chdir(tmp_path)
+    before = set(tmp_path.rglob("*"))
+    command = {"predict": "predict-views"}.get(step, step.replace("_", "-"))
+    assert cli.main([command, *place.values(), "--config", "config.yaml"]) == 0
+    made = [path for path in set(tmp_path.rglob("*")) - before if path.is_file()]
+    kept = [path for path in made if path.name != "checkpoint.safetensors"]  # where it goes on from
+    assert kept
+    for path in kept:
+        other = finished.folder / path.relative_to(tmp_path)
+        if path.name == "losses.csv":
+            measured = ["seconds", "waiting_share"]
+            tables_of = [pd.read_csv(p).drop(columns=measured) for p in (path, other)]
+            pd.testing.assert_frame_equal(*tables_of)
+        else:
+            assert path.read_bytes() == other.read_bytes()
 
 
 def test_a_touched_source_makes_nothing_run(finished):

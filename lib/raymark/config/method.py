@@ -134,7 +134,11 @@ class Method(Section):
 
     def trained_by(self) -> dict[str, Any]:
         """Return what a training depends on: not its title, nor the limits by which results are read."""
-        read_by: Any = {"title": True, "detection_threshold": True, "training": {"diverged_above_share"}}
+        read_by: Any = {
+            "title": True,
+            "detection_threshold": True,
+            "training": {"diverged_above_share"},
+        }
         return self.model_dump(mode="json", exclude=read_by)
 
     def reduction(self, height_px: int) -> int:

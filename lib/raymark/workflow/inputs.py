@@ -121,9 +121,7 @@ def predict(project: Project, dataset: str, method: str, seed: Number, view_set:
 
 
 def evaluate(project: Project, dataset: str, method: str, seed: Number, view_set: str) -> Files:
-    return _predicted(project, dataset, method, seed, view_set) | {
-        "names": _landmark_file(project, dataset)
-    }
+    return _predicted(project, dataset, method, seed, view_set)
 
 
 def mean_position(project: Project, dataset: str, view_set: str) -> Files:
@@ -131,6 +129,7 @@ def mean_position(project: Project, dataset: str, view_set: str) -> Files:
         "train": shard_files_with_role(project, dataset, "train"),
         "shards": shard_files(project, dataset, view_set),
         "landmarks": _planned_by(project, dataset, *_trained_on(project, dataset), view_set),
+        "names": _landmark_file(project, dataset),
     }
 
 
@@ -188,6 +187,7 @@ def _predicted(project: Project, dataset: str, method: str, seed: Number, view_s
         "predictions": layout.PREDICTIONS.format(**place),
         "shards": shard_files(project, dataset, view_set),
         "landmarks": _planned_by(project, dataset, view_set),
+        "names": _landmark_file(project, dataset),
     }
 
 
