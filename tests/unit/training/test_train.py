@@ -120,7 +120,7 @@ def test_limits_by_which_results_are_read_train_nothing(tmp_path, capsys):
     train(recipe, Blobs(8), Blobs(4), tmp_path, 0)
     limits = {"training": recipe.training.model_copy(update={"diverged_above_share": 0.1})}
     other = recipe.model_copy(update={"detection_threshold": 0.9, **limits})
-    _, model = load_model(train(other, Failing(8, reads=0), Blobs(4), tmp_path, 0))
+    _, model = load_model(train(other, Blobs(8), Blobs(4), tmp_path, 0))
     assert "nothing is left to train" in capsys.readouterr().err
     assert model.detection_threshold == 0.9
 
