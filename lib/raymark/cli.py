@@ -27,7 +27,7 @@ OWN_FILES = (
     register.project,
     by_hand.match_cts,
 )
-AFTER_A_RUN = (by_hand.progress, by_hand.check, by_hand.schemas)
+AFTER_A_RUN = (by_hand.progress, by_hand.why, by_hand.check, by_hand.schemas)
 STEPS: tuple[Callable[..., None], ...] = (
     data.fetch,
     data.ingest,

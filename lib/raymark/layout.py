@@ -13,6 +13,7 @@ DEFORMATION = "results/volumes/{dataset}/{subject}/deformation.json"
 VIEWS = "results/views/{dataset}.parquet"
 SHARD = "results/shards/{dataset}/{view_set}/{subject}/{shard}.zarr.zip"
 IMPORTED_SHARD = "results/shards/{dataset}/{view_set}/imported/{shard}.zarr.zip"
+IMPORTED_SHARDS = "results/shards/{dataset}"  # the folder: how many there are, the images tell
 IMPORTED_IMAGES = "results/views/{dataset}.images.csv"
 MODEL_FOLDER = "results/models/{dataset}/{method}/{seed}"
 MODEL = MODEL_FOLDER + "/model.safetensors"

@@ -91,21 +91,26 @@ class Project:
             raise AssertionError(done.stdout[-6000:] + done.stderr[-6000:])
         return done
 
+    def plan(self, *arguments: str) -> str:
+        """Return what a dry run prints."""
+        done = self.snakemake("--dry-run", *arguments, "all")
+        return done.stdout + done.stderr
+
     def planned(self, *arguments: str) -> set[str]:
         """Return the rules that a dry run would run."""
-        done = self.snakemake("--dry-run", *arguments, "all")
-        lines = (done.stdout + done.stderr).splitlines()
-        return {
-            line.split()[1].rstrip(":")
-            for line in lines
-            if line.startswith(("rule ", "localrule "))
-        }
+        return steps_of(self.plan(*arguments))
 
     def read(self, pattern: str) -> dict[str, bytes]:
         return {
             str(path.relative_to(self.folder)): path.read_bytes()
             for path in sorted(self.folder.glob(pattern))
         }
+
+
+def steps_of(plan: str) -> set[str]:
+    """Return the rules of what a dry run prints."""
+    begins = ("rule ", "localrule ")
+    return {line.split()[1].rstrip(":") for line in plan.splitlines() if line.startswith(begins)}
 
 
 def make_project(folder: Path) -> Project:
@@ -127,14 +132,20 @@ def make_project(folder: Path) -> Project:
 
 
 def write_ct(path: Path) -> None:
-    """Write a cylinder of water with three dense balls at the landmarks, 4 mm voxels."""
+    """Write a cylinder of water with three dense balls at the landmarks, 4 mm voxels.
+
+    A remark in its header makes it larger than 1 MB, as CTs are.
+    """
     affine = np.diag([4.0, 4.0, 4.0, 1.0])
     affine[:3, 3] = (-62, -62, -62)
     world = np.stack(np.meshgrid(*[np.arange(32) * 4.0 - 62] * 3, indexing="ij"), -1)
     hu = np.where(np.hypot(world[..., 0], world[..., 1]) < 50, 40.0, -1000.0)
     for point in LANDMARKS.values():
         hu = np.where(np.linalg.norm(world - point, axis=-1) < 9, 1200.0, hu)
-    nib.save(nib.Nifti1Image(hu.astype(np.int16), affine), path)
+    image = nib.Nifti1Image(hu.astype(np.int16), affine)
+    remark = np.random.default_rng(0).bytes(1_100_000)
+    image.header.extensions.append(nib.nifti1.Nifti1Extension("comment", remark))
+    nib.save(image, path)
 
 
 @pytest.fixture(scope="session")

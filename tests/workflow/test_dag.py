@@ -1,16 +1,22 @@
 """The workflow as a whole: what it refuses, what it reruns, and that its results are reproducible."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pandas as pd
 import pytest
 import yaml
 
-from tests.workflow.conftest import CONFIG, DATASET, ROOT, make_project, method
+from raymark import cli
+from raymark.config.project import read_project
+from raymark.workflow import inputs, reasons
+from raymark.workflow.snapshot import freeze
+from tests.workflow.conftest import CONFIG, DATASET, ROOT, make_project, method, steps_of
 
 
 def tables(project):
@@ -42,6 +48,32 @@ def test_a_users_first_configuration_plans_nothing_else_of_the_demo():
     assert set(demo) - of_all <= set(own)
 
 
+def test_a_main_file_is_read_alike_by_every_command(tmp_path, monkeypatch):
+    """The copy that a run works from is named by all that the configuration says."""
+    values = yaml.safe_load((ROOT / "config/own.yaml").read_text())
+    values = {key: values[key] for key in ("subjects", "datasets", "methods", "experiments")}
+    copies = []
+    for way in ("in the folder", "elsewhere", "by hand"):
+        folder = tmp_path / way
+        folder.mkdir()
+        (folder / "config").symlink_to(ROOT / "config")  # the demo's main file is at hand
+        (folder / "my.yaml").write_text(yaml.safe_dump(values))
+        monkeypatch.chdir(ROOT if way == "elsewhere" else folder)
+        if way == "by hand":
+            freeze(read_project("my.yaml"))
+        else:
+            command = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile")]
+            command += ["--directory", str(folder)] if way == "elsewhere" else []
+            command += ["--dry-run", "--quiet", "all", "--cores", "1", "--configfile"]
+            mine = str(folder / "my.yaml") if way == "elsewhere" else "my.yaml"
+            done = subprocess.run([*command, mine], capture_output=True, text=True, check=False)
+            assert done.returncode == 0, done.stdout + done.stderr
+        (copy,) = folder.glob("results/config/*/config.yaml")
+        copies.append((copy.parent.name, yaml.safe_load(copy.read_text())["pose"]["refined_views"]))
+    assert copies == [copies[0]] * 3
+    assert copies[0][1] == 24  # the default, not the demo's
+
+
 def test_the_documented_configuration_of_an_import_plans_no_ct(tmp_path):
     page = (ROOT / "docs/imports.md").read_text()
     (tmp_path / "c.yaml").write_text(page.split("```yaml\n")[1].split("```")[0])
@@ -58,10 +90,6 @@ def test_everything_promised_is_there(finished):
     assert errors.seen_in_training.all()
 
 
-def test_finished_run_plans_nothing(finished):
-    assert finished.planned() == set()
-
-
 def test_a_deleted_model_is_made_again_although_its_results_are_there(finished):
     model = finished.folder / "results/models/balls/narrow/0/model.safetensors"
     model.rename(model.with_suffix(".kept"))
@@ -71,46 +99,167 @@ def test_a_deleted_model_is_made_again_although_its_results_are_there(finished):
     assert "render" not in planned
 
 
-def test_changed_method_reruns_that_method_only(finished):
-    changed = method("other")
-    changed["training"]["learning_rate"] = 2e-3
-    finished.write("other.yaml", changed)
+OTHER = method("other")
+WIDE = DATASET["view_sets"]["novel"] | {"sampling": {"kind": "orbit", "count": 4}}
+UNSEEN = DATASET["view_sets"]["novel"] | {"of": "test"}
+SHEET = "subject\tpatient\tct\tlandmarks\tlabels\tsplit\n" + "".join(
+    f"{name}\t{patient}\tct.nii.gz\tpoints.csv\t\t{split}\n"
+    for name, patient, split in (("ball_patient", "p1", "train"), ("another", "p2", "test"))
+)
+
+
+def evaluating(*view_sets):
+    experiments = [e | {"evaluate": ["novel", *view_sets]} for e in CONFIG["experiments"]]
+    return CONFIG | {"experiments": experiments}
+
+
+def with_training(**values):
+    return OTHER | {"training": OTHER["training"] | values}
+
+
+def with_view_set(**view_sets):
+    return DATASET | {"view_sets": DATASET["view_sets"] | view_sets}
+
+
+# What is written, the steps that then run, and what alone of shards, models, predictions they make.
+CHANGES: dict[str, tuple] = {
+    "nothing": ({}, set(), set()),
+    "another method's learning rate": (
+        {"other.yaml": with_training(learning_rate=2e-3)},
+        {"train", "predict", "evaluate", "table", "figure"},
+        {"models/balls/other", "predictions/balls/other"},
+    ),
+    "titles, and limits that only tables use": (
+        {
+            "balls.yaml": with_view_set(novel=DATASET["view_sets"]["novel"] | {"title": "New"})
+            | {"title": "Spheres"},
+            "other.yaml": with_training(diverged_above_share=0.1) | {"title": "The other"},
+            "config.yaml": CONFIG | {"pose": {"captured_mm": 3.0}},
+        },
+        {"table", "figure"},
+        set(),
+    ),
+    "from which confidence on a landmark is detected": (
+        {"other.yaml": OTHER | {"detection_threshold": 0.6}},
+        {"predict", "evaluate", "table", "figure"},
+        {"predictions/balls/other"},
+    ),
+    "the detector": (
+        {"balls.yaml": DATASET | {"detector": DATASET["detector"] | {"pixel_mm": 3.0}}},
+        {"views", "render", "train", "predict", "evaluate", "mean_position", "table", "figure"},
+        {"shards/balls", "models/balls", "predictions/balls"},
+    ),
+    "a view set to evaluate on": (
+        {"balls.yaml": with_view_set(wide=WIDE), "config.yaml": evaluating("wide")},
+        {"views", "render", "predict", "evaluate", "mean_position", "table", "figure"},
+        {"shards/balls/wide", *(f"predictions/balls/{m}/0/wide" for m in ("narrow", "other"))},
+    ),
+    "a test patient": (
+        {
+            "balls.yaml": with_view_set(unseen=UNSEEN)
+            | {"subjects": ["ball_patient", "another"], "cohort": {"count": 1}},
+            "subjects.tsv": SHEET,
+            "config.yaml": evaluating("unseen"),
+        },
+        {"ingest", "landmarks", "views", "render", "predict", "evaluate", "mean_position"}
+        | {"table", "figure"},
+        {"shards/balls/unseen/another"}
+        | {f"predictions/balls/{m}/0/unseen" for m in ("narrow", "other")},
+    ),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_only_what_a_change_concerns_is_made_again(finished, change):
+    files, steps, makes = CHANGES[change]
+    before = {name: (finished.folder / name).read_text() for name in files}
+    for name, values in files.items():
+        if isinstance(values, str):
+            (finished.folder / name).write_text(values)
+        else:
+            finished.write(name, values)
     try:
-        done = finished.snakemake("--dry-run", "all")
+        text = finished.plan()
     finally:
-        finished.write("other.yaml", method("other"))
-    text = done.stdout + done.stderr
-    assert "results/models/balls/other/0/model.safetensors" in text
-    assert "output: results/models/balls/narrow" not in text
-    assert "rule render" not in text
+        for name, values in before.items():
+            (finished.folder / name).write_text(values)
+    assert steps_of(text) - {"all"} == steps
+    made = [file.removeprefix("results/") for file in reasons.planned(text)]
+    large = [file for file in made if file.startswith(("shards/", "models/", "predictions/"))]
+    assert {place for place in makes for file in large if file.startswith(f"{place}/")} | {
+        place for place in makes for file in large if file.startswith(f"{place}.")
+    } == makes
+    assert not [file for file in large if not file.startswith(tuple(makes))]
 
 
-def test_changed_titles_and_limits_are_printed_again_and_nothing_is_computed_anew(finished):
-    novel = DATASET["view_sets"]["novel"] | {"title": "New directions"}
-    dataset = DATASET | {"title": "Spheres", "view_sets": DATASET["view_sets"] | {"novel": novel}}
-    changes = {
-        "balls.yaml": (DATASET, dataset),
-        "other.yaml": (method("other"), method("other") | {"title": "The other"}),
-        "config.yaml": (CONFIG, CONFIG | {"pose": {"captured_mm": 3.0}}),
-    }
-    for name, (before, after) in changes.items():
-        finished.write(name, after)
-        try:
-            assert finished.planned() == {"all", "table", "figure"}
-        finally:
-            finished.write(name, before)
+PATIENT = {"dataset": "balls", "subject": "ball_patient"}
+SHOWN = {"dataset": "balls", "view_set": "novel"}
+SCORED = {"dataset": "balls", "method": "narrow", "seed": "0", "view_set": "novel"}
+CONFIGURATION = ("config.yaml", "balls.yaml", "narrow.yaml", "other.yaml", "subjects.tsv")
+
+
+@pytest.mark.parametrize(
+    ("step", "place"),
+    [
+        ("ingest", PATIENT),
+        ("landmarks", PATIENT),
+        ("virtual_patient", PATIENT | {"subject": "ball_patient-v001"}),
+        ("views", {"dataset": "balls"}),
+        ("render", SHOWN | {"subject": "ball_patient", "shard": "1"}),
+        ("train", {"dataset": "balls", "method": "narrow", "seed": "0"}),
+        ("predict", SCORED),
+        ("evaluate", SCORED),
+        ("mean_position", SHOWN),
+    ],
+)
+def test_a_step_makes_the_same_of_its_declared_files_alone(
+    finished, tmp_path, monkeypatch, step, place
+):
+    """Tables and figures: tests/unit/tables/test_records.py and tests/unit/figures/test_records.py."""
+    monkeypatch.chdir(finished.folder)
+    declared = getattr(inputs, step)(read_project("config.yaml"), **place).values()
+    files = [file for files in declared for file in ([files] if isinstance(files, str) else files)]
+    for file in map(Path, {*CONFIGURATION, *files}):
+        (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(file, tmp_path / file)
+    monkeypatch.chdir(tmp_path)
+    before = set(tmp_path.rglob("*"))
+    command = {"predict": "predict-views"}.get(step, step.replace("_", "-"))
+    assert cli.main([command, *place.values(), "--config", "config.yaml"]) == 0
+    made = [path for path in set(tmp_path.rglob("*")) - before if path.is_file()]
+    kept = [path for path in made if path.name != "checkpoint.safetensors"]  # where it goes on from
+    assert kept
+    for path in kept:
+        other = finished.folder / path.relative_to(tmp_path)
+        if path.name == "losses.csv":
+            measured = ["seconds", "waiting_share"]
+            tables_of = [pd.read_csv(p).drop(columns=measured) for p in (path, other)]
+            pd.testing.assert_frame_equal(*tables_of)
+        else:
+            assert path.read_bytes() == other.read_bytes()
+
+
+def test_a_touched_source_makes_nothing_run(finished):
+    """The CT is larger than what Snakemake looks into by itself (1 MB): the default profile says more."""
+    ct = finished.folder / "ct.nii.gz"
+    assert ct.stat().st_size > 10**6
+    ct.touch()
     assert finished.planned() == set()
 
 
-def test_changed_detector_renders_again_but_makes_no_patients(finished):
-    changed = DATASET | {"detector": DATASET["detector"] | {"pixel_mm": 3.0}}
-    finished.write("balls.yaml", changed)
+def test_why_a_result_is_out_of_date(finished):
+    errors, table = "results/errors/balls/other/0/novel.parquet", "results/tables/methods.csv"
+    finished.write("other.yaml", with_training(epochs=3))
     try:
-        planned = finished.planned()
+        found = reasons.planned(finished.plan())
     finally:
-        finished.write("balls.yaml", DATASET)
-    assert "render" in planned
-    assert not planned & {"ingest", "virtual_patient", "landmarks"}
+        finished.write("other.yaml", OTHER)
+    model = "results/models/balls/other/0/model.safetensors, from which it is made,"
+    cause = f"{model} depends on settings that changed: training.epochs was 2 and is 3"
+    assert reasons.told(errors, found) == f"{errors} is out of date: {cause}"
+    assert reasons.told(table, found).endswith(cause)
+    narrow = "results/errors/balls/narrow/0/novel.parquet"
+    assert reasons.told(narrow, found) == f"{narrow} is up to date"
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,12 @@ import sys
 from functools import cache
 from pathlib import Path
 
+from snakemake.common.configfile import load_configfile
+from snakemake.utils import update_config
+
 from raymark import figures, layout, tables
-from raymark.config.project import project_of
+from raymark.config.project import project_given
+from raymark.config.subjects import parent_of
 from raymark.correspondence.config import correspondence_of
 from raymark.core.errors import InputError
 from raymark.workflow import inputs
@@ -16,14 +20,31 @@ from raymark.workflow.snapshot import freeze
 from raymark.landmarks.table import read_landmark_set
 from raymark.datasets.available import absences, only_present
 from raymark.datasets import lookup
-from raymark.datasets.lookup import of_experiments, only_rendered, shard_files
+from raymark.datasets.lookup import (
+    of_experiments,
+    only_rendered,
+    shard_files,
+    shown_by,
+    trained_patients,
+)
 from raymark.workflow.run_log import doubts, failures, read_run
 from raymark.core.digests import code_digest, modules_of
 from raymark.workflow.preflight import preflight
 from raymark.views.plan import subjects_of, view_count
 
+
+def config_files():
+    """Return what the main files say, without what `--config` on the command line does."""
+    values = {}
+    for file in workflow.configfiles:
+        update_config(values, load_configfile(file))
+    return values
+
+
 try:
-    PROJECT = project_of(config, " + ".join(map(str, workflow.configfiles)))
+    PROJECT = project_given(
+        config, config_files(), " + ".join(map(str, workflow.configfiles))
+    )
     SUBJECTS, SOURCES = PROJECT.sheet, PROJECT.declared
     for name, dataset in PROJECT.datasets.items():
         read_landmark_set(dataset.landmarks)
@@ -88,14 +109,45 @@ def dataset_config(*sections):
     return of
 
 
-def scenario_of(wildcards):
-    """Return what a view set changes in the image itself: a collimator, tools."""
+def view_set_config(wildcards):
+    """Return what the views of a subject in a view set depend on, beside the landmarks.
+
+    Who else is shown does nothing to them, nor does what they are used for.
+    """
     dataset = PROJECT.datasets[wildcards.dataset]
-    return json.dumps(dataset.view_sets[wildcards.view_set].scenario())
+    others = {"title", "of", "role", "virtual_patients"}
+    view_set = dataset.view_sets[wildcards.view_set].model_dump(
+        mode="json", exclude=others
+    )
+    drawn = [dataset.isocentre, dataset.views_per_shard, PROJECT.config.seed]
+    return json.dumps([view_set, *drawn])
 
 
-def method_config(wildcards):
-    return PROJECT.methods[wildcards.method].model_dump_json(exclude={"title"})
+def patients(wildcards):
+    """Return whom a view set shows and who was trained on, as the subject sheet has it."""
+    if wildcards.dataset in PROJECT.imports:
+        return ""  # their files hold it
+    shown = shown_by(PROJECT, wildcards.dataset, wildcards.view_set)
+    rows = [SUBJECTS[parent_of(subject)] for subject in shown]
+    return json.dumps(
+        [[row.patient, row.split] for row in rows]
+        + trained_patients(PROJECT, wildcards.dataset)
+    )
+
+
+def train_config(wildcards):
+    """Return what a training depends on: not the limits by which its results are read."""
+    return json.dumps(PROJECT.methods[wildcards.method].trained_by())
+
+
+def detection_threshold(wildcards):
+    return PROJECT.methods[wildcards.method].detection_threshold
+
+
+def refined_threshold(wildcards):
+    """Return from which confidence on a second stage takes the first one's points."""
+    first = PROJECT.methods[wildcards.method].refines
+    return PROJECT.methods[first].detection_threshold if first else None
 
 
 def landmark_types(wildcards):

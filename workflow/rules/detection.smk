@@ -17,6 +17,7 @@ rule predict:
         # Without a GPU a large network takes a second for an image.
         runtime=minutes(20, by_count(images_of_set, per_minute=60)),
     params:
+        threshold=detection_threshold,
         code=lambda wildcards: step_code(
             "experiments:predict_views", method_module(wildcards)
         ),

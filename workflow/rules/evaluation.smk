@@ -16,6 +16,7 @@ rule evaluate:
     params:
         config=dataset_config("detector"),
         types=landmark_types,
+        patients=patients,
         code=step_code("experiments:evaluate"),
     shell:
         "python -m raymark evaluate {wildcards.dataset} {wildcards.method}"
@@ -37,6 +38,7 @@ rule mean_position:
         runtime=minutes(15, by_count(views_of_dataset, per_minute=10_000)),
     params:
         config=dataset_config("detector"),
+        patients=patients,
         code=step_code("experiments:mean_position"),
     shell:
         "python -m raymark mean-position {wildcards.dataset} {wildcards.view_set}"

@@ -2,12 +2,13 @@
 
 
 rule import_2d:
-    """Annotated X-rays; what they hold decides their shards, found through these two files."""
+    """Annotated X-rays; what they hold decides their shards, found through these two tables."""
     input:
         unpack(reads("import_2d")),
     output:
         views=layout.VIEWS,
         images=layout.IMPORTED_IMAGES,
+        shards=directory(layout.IMPORTED_SHARDS),
     log:
         "logs/import_2d/{dataset}.log",
     wildcard_constraints:

@@ -23,6 +23,7 @@ rule pose:
         ),
     params:
         config=dataset_config("physics"),
+        patients=patients,
         settings=PROJECT.config.pose.model_dump_json(
             exclude={"captured_mm", "capture_starts"}
         ),

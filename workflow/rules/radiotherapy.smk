@@ -18,6 +18,7 @@ rule setup_error:
         runtime=minutes(20, by_count(registered_views, per_minute=12)),
     params:
         config=dataset_config("detector", "projector"),
+        patients=patients,
         reference=setup_reference,
         settings=PROJECT.config.setup.model_dump_json(exclude={"within_mm"}),
         code=lambda wildcards: step_code(

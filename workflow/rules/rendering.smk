@@ -8,6 +8,8 @@ rule render:
         layout.SHARD,
     log:
         "logs/render/{dataset}/{view_set}/{subject}/{shard}.log",
+    wildcard_constraints:
+        dataset="|".join(PROJECT.datasets) or "none",
     priority: 1  # trainings wait for it
     conda:
         "../../envs/environment.yaml"
@@ -20,7 +22,7 @@ rule render:
         config=dataset_config(
             "landmarks", "use_landmarks", "detector", "physics", "beliefs", "projector"
         ),
-        scenario=scenario_of,
+        view_set=view_set_config,
         code=lambda wildcards: step_code(
             "data:render", projector_module(wildcards.dataset)
         ),

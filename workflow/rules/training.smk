@@ -21,7 +21,8 @@ rule train:
         # A seventh of what a demo's networks do on one core, a twentieth of the papers' on a GPU.
         runtime=minutes(60, by_count(images_trained, per_minute=100), at_most=1440),
     params:
-        config=method_config,
+        config=train_config,
+        refined_threshold=refined_threshold,
         types=landmark_types,
         code=method_code,
         launcher=launcher,

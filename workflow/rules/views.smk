@@ -10,6 +10,7 @@ rule views:
         "logs/views/{dataset}.log",
     wildcard_constraints:
         dataset="|".join(PROJECT.datasets) or "none",
+    priority: 2  # what it refuses ends a run before hours are spent
     conda:
         "../../envs/environment.yaml"
     resources:

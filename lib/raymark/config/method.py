@@ -138,6 +138,15 @@ class Method(Section):
         """The method whose model must be there before this one is trained."""
         return self.start_from or self.refines
 
+    def trained_by(self) -> dict[str, Any]:
+        """Return what a training depends on: not its title, nor the limits by which results are read."""
+        read_by: Any = {
+            "title": True,
+            "detection_threshold": True,
+            "training": {"diverged_above_share"},
+        }
+        return self.model_dump(mode="json", exclude=read_by)
+
     def reduction(self, height_px: int) -> int:
         """Return how many times images of this height are reduced."""
         return max(1, round(height_px / (self.reduced_height_px or height_px)))

@@ -219,7 +219,11 @@ class Project:
             v.title for dataset in self.datasets.values() for v in dataset.view_sets.values()
         ]
         titles += [method.title for method in self.methods.values()]
-        return json.dumps([titles, self.config.model_dump(mode="json", include=sections)])
+        limits = [
+            (method.detection_threshold, method.training.diverged_above_share)
+            for method in self.methods.values()
+        ]
+        return json.dumps([titles, limits, self.config.model_dump(mode="json", include=sections)])
 
     def experiments_with(self, paper: str) -> list[Experiment]:
         return [e for e in self.config.experiments if e.paper == paper]
@@ -228,6 +232,25 @@ class Project:
 def read_project(path: str | Path) -> Project:
     """Read the main file and everything it names."""
     return project_of(read_yaml(path), path)
+
+
+def project_given(values: dict, in_files: dict, source: str) -> Project:
+    """Read a project whose main file's values the command line changed: `values`, `in_files` before.
+
+    What only the command line makes wrong is told of it; all else of the main file `source`.
+    """
+    try:
+        return project_of(values, source)
+    except InputError as error:
+        given = [key for key in values if values[key] != in_files.get(key)]
+        if not given or error.source != source:
+            raise
+        try:
+            project_of(in_files, source)
+        except InputError:
+            raise error from None
+        told = " ".join(f"{key}={values[key]}" for key in given)
+        raise InputError(f"--config {told}", error.problem, error.remedy) from None
 
 
 def project_of(values: dict, source: str | Path) -> Project:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from raymark import layout
 from raymark.config.dataset import Dataset
@@ -15,7 +16,17 @@ from raymark.core.errors import InputError, named
 from raymark.datasets.imported import Imported, read_imported
 from raymark.landmarks.point_files import XYZ
 from raymark.landmarks.table import read_landmark_set, read_landmark_table
-from raymark.views.plan import isocentre_among, shards_of_view_set, subjects_of
+from raymark.views.plan import (
+    isocentre_among,
+    plan_shard,
+    plan_view_set,
+    read_views,
+    shards_of_view_set,
+    subjects_of,
+    with_seen_in_training,
+)
+
+OF_AN_IMPORT = (layout.VIEWS, layout.IMPORTED_IMAGES, layout.IMPORTED_SHARDS)
 
 
 def rendered(project: Project, name: str) -> Dataset:
@@ -72,6 +83,56 @@ def isocentre(dataset: Dataset, subject: str) -> np.ndarray:
     return isocentre_among(landmark_names(dataset), landmark_points(dataset, subject), dataset)
 
 
+def views_of(project: Project, dataset: str, *view_sets: str) -> pd.DataFrame:
+    """Return the rows of some view sets in the table of views, with a column `seen_in_training`.
+
+    Those of a rendered data set are planned again, not read: so what reads them depends on the landmarks of
+    the subjects that it shows, and on no other view set and nobody else.
+    """
+    if dataset not in project.datasets:
+        table = read_views(layout.VIEWS.format(dataset=dataset))
+        return with_seen_in_training(table, dataset_of(project, dataset).view_sets)
+    settings = project.datasets[dataset]
+    places = {
+        subject: isocentre(settings, subject) for subject in shown_by(project, dataset, *view_sets)
+    }
+    seed = project.config.seed
+    tables = [plan_view_set(settings, v, project.sheet, places, seed) for v in view_sets]
+    table = pd.concat(tables, ignore_index=True)
+    return table.assign(seen_in_training=table.patient.isin(trained_patients(project, dataset)))
+
+
+def views_of_shard(
+    project: Project, dataset: str, view_set: str, subject: str, shard: int
+) -> pd.DataFrame:
+    """Return the rows of one shard in the table of views; InputError where there is no such shard."""
+    settings = rendered(project, dataset)
+    project.named(settings.view_sets, view_set, "view set")
+    place_mm = isocentre(settings, subject)
+    table = plan_shard(
+        settings, view_set, project.sheet, subject, shard, place_mm, project.config.seed
+    )
+    if table.empty:
+        problem = "has no views"
+        remedy = "See the table of views for what there is"
+        raise InputError(f"shard {shard} of {dataset}, {view_set}, {subject}", problem, remedy)
+    return table
+
+
+def shown_by(project: Project, dataset: str, *view_sets: str) -> list[str]:
+    """List the subjects that some view sets of a rendered data set show, virtual patients included."""
+    settings = rendered(project, dataset)
+    shown = (subjects_of(settings, name, project.sheet) for name in view_sets)
+    return sorted({subject for subjects in shown for subject in subjects})
+
+
+def trained_patients(project: Project, dataset: str) -> list[str]:
+    """List the patients that the view sets to train on of a rendered data set show."""
+    train = view_sets_with_role(rendered(project, dataset), "train")
+    shown = shown_by(project, dataset, *train)
+    return sorted({project.sheet[parent_of(subject)].patient for subject in shown})
+
+
 def shards_of(project: Project, dataset: str, *view_sets: str) -> list[str]:
     """Return the paths of the shards of some view sets, in their order."""
     return [path for name in view_sets for path in _shards(project, dataset, name)]
@@ -79,7 +140,7 @@ def shards_of(project: Project, dataset: str, *view_sets: str) -> list[str]:
 
 def shards_with_role(project: Project, dataset: str, role: str) -> list[str]:
     """Return the paths of the shards of a data set's train, validation or evaluate view sets."""
-    return shards_of(project, dataset, *_with_role(dataset_of(project, dataset), role))
+    return shards_of(project, dataset, *view_sets_with_role(dataset_of(project, dataset), role))
 
 
 def only_rendered(project: Project) -> list[str]:
@@ -91,7 +152,7 @@ def only_rendered(project: Project) -> list[str]:
 def shards_to_see(project: Project, dataset: str) -> list[str]:
     """Return the files that stand for a data set's training images, or for all where it has none."""
     settings = project.datasets.get(dataset)
-    if settings is None or _with_role(settings, "train"):
+    if settings is None or view_sets_with_role(settings, "train"):
         return shard_files_with_role(project, dataset, "train")
     return shard_files(project, dataset, *settings.view_sets)
 
@@ -99,21 +160,22 @@ def shards_to_see(project: Project, dataset: str) -> list[str]:
 def shard_files(project: Project, dataset: str, *view_sets: str) -> list[str]:
     """List the files that stand for the shards of some view sets among what a step needs.
 
-    Those are the shards themselves; of an import, whose shards are known once it is imported, the
-    tables by which `shards_of` finds them.
+    Those are the shards themselves; of an import, whose shards are known once it is imported, their folder
+    and the tables by which `shards_of` finds them.
     """
     if dataset not in project.datasets:  # also an import that no configuration names
-        return [f.format(dataset=dataset) for f in (layout.VIEWS, layout.IMPORTED_IMAGES)]
+        return [file.format(dataset=dataset) for file in OF_AN_IMPORT]
     return shards_of(project, dataset, *view_sets)
 
 
 def shard_files_with_role(project: Project, dataset: str, role: str) -> list[str]:
     """List the files that stand for the shards of the view sets of a role, as `shard_files` does."""
     settings = project.datasets.get(dataset)
-    return shard_files(project, dataset, *(_with_role(settings, role) if settings else []))
+    return shard_files(project, dataset, *(view_sets_with_role(settings, role) if settings else []))
 
 
-def _with_role(dataset: Dataset | Imported, role: str) -> list[str]:
+def view_sets_with_role(dataset: Dataset | Imported, role: str) -> list[str]:
+    """List the train, validation or evaluate view sets of a data set."""
     return [name for name, view_set in dataset.view_sets.items() if view_set.role == role]
 
 

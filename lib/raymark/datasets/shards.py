@@ -68,7 +68,9 @@ LZ4_RATIO = 256  # LZ4 makes nothing smaller than by this
 # Several threads of its own would put the parts of a chunk in the order in which they end.
 blosc.use_threads = False
 CODECS = [Blosc(cname="lz4", clevel=1, shuffle=Blosc.SHUFFLE), CRC32C(location="end")]
-REMEDY = "Delete it and run snakemake with its path: it is made anew, to the same bytes"
+REMEDY = (
+    "Run raymark check --delete, then the command that it tells: it is made anew, to the same bytes"
+)
 
 
 def write_shard(
@@ -183,6 +185,13 @@ def check_shard(path: str | Path) -> None:
             _result(path, array[index].read())
 
 
+def _checksums(path: str | Path) -> list[str]:
+    """List name and checksum of each part of a shard but its description of what made it."""
+    with zipfile.ZipFile(path) as archive:
+        parts = [part for part in archive.infolist() if part.filename != "zarr.json"]
+        return [f"{part.filename} {part.CRC}" for part in parts]
+
+
 def _zip(path: str | Path) -> dict:
     return {"driver": "zip", "base": f"file://{Path(path).resolve()}"}
 
@@ -235,7 +244,6 @@ class Shards:
         self.views: list[str] = [view for a in self.attributes for view in a["view"]]
         self._refuse_repeated()
         self.subjects: list[str] = [subject for a in self.attributes for subject in a["subject"]]
-        self.digest = text_digest(*(a["digest"] for a in self.attributes), *self.views)
         counts = [len(a["view"]) for a in self.attributes]
         self._shard_of = np.repeat(np.arange(len(counts)), counts)
         self._index_of = np.concatenate([np.arange(count) for count in counts])
@@ -248,6 +256,11 @@ class Shards:
                 if view in of:
                     raise InputError(path, f"holds {view!r}, as does {of[view]}", REMEDY)
                 of[view] = path
+
+    @cached_property
+    def digest(self) -> str:
+        """A digest of all content, by the checksums that the files hold of their parts."""
+        return text_digest(*(line for path in self.paths for line in _checksums(path)))
 
     def __len__(self) -> int:
         return len(self.views)

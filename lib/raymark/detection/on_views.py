@@ -40,8 +40,11 @@ def predict(
     out_path: str | Path,
     dataset: str,
     view_set: str,
+    detection_threshold: float | None = None,
 ) -> None:
     """Write the table of predictions of one view set: a row per view and landmark.
+
+    From `detection_threshold` on a landmark is detected; None: from that in the model's file.
 
     A landmark type has a row per instance, `instance` counting them from the surest. Rows are sorted
     by view, then in the model's order of landmarks; positions are image px. The
@@ -49,6 +52,8 @@ def predict(
     always cut alike, so equal input gives equal bytes.
     """
     network, model = load_model(model_path)
+    if detection_threshold is not None:
+        model = model.model_copy(update={"detection_threshold": detection_threshold})
     points, confidence = located(network, model, samples)
     table = _table(model, samples, points, confidence).assign(dataset=dataset, view_set=view_set)
     table = table.sort_values("view", kind="stable")

@@ -27,7 +27,6 @@ from raymark.datasets.imported import mm_per_px as own_mm_per_px
 from raymark.datasets.shards import Shards
 from raymark.landmarks.types import Types, named_instances
 from raymark.metrics.errors import detector_mm, isocentre_mm, radial_errors
-from raymark.views.plan import read_views, seen_in_training
 
 MEAN_POSITION = "mean_position"
 PREDICTION_COLUMNS = [
@@ -71,17 +70,20 @@ def read_predictions(path: str | Path) -> pd.DataFrame:
 def evaluate(
     predictions_path: str | Path,
     shard_paths: Sequence[str | Path],
-    views_path: str | Path,
+    views: pd.DataFrame,
     dataset: Dataset | Imported,
     out_path: str | Path,
     types: Types | None = None,
 ) -> None:
-    """Write the errors table of one file of predictions, which may be of landmark `types`."""
+    """Write the errors table of one file of predictions, which may be of landmark `types`.
+
+    `views` has the rows of the table of views and `seen_in_training` (`raymark.datasets.lookup.views_of`).
+    """
     shards = Shards(shard_paths)
     table = errors_table(
         read_predictions(predictions_path),
         truth_of(shards),
-        _views(views_path, dataset),
+        views,
         shards.pixel_mm,
         predictions_path,
         types,
@@ -93,14 +95,17 @@ def evaluate(
 def evaluate_mean_position(
     training_shard_paths: Sequence[str | Path],
     shard_paths: Sequence[str | Path],
-    views_path: str | Path,
+    views: pd.DataFrame,
     dataset: Dataset | Imported,
     out_path: str | Path,
 ) -> None:
-    """Write the errors table of the baseline that looks at no image."""
+    """Write the errors table of the baseline that looks at no image.
+
+    `views` as for `evaluate`, those of the training's view sets among them.
+    """
     shards = Shards(shard_paths)
     training = Shards(training_shard_paths)
-    views, truth, training_truth = _views(views_path, dataset), truth_of(shards), truth_of(training)
+    truth, training_truth = truth_of(shards), truth_of(training)
     # A collimated image is the middle of the whole one: positions count from the middle.
     for axis, size, whole in zip("yx", shards.shape_yx, training.shape_yx, strict=True):
         training_truth[f"{axis}_true_px"] += (size - whole) / 2
@@ -119,11 +124,6 @@ def _annotated(table: pd.DataFrame, dataset: Dataset | Imported) -> pd.DataFrame
 def _own_mm(dataset: Dataset | Imported) -> dict[str, np.ndarray] | None:
     """Return what turns px into mm of each X-ray of an import; None for rendered views."""
     return own_mm_per_px(read_images(dataset.name)) if isinstance(dataset, Imported) else None
-
-
-def _views(path: str | Path, dataset: Dataset | Imported) -> pd.DataFrame:
-    views = read_views(path)
-    return views.assign(seen_in_training=seen_in_training(views, dataset.view_sets))
 
 
 def errors_table(

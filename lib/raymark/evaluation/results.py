@@ -15,9 +15,16 @@ from raymark.config.results import Experiment
 from raymark.core.stored_tables import stored_table
 from raymark.datasets.available import Absence, absences, present, present_imports
 from raymark.datasets.imported import mm_per_px, read_images
-from raymark.datasets.lookup import dataset_of, landmark_names, landmark_types, of_experiments
+from raymark.datasets.lookup import (
+    OF_AN_IMPORT,
+    dataset_of,
+    landmark_names,
+    landmark_types,
+    of_experiments,
+)
 from raymark.evaluation.errors import MEAN_POSITION, measured, read_errors
 
+VALIDATION_RMSE = ("validation_rmse_px", "validation_rmse_share")
 SEEN = "new views of training patients"
 UNSEEN = "unseen patients"
 BASELINE_TITLE = "Mean position (no image)"
@@ -126,13 +133,12 @@ class Results:
 def files_of(project: Project) -> list[str]:
     """List every file that `read_results` reads; of an import, those by which its shards are found."""
     experiments = present(project, project.sheet)
-    by_import = (layout.VIEWS, layout.IMPORTED_IMAGES)
     return sorted(
         {
             *_errors_of(experiments),
             *(_losses_of(*training) for training in _trainings(project, experiments)),
             *(dataset.landmarks for dataset in _rendered(project).values()),
-            *(path.format(dataset=name) for name in _imported(project) for path in by_import),
+            *(path.format(dataset=name) for name in _imported(project) for path in OF_AN_IMPORT),
             *project.paper_files(),
         }
     )
@@ -141,7 +147,7 @@ def files_of(project: Project) -> list[str]:
 def read_results(project: Project) -> Results:
     """Read what the workflow wrote for every experiment of a project: the files of `files_of`."""
     experiments = present(project, project.sheet)
-    losses = {place: read_losses(*place) for place in _trainings(project, experiments)}
+    losses = {place: read_losses(project, *place) for place in _trainings(project, experiments)}
     views_seen: dict[tuple[str, str], int] = {}
     for dataset, method, seed in _runs(experiments):
         seen = sum(losses[dataset, m, seed]["views"].sum() for m in _lineage(project, method))
@@ -163,12 +169,20 @@ def read_results(project: Project) -> Results:
     )
 
 
-def read_losses(dataset: str, method: str, seed: int) -> pd.DataFrame:
-    """Read the table of losses of one training, one row per epoch."""
-    numbers = ("epoch", "views", "train_loss", "validation_loss", "validation_rmse_px")
+def read_losses(project: Project, dataset: str, method: str, seed: int) -> pd.DataFrame:
+    """Read the table of losses of one training, one row per epoch; its last row says whether it diverged.
+
+    It has where a figure was not finite, as the file says, and where the validation RMSE never came below
+    the method's `diverged_above_share` of the image's diagonal.
+    """
+    numbers = ("epoch", "views", "train_loss", "validation_loss", *VALIDATION_RMSE)
     again = "Delete it with its model and train again"
     path = _losses_of(dataset, method, seed)
-    return stored_table(path, "a table of losses", again, ("diverged",), numbers)
+    table = stored_table(path, "a table of losses", again, ("diverged",), numbers)
+    limit = project.methods[method].training.diverged_above_share
+    if not table["validation_rmse_share"].min() < limit:
+        table.loc[table.index[-1], "diverged"] = True
+    return table
 
 
 def _losses_of(dataset: str, method: str, seed: int) -> str:

@@ -34,7 +34,7 @@ def draw(project: Project, dataset: str, stem: str | Path) -> None:
     for e in _experiments(project, dataset):
         for seed in e.seeds:
             title = project.methods[e.method].title + f", seed {seed}" * (len(e.seeds) > 1)
-            losses[title] = read_losses(dataset, e.method, seed)
+            losses[title] = read_losses(project, dataset, e.method, seed)
     training_curves(losses, stem)
 
 

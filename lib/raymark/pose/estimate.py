@@ -26,7 +26,7 @@ from raymark.pose.refine import Registration
 from raymark.pose.search import displaced
 from raymark.pose.shot import Shot
 from raymark.pose.solve import closed_form, robust
-from raymark.views.plan import evenly, read_views, seen_in_training
+from raymark.views.plan import evenly
 
 SOLUTIONS = ("closed_form", "robust", "refined")
 BINS_MM = ((0.0, 5.0), (5.0, 10.0), (10.0, 20.0), (20.0, 30.0), (30.0, 40.0))
@@ -35,7 +35,7 @@ BINS_MM = ((0.0, 5.0), (5.0, 10.0), (10.0, 20.0), (20.0, 30.0), (30.0, 40.0))
 def estimate_poses(
     predictions_path: str | Path,
     shard_paths: Sequence[str | Path],
-    views_path: str | Path,
+    views: pd.DataFrame,
     cts: Mapping[str, str],
     dataset: Dataset,
     settings: Pose,
@@ -43,14 +43,12 @@ def estimate_poses(
 ) -> None:
     """Write the table of poses (`raymark.pose.pose_table`) of one file of predictions.
 
-    `landmarks` counts those above `belief_threshold` that were used. Only `refined_views` of the
+    `views` has the rows of the table of views and `seen_in_training`
+    (`raymark.datasets.lookup.views_of`). `landmarks` counts those above `belief_threshold` that were used. Only `refined_views` of the
     views with a robust pose, evenly spread, are refined, on the subject's CT of `cts`. A pose is stored row by row.
     """
     shards, predictions = Shards(shard_paths), read_predictions(predictions_path)
-    views = read_views(views_path)
-    views = views.assign(seen_in_training=seen_in_training(views, dataset.view_sets)).set_index(
-        "view"
-    )
+    views = views.set_index("view")
     start = time.perf_counter()
     seen = _seen(predictions, shards, settings)
     rows = [row for number in range(len(shards)) for row in _from_landmarks(shards, seen, number)]

@@ -25,7 +25,7 @@ from raymark.radiotherapy.by_intensity import mutual_information_shift
 from raymark.radiotherapy.by_landmarks import Match, Planned, matched
 from raymark.radiotherapy.setup_table import INTENSITY, LANDMARKS, NOTHING, write_setup
 from raymark.rendering.scene import Scene, noiseless_image, noiseless_scene
-from raymark.views.plan import evenly, isocentre_among, read_views, seen_in_training
+from raymark.views.plan import evenly, isocentre_among
 
 ISOCENTRE = ["isocentre_x_mm", "isocentre_y_mm", "isocentre_z_mm"]
 
@@ -55,7 +55,7 @@ class SetupView:
 def measure_setup(
     predictions_path: str | Path,
     shard_paths: Sequence[str | Path],
-    views_path: str | Path,
+    views: pd.DataFrame,
     cts: Mapping[str, str],
     dataset: Dataset,
     kinds: Mapping[str, str],
@@ -65,15 +65,13 @@ def measure_setup(
 ) -> None:
     """Write the table of set-up errors (columns `SCHEMA`): three rows per view, one a registration.
 
-    `cts` has the CT of every subject; `kinds` names the type of the landmarks that have one;
+    `views` has the rows of the table of views and `seen_in_training`
+    (`raymark.datasets.lookup.views_of`); `cts` has the CT of every subject; `kinds` names the type of the landmarks that have one;
     `reference` is the beam of the planned
     images. At most `registered_views` views, evenly spread, are registered, all by every means.
     """
     shards, predictions = Shards(shard_paths), read_predictions(predictions_path)
-    views = read_views(views_path)
-    views = views.assign(seen_in_training=seen_in_training(views, dataset.view_sets)).set_index(
-        "view"
-    )
+    views = views.set_index("view")
     chosen = evenly(range(len(shards)), settings.registered_views or len(shards))
     start, rows = time.perf_counter(), []
     for shown in setup_views(chosen, shards, predictions, views, cts, dataset, kinds, reference):

@@ -8,7 +8,7 @@ from raymark import layout
 from raymark.config.dataset import Dataset, ViewSet
 from raymark.config.project import Project
 from raymark.datasets.available import NOT_PRESENT, missing, missing_files, present_imports
-from raymark.datasets.lookup import dataset_of, landmark_names
+from raymark.datasets.lookup import dataset_of, landmark_names, shard_files
 from raymark.evaluation.results import SEEN, UNSEEN
 from raymark.tables._columns import column
 from raymark.tables._rows import missing_notes
@@ -108,10 +108,10 @@ def _views(project: Project) -> dict[str, str]:
 
 
 def _needs(project: Project) -> list[str]:
-    """List the tables of views, the landmark files, and by what the shards of imports are found."""
-    images = [layout.IMPORTED_IMAGES.format(dataset=name) for name in present_imports(project)]
+    """List the tables of views, the landmark files, and what stands for the shards of imports."""
+    imported = [file for name in present_imports(project) for file in shard_files(project, name)]
     landmarks = {dataset.landmarks for dataset in project.datasets.values()}
-    return [*_views(project).values(), *images, *sorted(landmarks)]
+    return sorted({*_views(project).values(), *imported, *landmarks})
 
 
 def _make(project: Project) -> Table:

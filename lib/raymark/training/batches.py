@@ -19,7 +19,9 @@ class Samples(Protocol):
 
     landmarks: list[str]
     flip_pairs: list[tuple[str, str]]
-    digest: str
+
+    @property
+    def digest(self) -> str: ...
 
     @property
     def pixel_mm(self) -> float | None:

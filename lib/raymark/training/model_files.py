@@ -42,7 +42,7 @@ class Model(Section):
     image_height_px: int
     image_width_px: int
     pixel_mm: float | None = Field(description="detector pitch of the training images, if known")
-    detection_threshold: float
+    detection_threshold: float = Field(description="that of the method when this file was written")
     by_type: ByType | None = Field(None, description="how instances of `types` are found")
     reduce: int = Field(1, ge=1, description="how many times reduced the network sees images")
     first: FirstStage | None = Field(None, description="of a second stage, what it refines")
@@ -54,8 +54,8 @@ class Model(Section):
     seed: int
     epochs: int = Field(description="epochs trained")
     best_epoch: int | None = Field(description="epoch of these weights; null: untrained weights")
-    diverged: bool = Field(description="training failed, by the rule of `Run.epoch`")
-    diverged_because: str | None = Field(None, description="what of the rule applied")
+    diverged: bool = Field(description="training ended with a figure that is not finite")
+    diverged_because: str | None = Field(None, description="which figure that was")
     provenance: str = Field(description="digest of the configuration, the code and the data")
 
 
@@ -91,9 +91,12 @@ def described(path: str | Path) -> Model:
     return _read_model(path)[0]
 
 
-def load_first(path: str | Path, landmarks: list[str]) -> tuple[LandmarkNetwork, FirstStage]:
+def load_first(
+    path: str | Path, landmarks: list[str], detection_threshold: float | None = None
+) -> tuple[LandmarkNetwork, FirstStage]:
     """Return the network of the model at `path` as the first stage of one for `landmarks`.
 
+    Its points count from `detection_threshold` on; None: from that in its file.
     Raises InputError if that model has other landmarks, or two stages already.
     """
     network, model = load_model(path)
@@ -102,7 +105,10 @@ def load_first(path: str | Path, landmarks: list[str]) -> tuple[LandmarkNetwork,
         problem = f"has two stages already: {model.method!r} refines {model.first.method!r}"
         raise InputError(path, problem, "Refine a method of one stage")
     names = ("method", "module", "network", "reduce", "detection_threshold")
-    return network, FirstStage(**{name: getattr(model, name) for name in names})
+    first = FirstStage(**{name: getattr(model, name) for name in names})
+    if detection_threshold is not None:
+        first = first.model_copy(update={"detection_threshold": detection_threshold})
+    return network, first
 
 
 def take_over(network: LandmarkNetwork, path: str | Path, landmarks: list[str]) -> None:

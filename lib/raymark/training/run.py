@@ -38,6 +38,7 @@ from raymark.training.model_files import (
 from raymark.training.state import Epoch, TrainingState
 
 EVALUATION_BATCH = 16
+VALIDATED = ("validation_loss", "validation_rmse_px", "validation_rmse_share")  # of the diagonal
 CHECKPOINT_SECONDS = 600.0  # what of a long epoch is lost at most
 
 
@@ -76,11 +77,16 @@ class Run:
         self.network.learn_from(torch.cat(places))
         self.state = TrainingState(copied(self.network.state_dict()))
 
-    def refine(self, path: Path | None, views: Samples) -> FirstStage | None:
-        """Take the model at `path` as first stage; train on the errors that it makes on these views."""
+    def refine(
+        self, path: Path | None, views: Samples, threshold: float | None
+    ) -> FirstStage | None:
+        """Take the model at `path` as first stage; train on the errors that it makes on these views.
+
+        `threshold` is the confidence from which its points count (`load_first`).
+        """
         network, first = cast(SecondStage, self.network), None
         if path is not None:
-            stage, first = load_first(path, views.landmarks)
+            stage, first = load_first(path, views.landmarks, threshold)
             network.set_first(stage.to(self.fabric.device), first.detection_threshold)
         groups = _groups(len(views))
         self.guesses = measured(network, batches(views, groups, self.fabric.device))
@@ -92,35 +98,20 @@ class Run:
     ) -> dict:
         """Train and validate once over all views; return the row of losses, also kept.
 
-        `keep` is called between two steps, now and then, to save what there is. The run diverged if a loss or the RMSE is not finite, or if, at its end, no epoch's RMSE was
-        below the stated share of the image's diagonal. The row says so, and why.
+        `keep` is called between two steps, now and then, to save what there is. The run ends where a loss
+        or the RMSE is not finite; the row says so, and what it was.
         """
         number = len(self.state.history) + 1
         start = time.perf_counter() - self.state.under_way.seconds
         row = {"epoch": number, **self._train(training, number, console, keep)}
-        row |= {"validation_loss": math.nan, "validation_rmse_px": math.nan}
+        row |= dict.fromkeys(VALIDATED, math.nan)
         if math.isfinite(row["train_loss"]):
             row |= self._validate(validation)
         row["seconds"] = time.perf_counter() - start
         reason = _not_finite(row)
         row |= {"diverged": reason is not None, "diverged_because": reason}
         self.state.add(row, self.network)
-        if reason is None and self.state.finished(self.config):
-            reason = self._never_near(validation)
-            row |= {"diverged": reason is not None, "diverged_because": reason}
         return row
-
-    def _never_near(self, validation: Samples) -> str | None:
-        """Say that no epoch came near enough to the landmarks; None if one did."""
-        diagonal_px = math.hypot(*validation.read(np.array([0]))["image"].shape[-2:])
-        limit_px = self.config.diverged_above_share * diagonal_px
-        least_px = min(row["validation_rmse_px"] for row in self.state.history)
-        if least_px < limit_px:
-            return None
-        return (
-            f"validation RMSE never below {limit_px:.1f} px, {self.config.diverged_above_share:g} of "
-            f"the image's diagonal; the least was {least_px:.1f} px"
-        )
 
     def _train(
         self, samples: Samples, epoch: int, console: Console, keep: Callable[[], None]
@@ -220,8 +211,9 @@ class Run:
                 ]
             )
         loss, images, squares, landmarks = self.fabric.all_reduce(sums, reduce_op="sum").tolist()
-        rmse = math.sqrt(squares / landmarks) if landmarks else math.nan
-        return {"validation_loss": loss / images, "validation_rmse_px": rmse}
+        rmse_px = math.sqrt(squares / landmarks) if landmarks else math.nan
+        figures = (loss / images, rmse_px, rmse_px / math.hypot(*batch.image.shape[-2:]))
+        return dict(zip(VALIDATED, figures, strict=True))
 
     def _looked_at(self, batch: Batch) -> tuple[Any, Batch]:
         """Return the network's output, and the batch with what its loss counts.
@@ -234,8 +226,11 @@ class Run:
             guess, seen = cast(SecondStage, self.network).first_guess(batch.image)
             return self.network(batch.image, guess, seen), self.guesses.counted(batch, guess)
 
-    def save(self, path: Path, provenance: str) -> None:
-        """Write everything that the rest of the run depends on, from the first process."""
+    def save(self, path: Path, provenance: str, settings: dict) -> None:
+        """Write everything that the rest of the run depends on, from the first process.
+
+        `settings` are those of the run, to tell another one what it differs in.
+        """
         if not self.fabric.is_global_zero:
             return
         moments = {
@@ -247,6 +242,7 @@ class Run:
         best = {f"best/{name}": value for name, value in self.state.best.items()}
         record = {
             "provenance": provenance,
+            "settings": settings,
             "best_epoch": self.state.best_epoch,
             "history": self.state.history,
             "under_way": asdict(self.state.under_way),
@@ -255,11 +251,17 @@ class Run:
         write_tensors(path, weights | best | moments, record)
 
     def resume(self, path: Path, provenance: str) -> bool:
-        """Take up the checkpoint at `path`; False if there is none of use (`read_checkpoint`)."""
+        """Take up the checkpoint at `path`; False if there is none of use (`read_checkpoint`).
+
+        One of more epochs than are asked for is of no use: there is no way back.
+        """
         found = read_checkpoint(path, provenance)
         if found is None:
             return False
         record, tensors = found
+        begun = len(record["history"]) + bool(record["under_way"]["steps"])
+        if begun > self.config.epochs:
+            return False
         self.network.load_state_dict(_below(tensors, "network"))
         state = self.optimizer.state_dict()
         for name, value in _below(tensors, "optimizer").items():

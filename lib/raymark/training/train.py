@@ -21,7 +21,6 @@ from lightning_fabric.plugins.environments import LightningEnvironment, SLURMEnv
 from rich.console import Console
 
 from raymark.config.method import Method
-from raymark.core.digests import code_digest, text_digest
 from raymark.core.errors import InputError
 from raymark.core.files import atomic, sha256_of
 from raymark.core.names import unpaired
@@ -30,6 +29,13 @@ from raymark.methods import definition_of
 from raymark.methods.base import LandmarkNetwork, SecondStage, reduced
 from raymark.training.batches import ByType, Reduced, Samples, whole_of
 from raymark.training.calibration import Calibration, calibrated
+from raymark.training.checkpoints import (
+    CHECKPOINT_NAME,
+    PREVIOUS_NAME,
+    provenance_of,
+    settings_of,
+    take_up,
+)
 from raymark.training.model_files import Model, write_model
 from raymark.training.run import Run
 from raymark.training.state import TrainingState
@@ -47,18 +53,21 @@ def train(
     start_from: str | Path | None = None,
     types: Types | None = None,
     refines: str | Path | None = None,
+    refined_threshold: float | None = None,
 ) -> Path:
     """Train `method` and return the path of its model file; `losses.csv` lies beside it.
 
     `devices` is a number of GPUs (of processes, on a machine without) or "auto"; each takes its part
     of every batch. Where `srun` started several processes, these are the devices instead.
     `start_from` and `refines` are the model files of the methods that the configuration's own keys name;
-    `types` are the landmark types, which a method `by_type` predicts.
+    `types` are the landmark types, which a method `by_type` predicts; from `refined_threshold` on the
+    points of the model that is refined count (None: as its file says).
 
-    A run that was interrupted goes on after its last checkpoint (of every epoch, and every ten
-    minutes) unless configuration, code, data, seed or first model have changed since. A loss that is
-    not finite ends the training; that is a result, recorded as `diverged` with its reason, as is an
-    RMSE that stayed above `diverged_above_share`. The model then holds the best weights there were.
+    A run that was interrupted, or that is asked for more epochs, goes on after its last checkpoint (of every
+    epoch, and every ten minutes) unless configuration, code, data, seed or first model have changed since;
+    then it says so, begins anew and keeps that checkpoint until it is finished. A loss that is
+    not finite ends the training; that is a result, recorded as `diverged` with its reason. The model then
+    holds the best weights there were.
     """
     for key, named, given in (
         ("start_from", method.start_from, start_from),
@@ -83,7 +92,9 @@ def train(
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # lets cuBLAS be deterministic
     fabric = _fabric(method.training.precision, devices)
     first = Path(given) if (given := start_from or refines) else None
-    fabric.launch(_train, method, training, validation, Path(out_dir), seed, first, types)
+    fabric.launch(
+        _train, method, training, validation, Path(out_dir), seed, first, refined_threshold, types
+    )
     return Path(out_dir) / "model.safetensors"
 
 
@@ -171,26 +182,28 @@ def _train(
     out_dir: Path,
     seed: int,
     first: Path | None,
+    refined_threshold: float | None,
     types: Types,
 ) -> None:
     """Train in one process; the first of them writes the files."""
     run = Run(fabric, method, len(training.landmarks), seed)
     _check_module(method, run.network)
-    provenance = _provenance(method, training, validation, seed)
+    of_first = (sha256_of(first), str(refined_threshold)) if first else ()
+    provenance = provenance_of(method, training, validation, seed, *of_first)
     run.learn_from(training)
     if method.start_from and first:
         run.start_from(first, training.landmarks)
     second = isinstance(run.network, SecondStage)
-    refined = run.refine(first if method.refines else None, validation) if second else None
-    if first is not None:
-        provenance = text_digest(provenance, sha256_of(first))
-    checkpoint = out_dir / "checkpoint.safetensors"
+    refined = (
+        run.refine(first if method.refines else None, validation, refined_threshold)
+        if second
+        else None
+    )
+    checkpoint = out_dir / CHECKPOINT_NAME
     console = Console(stderr=True, quiet=not fabric.is_global_zero, soft_wrap=True)
-    keep = partial(run.save, checkpoint, provenance)
-    if run.resume(checkpoint, provenance):
-        epoch, step = len(run.state.history) + 1, run.state.under_way.steps + 1
-        console.print(f"resumed at step {step} of epoch {epoch}", highlight=False)
-    fabric.barrier()
+    keep = partial(run.save, checkpoint, provenance, settings_of(method))
+    if told := take_up(run, method, checkpoint, provenance):
+        console.print(told, highlight=False)
     with _deterministic():
         while not run.state.finished(method.training):
             row = run.epoch(training, validation, console, keep)
@@ -203,8 +216,7 @@ def _train(
         calibration = None if types else _calibration(run, method, validation)
         description = description.model_copy(update={"first": refined, "calibration": calibration})
         write_model(out_dir / "model.safetensors", description, run.state.best)
-        # A killed workflow may have left a process of the same training behind.
-        checkpoint.unlink(missing_ok=True)
+        checkpoint.with_name(PREVIOUS_NAME).unlink(missing_ok=True)
     fabric.barrier()
 
 
@@ -227,12 +239,6 @@ def _check_module(method: Method, network: LandmarkNetwork) -> None:
     if method.refines and not isinstance(network, SecondStage):
         problem = f"the module {method.module!r} is no second stage"
         raise InputError(f"method {method.name}, refines", problem, "Use the module `patches`")
-
-
-def _provenance(method: Method, training: Samples, validation: Samples, seed: int) -> str:
-    code = code_digest("raymark.training.train", f"raymark.methods.{method.module}")
-    data = (training.digest, validation.digest)
-    return text_digest(method.model_dump_json(exclude={"title"}), code, *data, str(seed))
 
 
 def _described(

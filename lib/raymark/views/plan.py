@@ -135,15 +135,49 @@ def plan_views(
     `isocentres_mm` gives for every subject, virtual ones included, the world point (3,) that the
     view sets' translations shift (`isocentre_among`).
     """
-    rows = [
-        plan_view(dataset, name, sheet, subject, index, isocentres_mm[subject], base_seed)
-        for name, view_set in dataset.view_sets.items()
-        for subject in subjects_of(dataset, name, sheet)
-        for index in range(views_per_subject(view_set))
+    tables = [
+        plan_view_set(dataset, name, sheet, isocentres_mm, base_seed) for name in dataset.view_sets
     ]
-    table = pd.DataFrame(rows, columns=SCHEMA.names)
+    table = pd.concat(tables, ignore_index=True)
     check_leaks(table, dataset)
     return table
+
+
+def plan_view_set(
+    dataset: Dataset,
+    name: str,
+    sheet: Mapping[str, Subject],
+    isocentres_mm: Mapping[str, np.ndarray],
+    base_seed: int,
+) -> pd.DataFrame:
+    """Make the rows of one view set, as `plan_views` does: they depend on no other view set."""
+    rows = [
+        plan_view(dataset, name, sheet, subject, index, isocentres_mm[subject], base_seed)
+        for subject in subjects_of(dataset, name, sheet)
+        for index in range(views_per_subject(dataset.view_sets[name]))
+    ]
+    return pd.DataFrame(rows, columns=SCHEMA.names)
+
+
+def plan_shard(
+    dataset: Dataset,
+    name: str,
+    sheet: Mapping[str, Subject],
+    subject: str,
+    shard: int,
+    isocentre_mm: np.ndarray,
+    base_seed: int,
+) -> pd.DataFrame:
+    """Make the rows of one shard; they depend on no other subject. No rows where there is no such shard."""
+    count = 0
+    if subject in subjects_of(dataset, name, sheet):
+        count = views_per_subject(dataset.view_sets[name])
+    first = shard * dataset.views_per_shard
+    rows = [
+        plan_view(dataset, name, sheet, subject, index, isocentre_mm, base_seed)
+        for index in range(first, min(first + dataset.views_per_shard, count))
+    ]
+    return pd.DataFrame(rows, columns=SCHEMA.names)
 
 
 def plan_view(
@@ -271,11 +305,11 @@ class InUse(Protocol):
     def role(self) -> str: ...
 
 
-def seen_in_training(table: pd.DataFrame, view_sets: Mapping[str, InUse]) -> pd.Series:
-    """Tell for every row whether a set of role ``train`` shows this patient: only its view is new."""
+def with_seen_in_training(table: pd.DataFrame, view_sets: Mapping[str, InUse]) -> pd.DataFrame:
+    """Add a column that tells whether a set of role ``train`` shows the patient: only its view is new."""
     train = [name for name, view_set in view_sets.items() if view_set.role == "train"]
     trained_on = table.loc[table.view_set.isin(train), "patient"].unique()
-    return table.patient.isin(trained_on).rename("seen_in_training")
+    return table.assign(seen_in_training=table.patient.isin(trained_on))
 
 
 def evenly(items: Sequence, count: int) -> list:

@@ -49,9 +49,10 @@ SHEETS = [
 INTRODUCTION = """# Configuration
 
 `config.yaml` is the demo. It names the subject sheet, the data set files and the method files; give
-Snakemake any other main file with `--configfile`, and its values are laid over these: mappings merge,
-everything else is replaced, and what it leaves out stays. `own.yaml`, to copy for your own CTs, says
-something for each of them. Unknown keys are refused before any job starts.
+Snakemake any other main file with `--configfile`, or a single command with `--config`: it stands alone, and
+what it leaves out has its default below, not the demo's value. Of several files after `--configfile` each is
+laid over those before it, and `--config key=value` over all. `own.yaml` is there to copy for your own CTs.
+Unknown keys are refused before any job starts.
 """
 
 CONVENTIONS = """

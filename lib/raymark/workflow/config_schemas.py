@@ -31,11 +31,10 @@ class FileKind:
     shipped: str
     model: type
     presets: bool = False  # may it carry them
-    laid_over: bool = False  # is it laid over another file, which has what this one leaves out
 
 
 KINDS = {
-    "config": FileKind("the main file", "config/*.yaml", Config, laid_over=True),
+    "config": FileKind("the main file", "config/*.yaml", Config),
     "dataset": FileKind("a data set file", "config/datasets/*.yaml", Dataset, presets=True),
     "method": FileKind("a method file", "config/methods/*.yaml", Method, presets=True),
     "import": FileKind("an import file", "config/import/*.yaml", Import2d),
@@ -75,13 +74,11 @@ def schema_text(kind: str) -> str:
     schema = schema_of(KINDS[kind])
     if KINDS[kind].presets:
         _type_presets(schema)
-    if KINDS[kind].laid_over:
-        schema = _optional(schema, schema["$defs"])
     return json.dumps({"$schema": DIALECT} | schema, indent=2, ensure_ascii=False) + "\n"
 
 
 def schema_of(file: FileKind) -> dict:
-    """Return the schema of a file that leaves nothing to another; its presets are any mapping here."""
+    """Return the schema of a file; its presets are any mapping here."""
     schema = TypeAdapter(file.model).json_schema(schema_generator=_JsonSchema)
     if file.model is Method:
         _add_networks(schema)

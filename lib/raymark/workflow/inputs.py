@@ -20,9 +20,10 @@ from raymark.datasets.lookup import (
     rendered,
     shard_files,
     shard_files_with_role,
+    shown_by,
     subject_of,
+    view_sets_with_role,
 )
-from raymark.views.plan import subjects_of
 
 # By the rule's names; a path, or a list of paths. Which of both, each function and its step know.
 Files = dict[str, Any]
@@ -66,7 +67,7 @@ def views(project: Project, dataset: str) -> Files:
     return {
         "landmarks": [
             layout.LANDMARKS.format(dataset=dataset, subject=subject)
-            for subject in every_subject(project, dataset)
+            for subject in shown_by(project, dataset, *settings.view_sets)
         ],
         "names": settings.landmarks,
         "quality": [
@@ -75,19 +76,11 @@ def views(project: Project, dataset: str) -> Files:
     }
 
 
-def every_subject(project: Project, dataset: str) -> list[str]:
-    """List the subjects of a data set that some view set shows, virtual patients included."""
-    settings = rendered(project, dataset)
-    shown = (subjects_of(settings, name, project.sheet) for name in settings.view_sets)
-    return sorted({subject for subjects in shown for subject in subjects})
-
-
 def render(project: Project, dataset: str, view_set: str, subject: str, shard: Number) -> Files:
     place = {"dataset": dataset, "subject": subject}
     return {
         "ct": layout.CT.format(**place),
         "landmarks": layout.LANDMARKS.format(**place),
-        "views": layout.VIEWS.format(dataset=dataset),
         "names": rendered(project, dataset).landmarks,
     }
 
@@ -128,16 +121,15 @@ def predict(project: Project, dataset: str, method: str, seed: Number, view_set:
 
 
 def evaluate(project: Project, dataset: str, method: str, seed: Number, view_set: str) -> Files:
-    return _predicted(project, dataset, method, seed, view_set) | {
-        "names": _landmark_file(project, dataset)
-    }
+    return _predicted(project, dataset, method, seed, view_set)
 
 
 def mean_position(project: Project, dataset: str, view_set: str) -> Files:
     return {
         "train": shard_files_with_role(project, dataset, "train"),
         "shards": shard_files(project, dataset, view_set),
-        "views": layout.VIEWS.format(dataset=dataset),
+        "landmarks": _planned_by(project, dataset, *_trained_on(project, dataset), view_set),
+        "names": _landmark_file(project, dataset),
     }
 
 
@@ -189,13 +181,27 @@ def correspondence_follow_up(project: Project) -> Files:
 
 
 def _predicted(project: Project, dataset: str, method: str, seed: Number, view_set: str) -> Files:
-    """What predictions are compared with: the shards they are of, and the plan of their views."""
+    """What predictions are compared with: the shards they are of, and what their views are planned by."""
     place = {"dataset": dataset, "method": method, "seed": seed, "view_set": view_set}
     return {
         "predictions": layout.PREDICTIONS.format(**place),
         "shards": shard_files(project, dataset, view_set),
-        "views": layout.VIEWS.format(dataset=dataset),
+        "landmarks": _planned_by(project, dataset, view_set),
+        "names": _landmark_file(project, dataset),
     }
+
+
+def _planned_by(project: Project, dataset: str, *view_sets: str) -> list[str]:
+    """The landmarks by which `raymark.datasets.lookup.views_of` plans; imports have a table of views."""
+    if dataset not in project.datasets:
+        return []
+    subjects = shown_by(project, dataset, *view_sets)
+    return [layout.LANDMARKS.format(dataset=dataset, subject=subject) for subject in subjects]
+
+
+def _trained_on(project: Project, dataset: str) -> list[str]:
+    settings = project.datasets.get(dataset)
+    return view_sets_with_role(settings, "train") if settings else []
 
 
 def _landmark_file(project: Project, dataset: str) -> list[str]:

@@ -5,9 +5,10 @@ import shlex
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from raymark import layout
 from raymark.core.errors import InputError
 
-CHECKPOINT_NAME = "checkpoint.safetensors"
+CHECKPOINTS = ("checkpoint.safetensors", "previous.safetensors")
 
 
 def files_to_check(place: str | Path) -> list[Path]:
@@ -80,6 +81,15 @@ def _check_place(path: Path, owners: dict[tuple[Path, str], Path]) -> None:
 
 
 def made_again_by(paths: list[Path]) -> str:
-    """Return the command that makes these files again; checkpoints are made by their training."""
-    targets = [os.path.relpath(path) for path in paths if path.name != CHECKPOINT_NAME]
-    return shlex.join(["snakemake", "--cores", "all", *targets])
+    """Return the command that makes these files again; checkpoints are made by their training.
+
+    Of an import all shards are made together, with the table of its views.
+    """
+    command, targets = ["snakemake", "--cores", "all"], []
+    for path in paths:
+        if path.parent.name == "imported":
+            command[3:] = ["--forcerun", "import_2d", "--"]
+            targets.append(layout.VIEWS.format(dataset=path.absolute().parts[-4]))
+        elif path.name not in CHECKPOINTS:
+            targets.append(os.path.relpath(path))
+    return shlex.join([*command, *dict.fromkeys(targets)])

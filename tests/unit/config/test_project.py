@@ -11,7 +11,13 @@ from hypothesis import strategies as st
 from raymark.config.dataset import Dataset
 from raymark.config.papers import read_paper
 from raymark.config.presets import merged
-from raymark.config.project import Config, project_of, read_dataset, read_project
+from raymark.config.project import (
+    Config,
+    project_given,
+    project_of,
+    read_dataset,
+    read_project,
+)
 from raymark.core.errors import InputError
 from raymark.core.sections import checked
 from raymark.core.yaml_files import read_yaml
@@ -228,3 +234,28 @@ def test_a_contrast_that_is_not_configured_is_told():
 )
 def test_merging_nothing_changes_nothing(values):
     assert merged(values, {}) == merged({}, values) == merged(values, values) == values
+
+
+def test_the_papers_scale_trains_what_the_demo_trains():
+    demo, paper = (read_yaml(ROOT / f"config/{name}.yaml") for name in ("config", "paper"))
+    scale = {"preset", "pose", "setup", "seed", "subjects", "sources"}
+    assert {k: v for k, v in demo.items() if k not in scale} == {
+        k: v for k, v in paper.items() if k not in scale
+    }
+
+
+@pytest.mark.parametrize(
+    ("in_file", "asked", "source"),
+    [
+        ({"datasets": []}, {"preset": "huge"}, "--config preset=huge: "),
+        ({"datasets": [], "seed": -1}, {"seed": -2}, "main.yaml: "),
+        ({"datasets": [], "seed": -1}, {}, "main.yaml: "),
+    ],
+)
+def test_what_the_command_line_makes_wrong_is_told_of_it(in_file, asked, source):
+    with pytest.raises(InputError, match=f"^{source}"):
+        project_given(in_file | asked, in_file, "main.yaml")
+    assert (
+        project_given({"datasets": [], "seed": 3}, {"datasets": [], "seed": -1}, "").config.seed
+        == 3
+    )

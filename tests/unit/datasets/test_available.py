@@ -162,7 +162,7 @@ def test_an_import_is_found_as_a_data_set_is(images):
 
 def test_tables_stand_for_the_shards_of_an_import_before_it_is_imported(images, monkeypatch):
     asked = project(images)
-    tables = ["results/views/made.parquet", "results/views/made.images.csv"]
+    tables = ["results/views/made.parquet", "results/views/made.images.csv", "results/shards/made"]
     assert shard_files(asked, "made", "test") == tables
     assert shard_files_with_role(asked, "made", "train") == tables
     subjects = sheet(a="train", b="test")

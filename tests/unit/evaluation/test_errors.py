@@ -16,7 +16,7 @@ from raymark.evaluation.errors import (
     truth_of,
     write_errors,
 )
-from raymark.views.plan import plan_views, write_views
+from raymark.views.plan import plan_views, read_views, with_seen_in_training, write_views
 
 
 @pytest.fixture
@@ -207,12 +207,16 @@ def written(tmp_path):
     return tmp_path, dataset
 
 
+def seen(folder, dataset) -> pd.DataFrame:
+    return with_seen_in_training(read_views(folder / "views.parquet"), dataset.view_sets)
+
+
 def test_files_are_evaluated(written):
     folder, dataset = written
     evaluate(
         folder / "predictions.parquet",
         [folder / "new.zarr.zip"],
-        folder / "views.parquet",
+        seen(folder, dataset),
         dataset,
         folder / "errors.parquet",
     )
@@ -229,7 +233,7 @@ def test_mean_position_is_evaluated_like_a_method(written):
     evaluate_mean_position(
         [folder / "train.zarr.zip"],
         [folder / "new.zarr.zip"],
-        folder / "views.parquet",
+        seen(folder, dataset),
         dataset,
         folder / "errors.parquet",
     )
@@ -246,7 +250,7 @@ def test_a_file_that_is_no_table_of_predictions_is_refused(written):
         evaluate(
             folder / "predictions.parquet",
             [folder / "new.zarr.zip"],
-            folder / "views.parquet",
+            seen(folder, dataset),
             dataset,
             folder / "errors.parquet",
         )

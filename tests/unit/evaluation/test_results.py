@@ -14,11 +14,12 @@ from tests.unit.imports.examples import ROOT
 VIEWS = {"cpm": [4, 4], "unet": [40, 40, 40]}
 
 
-def write_losses(method, diverged=False):
+def write_losses(method, diverged=False, share=0.01):
     path = Path(layout.LOSSES.format(dataset="pelvis", method=method, seed=0))
-    path.parent.mkdir(parents=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
     numbers = ["epoch", "train_loss", "validation_loss", "validation_rmse_px"]
     rows = pd.DataFrame({"views": VIEWS.get(method, [10])}).assign(**dict.fromkeys(numbers, 1.0))
+    rows["validation_rmse_share"] = share
     ended = [False] * (len(rows) - 1) + [diverged]
     rows.assign(diverged=ended).to_csv(path, index=False)
 
@@ -43,6 +44,11 @@ def test_results_are_read_from_where_the_workflow_writes_them(tmp_path, monkeypa
     project.methods.update(first=first, cpm=tuned)
     results = read_results(project)
     assert results.diverged == {("pelvis", "unet", 0)}
+    write_losses("cpm", share=0.3)
+    assert read_results(project).diverged == {("pelvis", "unet", 0), ("pelvis", "cpm", 0)}
+    limits = tuned.training.model_copy(update={"diverged_above_share": 0.4})
+    project.methods["cpm"] = tuned.model_copy(update={"training": limits})
+    assert read_results(project).diverged == {("pelvis", "unet", 0)}
     assert results.views_seen == {("pelvis", "cpm"): 8 + 10, ("pelvis", "unet"): 120}
     assert [part.method for part in results.parts] == list(METHODS)
     assert len(results.errors) == sum(len(errors_of(method)) for method in METHODS)

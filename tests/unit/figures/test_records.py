@@ -14,7 +14,7 @@ import pytest
 from docutils.core import publish_doctree
 from PIL import Image
 
-from raymark import figures, layout
+from raymark import figures
 from raymark.config.project import read_project
 from raymark.core import digests
 from raymark.core.drawing import DPI
@@ -31,12 +31,10 @@ def only_with(files: list[str], folder: Path, to: Path) -> None:
         if path.name != LANDMARKS:
             copy = shutil.copytree if path.is_dir() else shutil.copy
             copy(path, to / path.name)
-    imported = layout.IMPORTED_IMAGES.format(dataset="made")
-    if imported in files:  # it stands for the shards
-        files = [*files, *map(str, Path("results/shards/made").rglob("*.zip"))]
     for file in files:
         (to / file).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(folder / file, to / file)
+        copy = shutil.copytree if (folder / file).is_dir() else shutil.copy
+        copy(folder / file, to / file)
 
 
 @pytest.fixture(params=figures.kinds())

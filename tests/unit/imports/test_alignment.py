@@ -19,7 +19,7 @@ from raymark.geometry.affine2d import Affine, resampled, shown
 from raymark.imports import alignment
 from raymark.imports.alignment import aligned_by_size, central_image, crop_of, register
 from raymark.imports.write import import_2d
-from raymark.views.plan import read_views
+from raymark.views.plan import read_views, with_seen_in_training
 from tests.unit.imports.examples import settings, shards_of, write_table
 
 # Middle (x, y), half axes, tilt and brightness of ellipsoids that make a head.
@@ -199,13 +199,17 @@ def test_registering_leaves_errors_in_the_x_ray_s_mm(heads):
                 rows.append(["made", "oracle", 0, "test", view, subject, name, 0, x, y, 1.0, True])
         pd.DataFrame(rows, columns=PREDICTION_COLUMNS).to_parquet("oracle.parquet")
         imported = read_imported("made")
-        paths, views = imported.view_sets["test"].shards, layout.VIEWS.format(dataset="made")
+        views = read_views(layout.VIEWS.format(dataset="made"))
+        paths, views = (
+            imported.view_sets["test"].shards,
+            with_seen_in_training(views, imported.view_sets),
+        )
         evaluate("oracle.parquet", paths, views, imported, "errors.parquet")
         errors = read_errors(["errors.parquet"])
         np.testing.assert_allclose(errors["error_isocentre_mm"], 5 * 0.2, rtol=1e-5)
         if registration:  # 5 px of the file are not the same in all directions of the crop
             assert errors["error_px"].max() > 1.02 * errors["error_px"].min()
-        own_mm = read_views(views).set_index("view").loc[shards.views]
+        own_mm = views.set_index("view").loc[shards.views]
         ratio = own_mm["source_to_isocentre_mm"] / own_mm["source_to_detector_mm"]
         np.testing.assert_allclose(ratio * shards.pixel_mm, images.loc[shards.views, "pixel_mm"])
 

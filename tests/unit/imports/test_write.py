@@ -22,7 +22,7 @@ from raymark.imports.write import import_2d
 from raymark.metrics.cephalometry import LANDMARKS as CEPHALOMETRIC
 from raymark.metrics.cobb import corner_names
 from raymark.training.train import train
-from raymark.views.plan import SCHEMA, read_views
+from raymark.views.plan import SCHEMA, read_views, with_seen_in_training
 from tests.unit.imports.examples import (
     NAMES,
     ROOT,
@@ -152,7 +152,8 @@ def test_what_is_cropped_off_is_not_visible(project_folder):
 def test_training_prediction_and_evaluation_run_unchanged(project_folder):
     import_2d(settings(), "made.yaml")
     imported = read_imported("made")
-    views = layout.VIEWS.format(dataset="made")
+    views = read_views(layout.VIEWS.format(dataset="made"))
+    views = with_seen_in_training(views, imported.view_sets)
     model = train(method("unet", epochs=1), shards_of(), shards_of("validation"), "model", 0)
     predict(model, shards_of("test"), "predictions.parquet", "made", "test")
     evaluate("predictions.parquet", imported.view_sets["test"].shards, views, imported, "e.parquet")

@@ -23,7 +23,7 @@ from raymark.pose.estimate import (
 from raymark.pose.pose_table import CAPTURE_SCHEMA, SCHEMA, read_poses
 from raymark.rendering.scene import render_shard
 from raymark.tables import capture_range, pose
-from raymark.views.plan import plan_views, write_views
+from raymark.views.plan import plan_views, read_views, with_seen_in_training, write_views
 from tests.oracles import Ellipsoid, grid
 from tests.unit.evaluation.examples import project_of_examples
 
@@ -92,10 +92,16 @@ def folder(tmp_path_factory):
     return folder
 
 
+def seen(path) -> pd.DataFrame:
+    return with_seen_in_training(read_views(path), DATASET.view_sets)
+
+
 def estimated(folder, monkeypatch, out="poses.parquet") -> pd.DataFrame:
     monkeypatch.chdir(folder)
-    paths = "predictions.parquet", ["shard.zarr.zip"], "views.parquet"
-    estimate_poses(*paths, {"balls": folder / "ct.nii.gz"}, DATASET, SETTINGS, out)
+    paths = "predictions.parquet", ["shard.zarr.zip"]
+    estimate_poses(
+        *paths, seen("views.parquet"), {"balls": folder / "ct.nii.gz"}, DATASET, SETTINGS, out
+    )
     return read_poses([out])
 
 
@@ -207,7 +213,7 @@ def test_nothing_detected_is_a_table_too(folder, monkeypatch):
     estimate_poses(
         "unsure.parquet",
         ["shard.zarr.zip"],
-        "views.parquet",
+        seen("views.parquet"),
         {"balls": "ct.nii.gz"},
         DATASET,
         SETTINGS,

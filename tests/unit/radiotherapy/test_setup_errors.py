@@ -25,7 +25,7 @@ from raymark.radiotherapy.setup_errors import (
 from raymark.radiotherapy.setup_table import SCHEMA, read_setup
 from raymark.rendering.scene import Scene, noiseless_image, render_shard
 from raymark.tables.setup import table as setup_table
-from raymark.views.plan import plan_views, write_views
+from raymark.views.plan import plan_views, read_views, with_seen_in_training, write_views
 from raymark.workflow.steps import experiments
 from tests.unit.evaluation.examples import project_of_examples
 
@@ -117,10 +117,9 @@ def measured(project, predictions, **settings) -> pd.DataFrame:
     kv = Physics(spectrum="kv", tube_kvp=110)
     with contextlib.chdir(folder):
         predictions.to_parquet("predictions.parquet")
-        views, ct = (
-            layout.VIEWS.format(dataset="body"),
-            layout.CT.format(dataset="body", subject="body"),
-        )
+        views = read_views(layout.VIEWS.format(dataset="body"))
+        views = with_seen_in_training(views, dataset().view_sets)
+        ct = layout.CT.format(dataset="body", subject="body")
         files = "predictions.parquet", [shard], views, {"body": ct}
         measure_setup(*files, dataset(), {}, kv, SetupSettings(**settings), "setup.parquet")
         return read_setup(["setup.parquet"])

@@ -14,7 +14,14 @@ from raymark.datasets.shards import Shards, read_attributes
 from raymark.evaluation.errors import evaluate_mean_position, read_errors
 from raymark.figures import figure_names
 from raymark.rendering.scene import Scene, render_shard, scenario_of
-from raymark.views.plan import camera_of, detector_of, plan_views, write_views
+from raymark.views.plan import (
+    camera_of,
+    detector_of,
+    plan_views,
+    read_views,
+    with_seen_in_training,
+    write_views,
+)
 from tests.oracles import Ellipsoid, grid
 
 SHAPE_XYZ = (30, 28, 26)
@@ -146,7 +153,8 @@ def test_the_mean_position_counts_from_the_images_middle(folder):
     for name in ("standard", "truncated"):
         paths = [folder / "train.zarr.zip"], [folder / f"{name}.zarr.zip"]
         out = folder / f"{name}.parquet"
-        evaluate_mean_position(*paths, folder / "views.parquet", DATASET, out)
+        views = with_seen_in_training(read_views(folder / "views.parquet"), DATASET.view_sets)
+        evaluate_mean_position(*paths, views, DATASET, out)
         errors[name] = read_errors([out])["error_px"].to_numpy()
     np.testing.assert_allclose(errors["truncated"], errors["standard"], atol=1e-3)
 

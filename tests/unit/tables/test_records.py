@@ -11,14 +11,13 @@ import pandas as pd
 import pytest
 from docutils.core import publish_doctree
 
-from raymark import layout, tables
+from raymark import tables
 from raymark.core import digests
 from raymark.core.errors import InputError
 from tests.unit.imports.examples import ROOT
 from tests.unit.tables.examples import project_of_everything, without_papers, write_everything
 
 CONFIGURATION = ["config/subjects.tsv", "correspondence.yaml", "images", "points.csv"]
-FINDS_SHARDS = layout.IMPORTED_IMAGES.format(dataset="heads")
 
 
 @pytest.fixture(scope="module")
@@ -47,8 +46,7 @@ def test_a_table_is_made_from_all_that_it_needs_and_nothing_else(
     needs = tables.record(name).needs(project)
     expected = tables.make_table(name, project)
     monkeypatch.chdir(tmp_path)
-    shards = ["results/shards/heads"] if FINDS_SHARDS in needs else []
-    copied([*CONFIGURATION, *needs, *shards], folder)
+    copied([*CONFIGURATION, *needs], folder)
     table = tables.make_table(name, project)
     pd.testing.assert_frame_equal(table.frame, expected.frame)
     assert (table.notes, len(table.cells())) == (expected.notes, len(expected.frame))

@@ -75,7 +75,55 @@ def test_an_interrupted_run_resumes_to_the_same_bytes(
         pd.read_csv(p.parent / "losses.csv").drop(columns=drop) for p in (whole, resumed)
     )
     pd.testing.assert_frame_equal(first, second, check_exact=True)
-    assert not list(resumed.parent.glob("*checkpoint*"))
+
+
+def test_more_epochs_go_on_to_the_bytes_of_asking_for_them_at_once(tmp_path, capsys):
+    """After the end, from within an epoch, and back to fewer, which begins anew and loses nothing."""
+    views, watched = Blobs(10), Blobs(4, seed=1)
+    recipes = {n: method("scn", epochs=n, augmentation=AUGMENTATION) for n in (2, 4)}
+    at_once = {n: train(r, views, watched, tmp_path / str(n), 3) for n, r in recipes.items()}
+    train(recipes[2], views, watched, tmp_path / "on", 3)
+    capsys.readouterr()
+    on = train(recipes[4], views, watched, tmp_path / "on", 3)
+    assert "resumed at step 1 of epoch 3" in capsys.readouterr().err
+    assert on.read_bytes() == at_once[4].read_bytes()
+    assert len(pd.read_csv(on.parent / "losses.csv")) == 4
+    with pytest.raises(OSError, match="the disk is gone"):
+        train(recipes[2], Failing(10, reads=4), watched, tmp_path / "cut", 3)
+    cut = train(recipes[4], views, watched, tmp_path / "cut", 3)
+    assert "resumed at step 1 of epoch 2" in capsys.readouterr().err
+    assert cut.read_bytes() == at_once[4].read_bytes()
+    with pytest.raises(OSError, match="the disk is gone"):
+        train(recipes[2], Failing(10, reads=4), watched, on.parent, 3)
+    told = capsys.readouterr().err
+    assert "begins anew: training.epochs was 4 and is 2; what was trained before is kept" in told
+    assert train(recipes[4], views, watched, on.parent, 3).read_bytes() == at_once[4].read_bytes()
+    assert train(recipes[2], views, watched, on.parent, 3).read_bytes() == at_once[2].read_bytes()
+    assert not (on.parent / "previous.safetensors").exists()
+
+
+def test_a_schedule_that_goes_by_the_number_of_epochs_begins_anew_and_says_so(tmp_path, capsys):
+    recipes = [method(epochs=n, schedule="cosine") for n in (1, 2)]
+    fresh = train(recipes[1], Blobs(8), Blobs(4), tmp_path / "fresh", 0)
+    first = train(recipes[0], Blobs(8), Blobs(4), tmp_path / "b", 0)
+    state = (first.parent / "checkpoint.safetensors").read_bytes()
+    with pytest.raises(OSError, match="the disk is gone"):
+        train(recipes[1], Failing(8, reads=0), Blobs(4), first.parent, 0)
+    assert (first.parent / "previous.safetensors").read_bytes() == state
+    told = capsys.readouterr().err
+    assert "training.epochs was 1 and is 2, and the cosine schedule goes by their number" in told
+    second = train(recipes[1], Blobs(8), Blobs(4), first.parent, 0)
+    assert second.read_bytes() == fresh.read_bytes()
+
+
+def test_limits_by_which_results_are_read_train_nothing(tmp_path, capsys):
+    recipe = method(epochs=1)
+    train(recipe, Blobs(8), Blobs(4), tmp_path, 0)
+    limits = {"training": recipe.training.model_copy(update={"diverged_above_share": 0.1})}
+    other = recipe.model_copy(update={"detection_threshold": 0.9, **limits})
+    _, model = load_model(train(other, Blobs(8), Blobs(4), tmp_path, 0))
+    assert "nothing is left to train" in capsys.readouterr().err
+    assert model.detection_threshold == 0.9
 
 
 def test_a_checkpoint_of_another_configuration_is_not_resumed(tmp_path):

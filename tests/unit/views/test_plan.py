@@ -18,11 +18,11 @@ from raymark.views.plan import (
     plan_view,
     plan_views,
     read_views,
-    seen_in_training,
     shards_of_view_set,
     subjects_of,
     view_count,
     views_per_subject,
+    with_seen_in_training,
     write_views,
 )
 
@@ -249,7 +249,7 @@ def test_seen_in_training_tells_new_views_from_new_patients():
         "new_views": view_set(SPHERE, role="evaluate"),
         "new_patients": view_set(SPHERE, "test", "evaluate"),
     }
-    seen = seen_in_training(plan(sets), dataset(sets).view_sets)
+    seen = with_seen_in_training(plan(sets), dataset(sets).view_sets)["seen_in_training"]
     by_set = seen.groupby(plan(sets).view_set).unique().map(list)
     assert by_set.to_dict() == {
         "train": [True], "watch": [False], "new_views": [True], "new_patients": [False]

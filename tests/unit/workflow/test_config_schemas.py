@@ -144,13 +144,14 @@ def test_a_network_has_the_keys_of_its_module():
         assert bool(faults("method", method("unet") | {"presets": preset})) is wrong
 
 
-def test_a_main_file_says_what_differs_and_no_more():
-    assert not faults("config", {})
-    assert not faults("config", {"contrast": {"bone_labels": [[1, 2]]}, "preset": "paper"})
-    assert faults("config", {"preset": "papre"})
-    assert faults("config", {"pose": {"refined": 3}})
-    # Lists are not merged: their entries are whole.
-    assert faults("config", {"experiments": [{"dataset": "pelvis"}]})
+def test_a_main_file_stands_alone():
+    alone = {"datasets": []}
+    assert not faults("config", alone | {"preset": "paper"})
+    assert faults("config", {"preset": "paper"})  # of which data sets
+    assert faults("config", alone | {"contrast": {"bone_labels": [[1, 2]]}})
+    assert faults("config", alone | {"preset": "papre"})
+    assert faults("config", alone | {"pose": {"refined": 3}})
+    assert faults("config", alone | {"experiments": [{"dataset": "pelvis"}]})
 
 
 def test_mappings_have_keys_of_their_type():

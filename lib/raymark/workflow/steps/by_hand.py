@@ -140,6 +140,22 @@ def progress(
     print(progress(read_run(log or newest_log()), datetime.now()))
 
 
+def why(
+    result: Annotated[str, Argument(help="a file below results/", metavar="RESULT")],
+    configfile: Annotated[
+        str | None,
+        Option(help="the main file that Snakemake is given", show_default=False),
+    ] = None,
+) -> None:
+    """Tell in a line why a result is out of date.
+
+    Follows Snakemake's reasons back to the setting, file or code that changed; runs nothing.
+    """
+    from raymark.workflow.reasons import why
+
+    print(why(result, ["--configfile", configfile] if configfile else []))
+
+
 def check(
     folder: Annotated[str, Argument(help="a folder, or one file")] = "results",
     delete: Annotated[

@@ -124,7 +124,7 @@ def virtual_patient(project: "Project", dataset: DatasetName, subject: SubjectId
 
 def views(project: "Project", dataset: DatasetName) -> None:
     """Plan every view of a data set and check its splits."""
-    from raymark.datasets.lookup import isocentre, landmark_points, rendered
+    from raymark.datasets.lookup import isocentre, landmark_points, rendered, shown_by
     from raymark.patients.same_ct import check_patients
     from raymark.views.plan import plan_views, write_views
     from raymark.views.sight import check_on_image
@@ -133,7 +133,7 @@ def views(project: "Project", dataset: DatasetName) -> None:
     settings = rendered(project, dataset)
     files = inputs.views(project, dataset)
     check_patients(dict(zip(settings.subjects, files["quality"], strict=True)), project.sheet)
-    shown = inputs.every_subject(project, dataset)
+    shown = shown_by(project, dataset, *settings.view_sets)
     isocentres = {subject: isocentre(settings, subject) for subject in shown}
     table = plan_views(settings, project.sheet, isocentres, project.config.seed)
     check_on_image(table, settings, {s: landmark_points(settings, s) for s in isocentres})
@@ -149,13 +149,16 @@ def render(
 ) -> None:
     """Render one shard of views."""
     from raymark.core.digests import text_digest
-    from raymark.core.errors import InputError
     from raymark.core.files import sha256_of
     from raymark.core.names import flip_pairs
     from raymark.ct import read_volume
-    from raymark.datasets.lookup import landmark_names, landmark_points, rendered
+    from raymark.datasets.lookup import (
+        landmark_names,
+        landmark_points,
+        rendered,
+        views_of_shard,
+    )
     from raymark.rendering.scene import render_shard, scenario_of
-    from raymark.views.plan import read_views
     from raymark.views.sight import check_source_outside
     from raymark.workflow import inputs
 
@@ -163,19 +166,16 @@ def render(
     names = landmark_names(settings)
     place: dict[str, Any] = {"view_set": view_set, "subject": subject, "shard": shard}
     files = inputs.render(project, dataset, **place)
-    table = read_views(files["views"], **place)
-    if table.empty:
-        raise InputError(
-            f"shard {shard} of {dataset}, {view_set}, {subject}",
-            "has no views",
-            "See the views table for what there is",
-        )
+    table = views_of_shard(project, dataset, **place)
     volume = read_volume(files["ct"])
     check_source_outside(table, settings, volume)
     points = landmark_points(settings, subject)
-    content = [sha256_of(files["ct"]), points.tobytes().hex(), table.to_csv(index=False)]
+    shown = table.drop(columns=["patient", "split", "shard"])  # nothing of an image
+    content = [sha256_of(files["ct"]), points.tobytes().hex(), shown.to_csv(index=False)]
+    content += names
     if scenario := scenario_of(settings, table):
         content.append(str(scenario))
+    sections = {"detector", "physics", "beliefs", "projector"}
     render_shard(
         volume,
         points,
@@ -184,9 +184,7 @@ def render(
         table,
         settings,
         layout.SHARD.format(dataset=dataset, **(place | {"shard": layout.shard_name(shard)})),
-        digest=text_digest(
-            *content, settings.model_dump_json(exclude={"title", "view_sets", "cohort"})
-        ),
+        digest=text_digest(*content, settings.model_dump_json(include=sections)),
     )
 
 

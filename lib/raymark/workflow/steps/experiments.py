@@ -19,6 +19,8 @@ def train(project: "Project", dataset: DatasetName, method: MethodName, seed: Se
 
     settings = _with_its_threads(project, method)
     first = next(iter(inputs.train(project, dataset, method, seed)["first"]), None)
+    refined = settings.refines and project.methods[settings.refines]
+    threshold = refined.detection_threshold if refined else None
     train(
         settings,
         Shards(shards_with_role(project, dataset, "train")),
@@ -28,6 +30,7 @@ def train(project: "Project", dataset: DatasetName, method: MethodName, seed: Se
         start_from=first if settings.start_from else None,
         types=landmark_types(project, dataset),
         refines=first if settings.refines else None,
+        refined_threshold=threshold,
     )
 
 
@@ -40,7 +43,7 @@ def predict_views(
     from raymark.detection.on_views import predict
     from raymark.workflow import inputs
 
-    _with_its_threads(project, method)
+    settings = _with_its_threads(project, method)
     place = _place(dataset, method, seed, view_set)
     predict(
         inputs.predict(project, **place)["model"],
@@ -48,6 +51,7 @@ def predict_views(
         layout.PREDICTIONS.format(**place),
         dataset,
         view_set,
+        settings.detection_threshold,
     )
 
 
@@ -55,16 +59,15 @@ def evaluate(
     project: "Project", dataset: DatasetName, method: MethodName, seed: Seed, view_set: ViewSetName
 ) -> None:
     """Compare predictions with truth."""
-    from raymark.datasets.lookup import dataset_of, landmark_types, shards_of
+    from raymark.datasets.lookup import dataset_of, landmark_types, shards_of, views_of
     from raymark.evaluation.errors import evaluate
     from raymark.workflow import inputs
 
     place = _place(dataset, method, seed, view_set)
-    files = inputs.evaluate(project, **place)
     evaluate(
-        files["predictions"],
+        inputs.evaluate(project, **place)["predictions"],
         shards_of(project, dataset, view_set),
-        files["views"],
+        views_of(project, dataset, view_set),
         dataset_of(project, dataset),
         layout.ERRORS.format(**place),
         landmark_types(project, dataset),
@@ -73,15 +76,21 @@ def evaluate(
 
 def mean_position(project: "Project", dataset: DatasetName, view_set: ViewSetName) -> None:
     """Evaluate the baseline that looks at no image."""
-    from raymark.datasets.lookup import dataset_of, shards_of, shards_with_role
+    from raymark.datasets.lookup import (
+        dataset_of,
+        shards_of,
+        shards_with_role,
+        view_sets_with_role,
+        views_of,
+    )
     from raymark.evaluation.errors import evaluate_mean_position
-    from raymark.workflow import inputs
 
+    settings = dataset_of(project, dataset)
     evaluate_mean_position(
         shards_with_role(project, dataset, "train"),
         shards_of(project, dataset, view_set),
-        inputs.mean_position(project, dataset, view_set)["views"],
-        dataset_of(project, dataset),
+        views_of(project, dataset, *view_sets_with_role(settings, "train"), view_set),
+        settings,
         layout.MEAN_POSITION.format(dataset=dataset, view_set=view_set),
     )
 
@@ -90,16 +99,15 @@ def pose(
     project: "Project", dataset: DatasetName, method: MethodName, seed: Seed, view_set: ViewSetName
 ) -> None:
     """Estimate and refine poses."""
-    from raymark.datasets.lookup import cts_of, rendered, shards_of
+    from raymark.datasets.lookup import cts_of, rendered, shards_of, views_of
     from raymark.pose.estimate import estimate_poses
     from raymark.workflow import inputs
 
     place = _place(dataset, method, seed, view_set)
-    files = inputs.pose(project, **place)
     estimate_poses(
-        files["predictions"],
+        inputs.pose(project, **place)["predictions"],
         shards_of(project, dataset, view_set),
-        files["views"],
+        views_of(project, dataset, view_set),
         cts_of(project, dataset, view_set),
         rendered(project, dataset),
         project.config.pose,
@@ -127,7 +135,7 @@ def setup_error(
 ) -> None:
     """Measure set-up errors."""
     from raymark.core.errors import named
-    from raymark.datasets.lookup import cts_of, rendered, shards_of
+    from raymark.datasets.lookup import cts_of, rendered, shards_of, views_of
     from raymark.landmarks.table import read_landmark_set
     from raymark.radiotherapy.setup_errors import measure_setup
     from raymark.workflow import inputs
@@ -139,7 +147,7 @@ def setup_error(
     measure_setup(
         files["predictions"],
         shards_of(project, dataset, view_set),
-        files["views"],
+        views_of(project, dataset, view_set),
         cts_of(project, dataset, view_set),
         rendered(project, dataset),
         read_landmark_set(files["names"]).kind_of,
