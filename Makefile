@@ -62,6 +62,8 @@ benchmarks: env
 	$(BIN)/python benchmarks/reading.py
 	$(BIN)/python benchmarks/methods.py
 	$(BIN)/python benchmarks/correspondence.py
+	$(BIN)/python benchmarks/registration.py --out docs/measurements/registration_speed.md
+	$(BIN)/python benchmarks/registration_accuracy.py --out docs/measurements/registration.md
 
 clean:
 	git clean -dfX -e '!.venv' results .snakemake logs

@@ -105,6 +105,32 @@ def test_from_landmarks_and_the_points_it_leaves(folder):
     assert [p["label"] for p in markup["markups"][0]["controlPoints"]] == NAMES
 
 
+def test_from_the_points_that_a_model_finds(folder, monkeypatch):
+    """What the model did not find, or found as a second instance, would lead astray."""
+    points = pd.DataFrame(chest.view(*PLACE).project(WORLD_MM), columns=["x_px", "y_px"])
+    points.insert(0, "landmark", NAMES)
+    table = pd.concat([points, points.assign(x_px=9.0)], ignore_index=True)
+    table["instance"], table["detected"] = [0] * 9 + [1] * 9, True
+    table.loc[7:8, ["x_px", "detected"]] = [5.0, False]
+    monkeypatch.setattr("raymark.training.model_files.load_model", lambda path: (path, None))
+    monkeypatch.setattr("raymark.detection.on_files.find_landmarks", lambda *_: table)
+    given = ["--landmarks3d", "world.csv", "--model", "model.safetensors"]
+    (view,) = register(folder, "shot.dcm", *given, out="model")
+    assert error_mm(view) < 1
+    assert view["started_from"].startswith("7 landmarks, which it meets within")
+
+
+def test_a_frame_of_a_series(folder):
+    """Of three frames, the second alone is the X-ray."""
+    data = pydicom.dcmread(folder / "shot.dcm")
+    other = np.random.default_rng(0).integers(0, 3000, (256, 256), np.uint16).tobytes()
+    data.PixelData, data.NumberOfFrames = other + data.PixelData + other, 3
+    data.save_as(folder / "series.dcm", enforce_file_format=True)
+    (view,) = register(folder, "series.dcm", "--from-dicom", "--frame", "2", out="series")
+    assert error_mm(view) < 1
+    assert view["trusted"]
+
+
 def test_from_nothing(folder):
     (view,) = register(folder, "shot.dcm", out="nothing")
     assert error_mm(view) < 1
