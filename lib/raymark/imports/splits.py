@@ -6,6 +6,7 @@ from pathlib import Path
 
 from raymark.annotations.base import Annotation, csv_table
 from raymark.config.imports import Folds, Import2d, Official2015, SplitTable, Whole
+from raymark.core.doubts import warn
 from raymark.core.errors import InputError
 from raymark.core.seeds import seed_of
 from raymark.imports.xray_file import stem_of
@@ -62,12 +63,12 @@ def split_of(
 def _without_faulty(
     settings: Import2d, annotations: Sequence[Annotation], view_sets: Sequence[str | None]
 ) -> list[str | None]:
-    """Leave out of `train` what the settings do not trust."""
+    """Leave out of `train` what the settings do not trust; say which of these images are not there."""
     faulty, known = set(settings.not_trained_on), {a.image for a in annotations}
-    if unknown := sorted(faulty - known):
-        source = f"data set {settings.name}, not_trained_on"
-        problem = f"the image {unknown[0]!r} is not annotated"
-        raise InputError(source, problem, "Write the image as the annotations do")
+    if "train" in view_sets and (unknown := sorted(faulty - known)):
+        others = f" and {len(unknown) - 1} more are" if len(unknown) > 1 else " is"
+        doubt = f"{unknown[0]}{others} not annotated: misspelt, or not of these data?"
+        warn(f"data set {settings.name}, not_trained_on", [doubt])
     return [
         None if view_set == "train" and annotation.image in faulty else view_set
         for annotation, view_set in zip(annotations, view_sets, strict=True)

@@ -25,7 +25,7 @@ def images(path):
 
 
 def losses(path):
-    return read_losses(*Path(path).parts[2:4], 0)
+    return read_losses(None, *Path(path).parts[2:4], 0)
 
 
 READERS = {  # reader: (the table's path, what makes it)

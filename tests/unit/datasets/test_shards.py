@@ -118,7 +118,7 @@ def test_a_truncated_shard_is_refused(shard, tmp_path_factory, part):
     content = shard.read_bytes()
     path = tmp_path_factory.mktemp("truncated") / "00000.zarr.zip"
     path.write_bytes(content[: int(part * len(content))])
-    with pytest.raises(InputError, match="Delete it and run") as refusal:
+    with pytest.raises(InputError, match="Run raymark check --delete") as refusal:
         check_shard(path)
     assert str(path) in str(refusal.value)
 
@@ -150,7 +150,7 @@ def test_a_bit_flipped_in_an_image_is_refused_by_every_reader(shard, tmp_path):
     path.write_bytes(content)
     with pytest.raises(InputError, match="image/c/3/0/0"):
         check_shard(path)
-    with pytest.raises(InputError, match="Delete it and run"):
+    with pytest.raises(InputError, match="Run raymark check --delete"):
         Shards([path]).read(np.arange(5))
     group = zarr.open_group(zarr.storage.ZipStore(path, mode="r"), mode="r")
     with pytest.raises((ValueError, zipfile.BadZipFile)):

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from raymark.core.errors import InputError
 from raymark.imports.write import import_2d
 from tests.unit.imports.examples import settings, write_table
 
@@ -62,6 +61,8 @@ def test_what_is_not_trained_on_leaves_the_training_images_alone(folder):
     assert (left == whole[left.index]).all()
 
 
-def test_an_image_that_is_not_annotated_is_refused(folder):
-    with pytest.raises(InputError, match=r"not_trained_on: the image 'x99.png' is not annotated"):
-        import_2d(settings(not_trained_on=["x99.png"]), "own.yaml")
+def test_images_that_are_not_annotated_are_told(folder, capsys):
+    import_2d(settings(not_trained_on=["x98.png", "x99.png"]), "own.yaml")
+    assert "not_trained_on: x98.png and 1 more are not annotated" in capsys.readouterr().err
+    import_2d(settings(not_trained_on=["x99.png"], split={"kind": "whole"}), "own.yaml")
+    assert "x99.png" not in capsys.readouterr().err  # nothing is trained on
