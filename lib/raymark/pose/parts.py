@@ -49,9 +49,10 @@ class PartRegistration(Registration):
         poses: Sequence[np.ndarray],
         points_world_mm: np.ndarray,
         spacing_mm: float,
+        window_mm: float = 0.0,
     ) -> Fit:
         """Return the comparison of shots and CT, the rest of it standing still."""
-        fit = super().fit(shots, poses, points_world_mm, spacing_mm)
+        fit = super().fit(shots, poses, points_world_mm, spacing_mm, window_mm)
         for view, pose in zip(fit.views, self.poses, strict=True):
             camera = Camera(view.K, pose, *view.valid_yx.shape)
             view.beyond = _Fixed(self.close.weight(camera))

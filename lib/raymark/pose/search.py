@@ -16,7 +16,7 @@ from raymark.ct import Volume
 from raymark.geometry.camera import Camera, carm_rotation
 from raymark.metrics.pose import mtre_mm
 from raymark.pose.body import TISSUE_FROM_HU
-from raymark.pose.refine import LEVELS, Registration, edges
+from raymark.pose.refine import LEVELS, Registration, across_mm, edges
 from raymark.pose.shot import Shot
 from raymark.pose.solve import moved
 
@@ -90,12 +90,6 @@ def _displaced_together(
 ) -> Poses:
     motion = np.linalg.inv(poses[0]) @ displaced(poses[0], points_world_mm, target_mm, rng)
     return [pose @ motion for pose in poses]
-
-
-def across_mm(pose: np.ndarray, other: np.ndarray, points_world_mm: np.ndarray) -> float:
-    """Return how far apart points are under two poses (mean), but for depth, which hardly shows."""
-    motion = (pose - other)[:2]
-    return float(np.linalg.norm(points_world_mm @ motion[:, :3].T + motion[:, 3], axis=-1).mean())
 
 
 def _apart(ends: Sequence[tuple[Poses, float]], points_world_mm: np.ndarray) -> list[Poses]:
