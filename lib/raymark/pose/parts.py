@@ -28,6 +28,7 @@ class PartRegistration(Registration):
     """A part of a CT that moves, `mask_xyz`, before the rest of it at `poses`."""
 
     coarse = LEVELS[1:2]  # at 12 mm a bone's own shape is hardly seen
+    fine = LEVELS[2:3]  # what stands still about a bone is a background of its own
 
     def __init__(
         self, volume: Volume, physics: Physics, mask_xyz: np.ndarray, poses: Sequence[np.ndarray]

@@ -62,6 +62,7 @@ class Registration:
     """A CT as X-rays see it; one serves all views of a subject, and several threads."""
 
     coarse: Sequence[Level] = LEVELS[:2]  # where the search for a pose is done
+    fine: Sequence[Level] = LEVELS[2:]  # and where it ends
 
     def __init__(self, volume: Volume, physics: Physics):
         density = attenuation(volume.hu_xyz, spectrum_of(physics).mean_kev), volume.affine
