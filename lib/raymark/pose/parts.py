@@ -28,6 +28,7 @@ class PartRegistration(Registration):
     """A part of a CT that moves, `mask_xyz`, before the rest of it at `poses`."""
 
     coarse = LEVELS[1:2]  # at 12 mm a bone's own shape is hardly seen
+    fine = LEVELS[2:3]  # what stands still about a bone is a background of its own
 
     def __init__(
         self, volume: Volume, physics: Physics, mask_xyz: np.ndarray, poses: Sequence[np.ndarray]
@@ -49,9 +50,10 @@ class PartRegistration(Registration):
         poses: Sequence[np.ndarray],
         points_world_mm: np.ndarray,
         spacing_mm: float,
+        window_mm: float = 0.0,
     ) -> Fit:
         """Return the comparison of shots and CT, the rest of it standing still."""
-        fit = super().fit(shots, poses, points_world_mm, spacing_mm)
+        fit = super().fit(shots, poses, points_world_mm, spacing_mm, window_mm)
         for view, pose in zip(fit.views, self.poses, strict=True):
             camera = Camera(view.K, pose, *view.valid_yx.shape)
             view.beyond = _Fixed(self.close.weight(camera))

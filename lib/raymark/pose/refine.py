@@ -5,17 +5,20 @@ images (Penney et al. 1998) is raised by Gauss–Newton steps with Levenberg's d
 images to finer ones. Edges decide, so that neither the brightness nor the spectrum need agree. Each
 pixel's gradients are divided by their size in the X-ray plus the mean size: else a few pixels of metal,
 or of noise behind much tissue, would outweigh the anatomy. Pixels that are no X-ray and rays that meet
-what the CT lacks (`raymark.pose.body`) carry no weight.
+what the CT lacks (`raymark.pose.body`) carry no weight. Scatter adds a smooth background to an X-ray, which
+makes bodies look nearer or farther than they are; at last, where depth is decided, both images are compared
+without their means over a window. Where that still moves the pose across the beam, it is not the background
+that is in the way, but something else that the CT lacks, and the pose stays.
 
 Several X-rays of one body are refined together: it is the body that moves, before all of them.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
-from scipy.ndimage import binary_erosion, correlate1d
+from scipy.ndimage import binary_erosion, correlate1d, gaussian_filter1d
 from scipy.spatial.transform import Rotation
 
 from raymark.config.dataset import Physics
@@ -28,10 +31,23 @@ from raymark.pose.shot import Shot
 from raymark.pose.solve import project_with_jacobian
 from raymark.rendering.physics import spectrum_of
 
-LEVELS = ((12.0, 12), (6.0, 12), (3.0, 10))  # px and voxels in mm at the patient, renderings
+
+class Level(NamedTuple):
+    """Images with px, and voxels, of `spacing_mm` at the patient; so many renderings at most.
+
+    They lose their means over a Gaussian window of the deviation `window_mm`; 0: they keep them.
+    """
+
+    spacing_mm: float
+    renderings: int
+    window_mm: float = 0.0
+
+
+LEVELS = (Level(12.0, 12), Level(6.0, 12), Level(3.0, 8), Level(3.0, 8, window_mm=10.0))
 LONGEST = 3.0  # Gauss–Newton steps at once
 CONVERGED_PX = 2e-3  # level px by which a step moves the landmarks
 FARTHEST_MM = 120.0  # from the start, where no refinement leads rightly
+SETTLED_MM = 1.0  # across the beam, by which images without a background may still move the pose
 NEAREST_MM = 20.0  # to the source, where a landmark may be
 EDGE_PX = 2  # from what is no X-ray, within which an edge may be its border
 
@@ -45,7 +61,8 @@ class Weighing(Protocol):
 class Registration:
     """A CT as X-rays see it; one serves all views of a subject, and several threads."""
 
-    coarse: Sequence[tuple[float, int]] = LEVELS[:2]  # where the search for a pose is done
+    coarse: Sequence[Level] = LEVELS[:2]  # where the search for a pose is done
+    fine: Sequence[Level] = LEVELS[2:]  # and where it ends
 
     def __init__(self, volume: Volume, physics: Physics):
         density = attenuation(volume.hu_xyz, spectrum_of(physics).mean_kev), volume.affine
@@ -57,7 +74,7 @@ class Registration:
         shots: Sequence[Shot],
         poses: Sequence[np.ndarray],
         points_world_mm: np.ndarray,
-        levels: Sequence[tuple[float, int]] = LEVELS,
+        levels: Sequence[Level] = LEVELS,
     ) -> list[np.ndarray]:
         """Return the poses (4, 4) near `poses` at which the CT looks most like the shots.
 
@@ -65,9 +82,12 @@ class Registration:
         how far they move in the images. Where they run away nothing was found: `poses` are returned.
         """
         motion = np.eye(4)
-        for spacing_mm, renderings in levels:
-            fit = self.fit(shots, poses, points_world_mm, spacing_mm)
-            motion = fit.improved(motion, renderings)
+        for spacing_mm, renderings, window_mm in levels:
+            fit = self.fit(shots, poses, points_world_mm, spacing_mm, window_mm)
+            before, motion = motion, fit.improved(motion, renderings)
+            moved = [across_mm(pose @ before, pose @ motion, points_world_mm) for pose in poses]
+            if window_mm and max(moved) > SETTLED_MM:
+                motion = before
             if mtre_mm(motion, np.eye(4), points_world_mm) > FARTHEST_MM:
                 return list(poses)
         return [pose @ motion for pose in poses]
@@ -78,19 +98,27 @@ class Registration:
         poses: Sequence[np.ndarray],
         points_world_mm: np.ndarray,
         spacing_mm: float,
+        window_mm: float = 0.0,
     ) -> "Fit":
         """Return the comparison of shots and CT at one resolution."""
+        grid, level = self.grids[spacing_mm], (spacing_mm, window_mm)
         views = [
-            View(self.grids[spacing_mm], self.beyond, shot, pose, points_world_mm, spacing_mm)
+            View(grid, self.beyond, shot, pose, points_world_mm, *level)
             for shot, pose in zip(shots, poses, strict=True)
         ]
         return Fit(views, points_world_mm, spacing_mm)
 
 
+def across_mm(pose: np.ndarray, other: np.ndarray, points_world_mm: np.ndarray) -> float:
+    """Return how far apart points are under two poses (mean), but for depth, which hardly shows."""
+    motion = (pose - other)[:2]
+    return float(np.linalg.norm(points_world_mm @ motion[:, :3].T + motion[:, 3], axis=-1).mean())
+
+
 def pyramid(density_xyz: np.ndarray, affine: np.ndarray) -> dict[float, Grid]:
     """Return a density at each of `LEVELS`, by the spacing in mm."""
     density, grids = (density_xyz, affine), {}
-    for spacing_mm, _ in reversed(LEVELS):
+    for spacing_mm in sorted({level.spacing_mm for level in LEVELS}):
         density = coarsened(*density, spacing_mm)
         grids[spacing_mm] = Grid(*density)
     return grids
@@ -98,8 +126,9 @@ def pyramid(density_xyz: np.ndarray, affine: np.ndarray) -> dict[float, Grid]:
 
 @dataclass(frozen=True)
 class Comparison:
-    """One X-ray and the CT at one pose: the rendering (row, column, 7) and each pixel's share."""
+    """One X-ray and the CT at one pose: edges, the rendering (row, column, 7) and each pixel's share."""
 
+    truth: np.ndarray
     rendered: np.ndarray
     share_yx: np.ndarray
 
@@ -115,6 +144,7 @@ class View:
         pose: np.ndarray,
         points_world_mm: np.ndarray,
         spacing_mm: float,
+        window_mm: float,
     ):
         depth_mm = (pose[2, :3] @ points_world_mm.T).mean() + pose[2, 3]
         factor = max(1, round(spacing_mm * abs(shot.K[1, 1]) / depth_mm))
@@ -123,7 +153,12 @@ class View:
         image, valid = pooled(shot.image_yx, factor), pooled(shot.valid_yx, factor) == 1
         self.valid_yx = binary_erosion(valid, np.ones((3, 3)), EDGE_PX, border_value=1)
         self.wanted_yx = valid
-        self.truth = edges(smoothed(image))
+        self.window_px = window_mm / spacing_mm
+        self.image = smoothed(np.where(valid, image, image[valid].mean()))
+        alone = self.image[..., None]
+        if self.window_px:
+            alone = without_means(alone, valid, self.window_px)
+        self.truth = edges(alone[..., 0])
         size = np.linalg.norm(self.truth, axis=-1)
         self.still_yx = np.zeros(valid.shape, np.float32)  # of what does not move with the body
         self.weight = 1 / (size + size[self.valid_yx].mean() + 1e-12)
@@ -138,14 +173,18 @@ class View:
             share *= seen
         rendered = self.grid.cast(camera, self.wanted_yx, motions)
         rendered[..., 0] += self.still_yx
-        return Comparison(rendered, share)
+        if not self.window_px:
+            return Comparison(self.truth, rendered, share)
+        fields = np.concatenate([self.image[..., None], rendered], axis=-1)
+        fields = without_means(fields, share, self.window_px)
+        return Comparison(edges(fields[..., 0]), np.ascontiguousarray(fields[..., 1:]), share)
 
     def products(
         self, comparison: Comparison, share_yx: np.ndarray, fields: int = FIELDS
     ) -> np.ndarray:
         """Return what X-ray, rendering and derivatives have in common: (1 + fields, 1 + fields)."""
         out = np.empty((1 + fields, 1 + fields))
-        products(comparison.rendered, self.truth, self.weight, share_yx, fields, out)
+        products(comparison.rendered, comparison.truth, self.weight, share_yx, fields, out)
         return out
 
     def told(self, comparison: Comparison) -> float:
@@ -281,6 +320,21 @@ def edges(image_yx: np.ndarray) -> np.ndarray:
     both[1:-1, :, 0] = image_yx[2:] - image_yx[:-2]
     both[:, 1:-1, 1] = image_yx[:, 2:] - image_yx[:, :-2]
     return both
+
+
+def without_means(fields: np.ndarray, share_yx: np.ndarray, window_px: float) -> np.ndarray:
+    """Take from fields (row, column, n) their means over a Gaussian window, pixels weighed by their share.
+
+    Its ends are soft: those of a square one would be seen as edges about everything bright.
+    """
+
+    def summed(values: np.ndarray) -> np.ndarray:
+        for axis in (0, 1):
+            values = gaussian_filter1d(values, window_px, axis=axis, mode="constant", truncate=2.5)
+        return values
+
+    share = share_yx[..., None].astype(float)
+    return fields - summed(fields * share) / np.maximum(summed(share), 1e-12)
 
 
 def shrunk(K: np.ndarray, factor: int) -> np.ndarray:

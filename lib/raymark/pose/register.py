@@ -15,12 +15,11 @@ from raymark.pose.asked import Asked, Part, Registered, View, view_of
 from raymark.pose.parts import PartRegistration, parts_of
 from raymark.pose.pose_file import LPS, PosedView, read_pose
 from raymark.pose.prepare import MEANING, READINGS, shot_of
-from raymark.pose.refine import Registration
+from raymark.pose.refine import Registration, across_mm
 from raymark.pose.search import (
     DEPTHS,
     Found,
     Poses,
-    across_mm,
     from_nothing,
     points_in,
     registered,

@@ -16,13 +16,12 @@ from raymark.ct import Volume
 from raymark.geometry.camera import Camera, carm_rotation
 from raymark.metrics.pose import mtre_mm
 from raymark.pose.body import TISSUE_FROM_HU
-from raymark.pose.refine import LEVELS, Registration, edges
+from raymark.pose.refine import LEVELS, Registration, across_mm, edges
 from raymark.pose.shot import Shot
 from raymark.pose.solve import moved
 
 Poses = list[np.ndarray]
-FINE = LEVELS[2:]
-SCORED_AT_MM = LEVELS[1][0]
+SCORED_AT_MM, FINEST_MM = LEVELS[1].spacing_mm, LEVELS[-1].spacing_mm
 RESTARTS_MM = (8.0, 16.0, 24.0) * 2
 ROUNDS = 3
 SAME_MM = 3.0  # ends nearer to each other are one
@@ -75,8 +74,8 @@ def registered(
             break
     finished = []
     for poses in _apart(ends, points_world_mm)[:FINISHED]:
-        final = registration.refined(shots, poses, points_world_mm, FINE)
-        fit = registration.fit(shots, final, points_world_mm, FINE[-1][0])
+        final = registration.refined(shots, poses, points_world_mm, registration.fine)
+        fit = registration.fit(shots, final, points_world_mm, FINEST_MM)
         finished.append((fit.score(np.eye(4)), fit, final, poses))
     _, fit, final, coarse = max(finished, key=lambda end: end[0])
     near = [across_mm(end[0], coarse[0], points_world_mm) < SAME_MM for end, _ in around]
@@ -90,12 +89,6 @@ def _displaced_together(
 ) -> Poses:
     motion = np.linalg.inv(poses[0]) @ displaced(poses[0], points_world_mm, target_mm, rng)
     return [pose @ motion for pose in poses]
-
-
-def across_mm(pose: np.ndarray, other: np.ndarray, points_world_mm: np.ndarray) -> float:
-    """Return how far apart points are under two poses (mean), but for depth, which hardly shows."""
-    motion = (pose - other)[:2]
-    return float(np.linalg.norm(points_world_mm @ motion[:, :3].T + motion[:, 3], axis=-1).mean())
 
 
 def _apart(ends: Sequence[tuple[Poses, float]], points_world_mm: np.ndarray) -> list[Poses]:
@@ -181,7 +174,7 @@ def _shifted(
     pose = np.eye(4)
     pose[:3, :3] = carm_rotation(*angles_deg)
     pose[:3, 3] = [0, 0, depth_mm] - pose[:3, :3] @ centre_mm
-    view = registration.fit([shot], [pose], centre_mm[None], LEVELS[0][0]).views[0]
+    view = registration.fit([shot], [pose], centre_mm[None], LEVELS[0].spacing_mm).views[0]
     height, width = view.valid_yx.shape
     K = view.K.copy()
     K[:2, 2] = width - 0.5, height - 0.5

@@ -14,9 +14,9 @@ from raymark.imports.c_arm import CArm
 from raymark.imports.stored_image import Xray
 from raymark.pose.asked import Registered, View
 from raymark.pose.parts import parts_of
-from raymark.pose.refine import Registration
+from raymark.pose.refine import Registration, across_mm
 from raymark.pose.register import with_parts
-from raymark.pose.search import across_mm, points_in, registered, sampled_points
+from raymark.pose.search import points_in, registered, sampled_points
 from raymark.pose.shot import Shot
 from raymark.pose.trust import verdict
 from tests.oracles import Ellipsoid, grid

@@ -113,7 +113,7 @@ def test_from_the_points_that_a_model_finds(folder, monkeypatch):
     table["instance"], table["detected"] = [0] * 9 + [1] * 9, True
     table.loc[7:8, ["x_px", "detected"]] = [5.0, False]
     monkeypatch.setattr("raymark.training.model_files.load_model", lambda path: (path, None))
-    monkeypatch.setattr("raymark.detection.on_files.find_landmarks", lambda *_: table)
+    monkeypatch.setattr("raymark.detection.on_files.find_landmarks", lambda *_: (table, []))
     given = ["--landmarks3d", "world.csv", "--model", "model.safetensors"]
     (view,) = register(folder, "shot.dcm", *given, out="model")
     assert error_mm(view) < 1
