@@ -188,8 +188,6 @@ def _train(
     """Train in one process; the first of them writes the files."""
     run = Run(fabric, method, len(training.landmarks), seed)
     _check_module(method, run.network)
-    of_first = (sha256_of(first), str(refined_threshold)) if first else ()
-    provenance = provenance_of(method, training, validation, seed, *of_first)
     run.learn_from(training)
     if method.start_from and first:
         run.start_from(first, training.landmarks)
@@ -199,6 +197,8 @@ def _train(
         if second
         else None
     )
+    of_first = (sha256_of(first), str(refined_threshold)) if first else ()
+    provenance = provenance_of(method, training, validation, seed, *of_first)
     checkpoint = out_dir / CHECKPOINT_NAME
     console = Console(stderr=True, quiet=not fabric.is_global_zero, soft_wrap=True)
     keep = partial(run.save, checkpoint, provenance, settings_of(method))

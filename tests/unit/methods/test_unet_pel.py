@@ -118,7 +118,7 @@ def finetuned(**training) -> Method:
 @pytest.fixture(scope="module")
 def baseline(tmp_path_factory) -> Path:
     """A baseline that has learned eight images."""
-    recipe = method("unet", epochs=20, learning_rate=1e-2, schedule="cosine")
+    recipe = method("unet", epochs=40, learning_rate=1e-2, schedule="cosine")
     return train(recipe, Blobs(8), Blobs(8), tmp_path_factory.mktemp("baseline"), 0)
 
 

@@ -37,12 +37,12 @@ class Failing(Blobs):
         return super().read(indices)
 
 
-@pytest.mark.parametrize("name", methods.names())
+# Blobs lie anywhere and make no chain: test_member_chain.py has one to learn.
+@pytest.mark.parametrize("name", [name for name in methods.names() if name != "member_chain"])
 def test_every_method_learns_a_few_images_to_two_px(name, tmp_path):
     views = Blobs(8)
     settings = {"epochs": 60, "learning_rate": 1e-2, "schedule": "cosine"} | LEARNING.get(name, {})
-    types = {"blob": views.landmarks}
-    train(method(name, **settings), views, views, tmp_path, 0, types=types)
+    train(method(name, **settings), views, views, tmp_path, 0)
     losses = pd.read_csv(tmp_path / "losses.csv")
     assert losses.validation_rmse_px.iloc[-1] <= 2.0
     assert losses.validation_rmse_px.iloc[0] > 5.0
