@@ -60,6 +60,8 @@ def calibration(told: Mapping[str, pd.DataFrame], stem: str | Path) -> None:
 
     `told` has, by the method's title, error_px, expected_px and most_px of visible landmarks.
     """
+    from matplotlib.ticker import LogLocator, NullLocator
+
     with figure(DOUBLE_IN, 3.0, stem) as page:
         if not told:
             page.text(0.5, 0.5, "no method here says what errors to expect", ha="center")
@@ -86,6 +88,8 @@ def calibration(told: Mapping[str, pd.DataFrame], stem: str | Path) -> None:
             ylabel="points within the error\nthat 19 of 20 stay below (%)",
         )
         for axis in (errors.xaxis, errors.yaxis, shares.xaxis):
+            axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            axis.set_minor_locator(NullLocator())
             axis.set_major_formatter("{x:g}")
         for axes in (errors, shares):
             axes.grid(True)
