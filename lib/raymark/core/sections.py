@@ -1,5 +1,6 @@
 """What every section of a configuration is: described keys, checked values, one-line errors."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -50,6 +51,15 @@ def checked(model: type[SomeSection], values: Any, source: str | Path) -> SomeSe
                 problem += f" (got {repr(first['input'])[:80]})"
             remedy = "See config/README.md for what each key means and allows"
         raise InputError(source, problem, remedy) from None
+
+
+def flattened(values: dict, above: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield every value of nested settings with its dotted key, training.epochs."""
+    for key, value in values.items():
+        if isinstance(value, dict):
+            yield from flattened(value, f"{above}{key}.")
+        else:
+            yield f"{above}{key}", value
 
 
 def _allowed_keys(model: type[BaseModel], location: tuple) -> list[str]:

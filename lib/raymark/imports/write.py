@@ -154,10 +154,15 @@ def _check_names(settings: Import2d, names: list[str], source: str | Path) -> No
     used = {"flip_pairs": [name for pair in settings.flip_pairs or [] for name in pair]}
     if isinstance(settings.scale, KnownDistance):
         used["scale.between"] = [name for group in settings.scale.between for name in group]
+    typed = [name for members in (settings.types or {}).values() for name in members]
+    used["types"] = typed
     for key, mentioned in used.items():
         if unknown := [name for name in mentioned if name not in names]:
             problem = f"{unknown[0]!r} is not a landmark"
             raise InputError(f"{source}, {key}", problem, f"Known: {', '.join(names)}")
+    if twice := [name for name in typed if typed.count(name) > 1]:
+        problem = f"{twice[0]!r} is in two types, or twice in one"
+        raise InputError(f"{source}, types", problem, "List each landmark once")
 
 
 def _checked_points(

@@ -1,13 +1,13 @@
 """Which checkpoint a training goes on from, and what becomes of another training's."""
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from raymark.config.method import Method
 from raymark.core.digests import code_digest, text_digest
 from raymark.core.errors import InputError
+from raymark.core.sections import flattened
 from raymark.training.batches import Samples
 from raymark.training.model_files import read_tensors
 from raymark.training.run import Run
@@ -85,7 +85,7 @@ def _record(path: Path) -> dict | None:
 
 def _difference(record: dict, method: Method) -> str:
     """Say in what a checkpoint's training differs from the one that is asked for."""
-    before, now = dict(_flat(record.get("settings", {}))), dict(_flat(settings_of(method)))
+    before, now = dict(flattened(record.get("settings", {}))), dict(flattened(settings_of(method)))
     changed = [key for key in now if key in before and before[key] != now[key]]
     if not changed:
         return "its code, data or first model are others"
@@ -93,11 +93,3 @@ def _difference(record: dict, method: Method) -> str:
     if changed == ["training.epochs"] and method.training.schedule != "constant":
         return f"{told}, and the {method.training.schedule} schedule goes by their number"
     return told
-
-
-def _flat(values: dict, above: str = "") -> Iterator[tuple[str, Any]]:
-    for key, value in values.items():
-        if isinstance(value, dict):
-            yield from _flat(value, f"{above}{key}.")
-        else:
-            yield f"{above}{key}", value

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from raymark.core.errors import InputError
+from raymark.core.sections import flattened
 
 FIELD = re.compile(r" +(output|reason): (.+)")
 BY_ANOTHER = re.compile(r"Input files updated by another job: ([^;]+)")
@@ -91,14 +92,6 @@ def _values(printed: str) -> Iterator[tuple[str, Any]]:
     """Yield dotted keys and values of the JSON objects among printed parameters."""
     for text in re.findall(r"'(\{.*?\})'(?:,|$)", printed):
         try:
-            yield from _flat(json.loads(text))
+            yield from flattened(json.loads(text))
         except ValueError:
             continue
-
-
-def _flat(values: dict, above: str = "") -> Iterator[tuple[str, Any]]:
-    for key, value in values.items():
-        if isinstance(value, dict):
-            yield from _flat(value, f"{above}{key}.")
-        else:
-            yield f"{above}{key}", value

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from raymark.core.errors import InputError
 from raymark.imports.write import import_2d
 from tests.unit.imports.examples import settings, write_table
 
@@ -66,3 +67,13 @@ def test_images_that_are_not_annotated_are_told(folder, capsys):
     assert "not_trained_on: x98.png and 1 more are not annotated" in capsys.readouterr().err
     import_2d(settings(not_trained_on=["x99.png"], split={"kind": "whole"}), "own.yaml")
     assert "x99.png" not in capsys.readouterr().err  # nothing is trained on
+
+
+@pytest.mark.parametrize(
+    ("types", "told"),
+    [({"right": ["t10_rigth"]}, "types: 't10_rigth' is not a landmark"),
+     ({"a": ["t10_right"], "b": ["t10_right"]}, "types: 't10_right' is in two types")],
+)  # fmt: skip
+def test_types_of_other_landmarks_are_refused(folder, types, told):
+    with pytest.raises(InputError, match=told):
+        import_2d(settings(types=types), "own.yaml")
