@@ -59,7 +59,7 @@ def told(result: str, reasons: dict[str, str]) -> str:
     while (match := BY_ANOTHER.search(reasons[way[-1]])) and (
         made := [file for file in match[1].split(", ") if file in reasons and file not in way]
     ):
-        way.append(made[0])
+        way.append(min(made))  # Snakemake names them in any order
     cause = _said(reasons[way[-1]])
     if len(way) == 1:
         return f"{result} is out of date: it {cause}"
