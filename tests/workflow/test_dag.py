@@ -14,6 +14,7 @@ import yaml
 
 from raymark import cli
 from raymark.config.project import read_project
+from raymark.core.errors import InputError
 from raymark.workflow import inputs, reasons
 from raymark.workflow.snapshot import freeze
 from tests.workflow.conftest import CONFIG, DATASET, ROOT, make_project, method, steps_of
@@ -260,6 +261,13 @@ def test_why_a_result_is_out_of_date(finished):
     assert reasons.told(table, found).endswith(cause)
     narrow = "results/errors/balls/narrow/0/novel.parquet"
     assert reasons.told(narrow, found) == f"{narrow} is up to date"
+
+
+def test_why_of_a_file_that_is_no_result(finished, monkeypatch):
+    monkeypatch.chdir(finished.folder)
+    options = ["--snakefile", str(ROOT / "Snakefile"), "--configfile", "config.yaml"]
+    with pytest.raises(InputError, match=r"nonsense: .*No rule to produce nonsense"):
+        reasons.why("nonsense", options)
 
 
 @pytest.mark.parametrize(

@@ -31,6 +31,25 @@ class Augmentation(Section):
         ge=0,
         description="standard deviation of added noise, as a share of that of the image",
     )
+    evened: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        description="largest share of the slow changes of brightness that is taken away, as X-ray systems "
+        "do that compress the dynamic range",
+    )
+    blur_px: float = Field(
+        0.0, ge=0, description="largest standard deviation of a Gaussian blur, image px"
+    )
+    inversion_probability: float = Field(
+        0.0, ge=0, le=1, description="chance of an image with bone dark"
+    )
+    letter_probability: float = Field(
+        0.0, ge=0, le=1, description="chance of a letter of lead on the image"
+    )
+    collimation_probability: float = Field(
+        0.0, ge=0, le=1, description="chance of edges that a collimator shuts out"
+    )
     tool_probability: float = Field(
         0.0, ge=0, le=1, description="chance of a rod painted over the image, without physics"
     )

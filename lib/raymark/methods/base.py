@@ -224,6 +224,26 @@ def standardised(image: Tensor) -> Tensor:
     return (image - mean) / image.std((-2, -1), keepdim=True, correction=0).clamp_min(1e-6)
 
 
+def slow_part(image: Tensor) -> Tensor:
+    """Return the slow changes of brightness of images (b, 1, y, x): means over about an eighth of the height."""
+    by = max(1, image.shape[-2] // 64)
+    small = F.avg_pool2d(image, by, ceil_mode=True, count_include_pad=False)
+    mean = F.avg_pool2d(F.pad(small, (4, 4, 4, 4), mode="replicate"), 9, stride=1)
+    return F.interpolate(mean, size=image.shape[-2:], mode="bilinear")
+
+
+def locally_standardised(image: Tensor) -> Tensor:
+    """Shift and scale images (b, 1, y, x) to zero mean and unit deviation about each pixel.
+
+    Dark lungs and a bright abdomen then show bone alike; what is flat stays so: deviations below a tenth of
+    the whole image's count as that.
+    """
+    away = image - slow_part(image)
+    spread = slow_part(away.square()).clamp_min(0).sqrt()
+    least = 0.1 * image.std((-2, -1), keepdim=True, correction=0)
+    return away / spread.maximum(least).clamp_min(1e-6)
+
+
 def padded(image: Tensor, multiple: int) -> Tensor:
     """Pad images (b, c, y, x) with zeros, right and below, to sides divisible by `multiple`."""
     height, width = image.shape[-2:]

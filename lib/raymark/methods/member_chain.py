@@ -23,7 +23,14 @@ from raymark.core.sections import Section
 from raymark.geometry import chains
 from raymark.geometry.belief_maps import belief_maps, cell_to_px
 from raymark.methods._chain import CHAIN, Chain
-from raymark.methods.base import Batch, LandmarkNetwork, cropped, padded, total
+from raymark.methods.base import (
+    Batch,
+    LandmarkNetwork,
+    cropped,
+    locally_standardised,
+    padded,
+    total,
+)
 
 STRIDE = 4  # image px per cell
 CANDIDATES = 2  # for each member
@@ -82,10 +89,12 @@ class Network(LandmarkNetwork):
         self.usual.copy_(torch.nan_to_num(from_centre.nanmean(0)))
 
     def forward(self, image: Tensor) -> Output:
-        features = self.trunk(padded(image, STRIDE * 2**self.config.depth))
+        seen = torch.cat([image, locally_standardised(image)], dim=1)
+        features = self.trunk(padded(seen, STRIDE * 2**self.config.depth))
         logits = cropped(self.named(features), image, STRIDE)
         vectors = cropped(self.looking(features), image, STRIDE).unflatten(1, (self.parts, 2))
-        return Output(logits.float(), self.config.sigma_px * vectors.float())
+        usual = self.usual.mean(0)[..., None, None]
+        return Output(logits.float(), usual + self.config.sigma_px * vectors.float())
 
     def loss(self, output: Output, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """Cross-entropy of which member each cell is, and how far cells near a centre look past its landmarks.
@@ -152,13 +161,13 @@ class Network(LandmarkNetwork):
 
 
 class Trunk(nn.Module):
-    """Images (b, 1, y, x) become features (b, 2 * channels, row, column) at a quarter of their size."""
+    """Images (b, 2, y, x) become features (b, 2 * channels, row, column) at a quarter of their size."""
 
     def __init__(self, channels: int, depth: int):
         super().__init__()
         widths = [2 * channels + 2 * channels * level for level in range(depth + 1)]
         self.stem = nn.Sequential(
-            *_convolution(1, channels, 5, stride=2), *_convolution(channels, widths[0], 3, stride=2)
+            *_convolution(2, channels, 5, stride=2), *_convolution(channels, widths[0], 3, stride=2)
         )
         self.down = nn.ModuleList(
             nn.Sequential(*_convolution(before, width, stride=2), *_convolution(width, width))

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from raymark.config.method import Augmentation
 from raymark.methods.base import Batch
+from raymark.training.appearance import Look, draw_look, seen_as
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,7 @@ class Draw:
     `noise` is a deviation in units of the image's own and `noise_seed` its field. The tool is a rod
     between two `tool_ends` (2, 2) px with its half-width in px and its height in image deviations
     (0: no tool). `flip` mirrors the image before all else. `bend` is the sideways shift of the rows at the
-    end, a sine along them: its height in px, its periods in the image, its phase.
+    end, a sine along them: its height in px, its periods in the image, its phase. `look` is drawn last.
     """
 
     matrix: np.ndarray
@@ -36,6 +37,7 @@ class Draw:
     tool_height: float
     flip: bool
     bend: tuple[float, float, float]
+    look: Look
 
 
 def draw(config: Augmentation, shape_yx: Sequence[int], random: np.random.Generator) -> Draw:
@@ -64,6 +66,7 @@ def draw(config: Augmentation, shape_yx: Sequence[int], random: np.random.Genera
             random.uniform(0.5, 1.5),
             random.uniform(0, 2 * np.pi),
         ),
+        draw_look(config, random),
     )
 
 
@@ -107,10 +110,11 @@ def mirrored(batch: Batch, draws: list[Draw], partners: np.ndarray) -> Batch:
 
 
 def augmented(batch: Batch, draws: list[Draw]) -> Batch:
-    """Apply one draw per image: warp, bend, tool, contrast, noise.
+    """Apply one draw per image: warp, bend, tool, look, contrast, noise.
 
-    The landmarks follow warp and bend exactly, `K` the warp; no `K` could follow a bend. A landmark that leaves the image is no longer
-    visible; one that was not visible stays so. Images must be standardised again afterwards.
+    The landmarks follow warp and bend exactly, `K` the warp; no `K` could follow a bend. A landmark that
+    leaves the image is no longer visible; one that was not visible stays so. Images must be standardised
+    again afterwards.
     """
     device = batch.image.device
     matrix = torch.tensor(np.stack([d.matrix for d in draws]), device=device)
@@ -118,6 +122,7 @@ def augmented(batch: Batch, draws: list[Draw]) -> Batch:
     image = warped(batch.image, matrix, bends)
     spread = image.std((-2, -1), keepdim=True, correction=0)
     image = image + spread * rods(draws, image.shape[-2:], device)
+    image = seen_as(image, [d.look for d in draws])
     image = _bent(image, torch.tensor([d.gamma for d in draws], device=device))
     if any(d.noise for d in draws):
         image = image + spread * torch.stack([_noise(d, image.shape[1:], device) for d in draws])

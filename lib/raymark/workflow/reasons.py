@@ -30,12 +30,12 @@ def why(result: str, options: Sequence[str] = ()) -> str:
     """
     command = [sys.executable, "-m", "snakemake", "--dry-run", "--nolock", "--cores", "1"]
     done = subprocess.run([*command, *options, "--", result], capture_output=True, text=True)
-    text = done.stdout + done.stderr
     if done.returncode:
-        lines = [line.strip() for line in text.splitlines() if line.strip()]
-        problem = f"snakemake does not plan it ({lines[-1][:200]})"
+        # Its own exceptions stand with the plan; a configuration's error is the last thing on the other stream.
+        complaint = done.stdout if "Exception:" in done.stdout else done.stderr
+        problem = f"snakemake does not plan it ({complaint.strip().splitlines()[-1][:200]})"
         raise InputError(result, problem, "Name a file of the workflow, in the project's folder")
-    return told(result, planned(text))
+    return told(result, planned(done.stdout + done.stderr))
 
 
 def planned(plan: str) -> dict[str, str]:
