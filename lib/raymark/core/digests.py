@@ -93,26 +93,41 @@ def _meaning(text: _Text, module: str, name: str) -> tuple[str | None, tuple[Pla
 
 
 def _used(node: ast.AST, text: _Text, module: str) -> Iterator[Place]:
-    """Yield the places of ours that some code uses, by its own imports and those of its module.
+    """Yield the places of ours that some code uses, by its own imports and those of its module."""
+    imported, mentioned = _mentioned(node)
+    for name, attribute in mentioned:
+        place = imported.get(name) or text.imported.get(name)
+        if place:
+            yield from _meant(*place, attribute)
+        elif name in text.defined:
+            yield module, name
+
+
+@cache  # what just runs in a module is asked for with each of its names
+def _mentioned(node: ast.AST) -> tuple[dict[str, Place], dict[tuple[str, str], None]]:
+    """Return what some code imports, and the names it has, each with the attribute that it takes of it.
 
     The types of a class's fields are not among them: they check what is given, and what computes is made
     where it is called by its name. A step that calls what only such a type names is told so by its rule.
     """
-    known = text.imported | _imports(node)
-    attributes = {id(n.value): n.attr for n in ast.walk(node) if isinstance(n, ast.Attribute)}
-    checked = {id(n) for field in _fields(node) for n in ast.walk(field.annotation)}
-    for each in ast.walk(node):
-        if not isinstance(each, ast.Name) or id(each) in checked:
-            continue
-        if each.id in known:
-            yield from _meant(*known[each.id], attributes.get(id(each), ""))
-        elif each.id in text.defined:
-            yield module, each.id
-
-
-def _fields(node: ast.AST) -> Iterator[ast.AnnAssign]:
-    classes = [each for each in ast.walk(node) if isinstance(each, ast.ClassDef)]
-    return (item for each in classes for item in each.body if isinstance(item, ast.AnnAssign))
+    imported: dict[str, Place] = {}
+    mentioned: dict[tuple[str, str], None] = {}
+    waiting = [node]
+    while waiting:
+        each = waiting.pop()
+        if isinstance(each, ast.Name):
+            mentioned[each.id, ""] = None
+        elif isinstance(each, ast.Attribute) and isinstance(each.value, ast.Name):
+            mentioned[each.value.id, each.attr] = None
+        elif isinstance(each, ast.Import | ast.ImportFrom):
+            imported |= _imports(each)
+        elif isinstance(each, ast.ClassDef):
+            for part in ast.iter_child_nodes(each):
+                field = isinstance(part, ast.AnnAssign)
+                waiting += [part.target, *([part.value] if part.value else [])] if field else [part]
+        else:
+            waiting += ast.iter_child_nodes(each)
+    return imported, mentioned
 
 
 def _meant(module: str, name: str, attribute: str = "") -> Iterator[Place]:
@@ -178,15 +193,13 @@ def _targets(node: ast.Assign | ast.AnnAssign | ast.AugAssign) -> list[str]:
     return [n.id for target in targets for n in ast.walk(target) if isinstance(n, ast.Name)]
 
 
-def _imports(node: ast.AST) -> dict[str, Place]:
-    """Return what the import statements in some code, at any depth, bind to names."""
+def _imports(node: ast.Import | ast.ImportFrom) -> dict[str, Place]:
+    """Return what an import statement binds to names."""
+    if isinstance(node, ast.ImportFrom):
+        module = node.module
+        return {a.asname or a.name: (module, a.name) for a in node.names} if module else {}
     found: dict[str, Place] = {}
-    for each in ast.walk(node):
-        if isinstance(each, ast.Import):
-            for alias in each.names:
-                bound = alias.asname or alias.name.split(".")[0]
-                found[bound] = (alias.name if alias.asname else bound, EVERYTHING)
-        elif isinstance(each, ast.ImportFrom) and each.module:
-            for alias in each.names:
-                found[alias.asname or alias.name] = (each.module, alias.name)
+    for alias in node.names:
+        bound = alias.asname or alias.name.split(".")[0]
+        found[bound] = (alias.name if alias.asname else bound, EVERYTHING)
     return found
