@@ -18,9 +18,8 @@ def reason_against(method: Method, imported: bool, matrix: Matrix) -> str | None
     """
     if method.needs_3d and imported:
         return "its loss needs 3D landmarks and cameras, which imported images do not have"
-    if method.first and matrix.views_seen:
-        does = "starts from" if method.start_from else "refines"
-        return f"it {does} the trained model of {method.first} and would see more views than the others"
+    if method.start_from and matrix.views_seen:
+        return f"it starts from the trained model of {method.start_from} and would see more views than the others"
     return None
 
 

@@ -62,6 +62,7 @@ def table(results: Results) -> Table:
         f"MRE. {tests}",
         *explained,
         SAME_NOTE,
+        *(f"{text}." for text in _second_stages(results)),
         f"{DIVERGED}: the training diverged. {NOTHING}: not run.",
         *(f"{NOTHING} {text}." for text in _exclusions(results)),
     ]
@@ -100,6 +101,18 @@ def _with_fewer(part: pd.DataFrame) -> str:
     fewer = part[(points < points.max()) & ~part["diverged"].astype(bool)]
     told = [f"{row['method_title']} {row['paired_landmarks']:,}" for _, row in fewer.iterrows()]
     return f" ({', '.join(told)})" if told else ""
+
+
+def _second_stages(results: Results) -> Iterator[str]:
+    """Say of methods with two stages that each stage has the budget of views."""
+    methods = results.project.methods
+    for name in dict.fromkeys(part.method for part in results.parts if part.method in methods):
+        if refined := methods[name].refines:
+            first = methods[refined].title
+            yield (
+                f"{methods[name].title}: a second stage after {first}, and trained after it, so that the images "
+                "are seen twice as often"
+            )
 
 
 def _exclusions(results: Results) -> Iterator[str]:

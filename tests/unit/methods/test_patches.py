@@ -9,10 +9,8 @@ import yaml
 from pydantic import ValidationError
 
 from raymark import layout
-from raymark.config.matrix import reason_against
 from raymark.config.method import Augmentation, Method, Training
 from raymark.config.project import project_of
-from raymark.config.results import Matrix
 from raymark.core.errors import InputError
 from raymark.detection.on_files import find_landmarks
 from raymark.detection.on_views import located
@@ -310,9 +308,3 @@ def test_the_workflow_trains_what_is_refined_first(tmp_path):
         InputError, match=r"methods start from each other: two from two.*`refines: "
     ):
         project(tmp_path, refines="two")
-
-
-def test_a_second_stage_has_no_place_under_one_budget_of_views():
-    settings = Matrix(datasets={}, views_seen=100)
-    assert "it refines the trained model of unet" in reason_against(second(), False, settings)
-    assert reason_against(second(None), False, settings) is None

@@ -274,6 +274,14 @@ def test_matrix_has_a_column_for_each_question_and_says_what_is_missing(tmp_path
     assert r"\downarrow" in (tmp_path / "matrix.tex").read_text()
 
 
+def test_a_second_stage_is_said_to_see_the_budget_once_more():
+    results = results_of(views_seen=400)
+    results.project.methods["unet"] = method("unet", refines="cpm")
+    told = next(note for note in matrix_table.table(results).notes if "second stage" in note)
+    assert "a second stage after Pose machine" in told
+    assert not any("second stage" in note for note in matrix_table.table(results_of()).notes)
+
+
 def test_only_a_matrix_of_its_own_calls_itself_every_method_on_every_data_set():
     own = matrix_table.table(results_of())
     assert own.title == "Methods and data sets of this run: MRE at isocentre"
