@@ -11,10 +11,11 @@ if TYPE_CHECKING:
 
 def table(project: "Project", table: TableName) -> None:
     """Write a table as CSV, Markdown, LaTeX and HTML."""
-    from raymark.tables import make_table, write_table
+    from raymark.tables import make_table, printed, write_table
 
     stem = layout.TABLE.format(table=table, format="csv").removesuffix(".csv")
-    write_table(make_table(table, project), stem)
+    made = make_table(table, project)
+    write_table(made, stem, printed(table, made, project))
 
 
 def figure(project: "Project", figure: FigureName) -> None:
