@@ -13,7 +13,7 @@ rule table:
         html=report(
             layout.TABLE.replace("{format}", "html"),
             category=lambda wildcards: tables.chapter_of(wildcards.table, PROJECT),
-            labels={"table": "{table}"},
+            labels=lambda wildcards: tables.labels_of(wildcards.table),
             caption="../report/table.rst",
         ),
     log:

@@ -21,6 +21,7 @@ __all__ = [
     "TableRecord",
     "chapter_of",
     "check_choices",
+    "labels_of",
     "make_table",
     "names",
     "printed",
@@ -57,6 +58,11 @@ def chapter_of(name: str, project: Project) -> str:
     """Name the report's chapter of a table."""
     table = record(name)
     return table.chapter(project) if table.chapter else chapter_of_paper(table.paper(project))
+
+
+def labels_of(name: str) -> dict[str, str]:
+    """Return the report's label of a table."""
+    return {"table": name}
 
 
 def make_table(name: str, project: Project) -> Table:

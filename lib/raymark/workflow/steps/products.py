@@ -19,9 +19,11 @@ def table(project: "Project", table: TableName) -> None:
 
 
 def figure(project: "Project", figure: FigureName) -> None:
-    """Draw a figure as SVG and PNG."""
+    """Draw a figure as SVG and PNG, and a small copy for the report."""
+    from raymark.core.drawing import small_copy
     from raymark.datasets.available import only_present
     from raymark.figures import make_figure
 
     stem = layout.FIGURE.format(figure=figure, format="svg").removesuffix(".svg")
     make_figure(figure, only_present(project, project.sheet), stem)
+    small_copy(f"{stem}.png", layout.FIGURE_IN_REPORT.format(figure=figure))
