@@ -9,6 +9,10 @@ if not workflow.overwrite_configfiles:
     configfile: "config/config.yaml"
 
 
+# The image of envs/Dockerfile, where `--software-deployment-method apptainer` asks for it.
+container: "container.sif"
+
+
 include: "workflow/rules/common.smk"
 include: "workflow/rules/resources.smk"
 include: "workflow/rules/patients.smk"

@@ -18,6 +18,7 @@ from raymark.core.errors import InputError
 from raymark.workflow import inputs, reasons
 from raymark.workflow.snapshot import freeze
 from tests.workflow.conftest import CONFIG, DATASET, ROOT, make_project, method, steps_of
+from tests.workflow.shown import results_of, shown
 
 
 def tables(project):
@@ -89,6 +90,15 @@ def test_everything_promised_is_there(finished):
     errors = pd.read_parquet(finished.folder / "results/errors/balls/narrow/0/novel.parquet")
     assert len(errors) == 5 * 4 * 3
     assert errors.seen_in_training.all()
+
+
+def test_the_report_shows_every_table_and_figure(finished):
+    finished.snakemake("--report", "report.html", "--", "all")
+    results = results_of(finished.folder / "report.html")
+    made = {*finished.read("results/tables/*.html"), *finished.read("results/figures/report/*.jpg")}
+    assert shown(results) == len(results) == len(made)
+    pictures = finished.read("results/figures/*.png")
+    assert {Path(file).stem for file in pictures} == {Path(f).stem for f in made if "figures" in f}
 
 
 def test_a_deleted_model_is_made_again_although_its_results_are_there(finished):

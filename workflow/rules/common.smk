@@ -216,8 +216,3 @@ def figure_code(wildcards):
 
 def figure_needs(wildcards):
     return figures.needs(wildcards.figure, PRESENT)
-
-
-def figure_labels(wildcards):
-    kind, parts = figures.parts_of(wildcards.figure)
-    return {"figure": kind.replace("_", " "), "of": ", ".join(parts)}

@@ -7,10 +7,11 @@ rule figure:
         cts=figure_cts,
     output:
         svg=layout.FIGURE.replace("{format}", "svg"),
-        png=report(
-            layout.FIGURE.replace("{format}", "png"),
+        png=layout.FIGURE.replace("{format}", "png"),
+        small=report(
+            layout.FIGURE_IN_REPORT,
             category=lambda wildcards: figures.chapter_of(wildcards.figure, PRESENT),
-            labels=figure_labels,
+            labels=lambda wildcards: figures.labels_of(wildcards.figure),
             caption="../report/figure.rst",
         ),
     log:
@@ -30,6 +31,7 @@ rule figure:
         "python -m raymark figure {wildcards.figure} > {log} 2>&1"
 
 
+figure_names = figures.figure_names(PRESENT)
 all_figures = expand(
-    layout.FIGURE, figure=figures.figure_names(PRESENT), format=layout.FIGURE_FORMATS
-)
+    layout.FIGURE, figure=figure_names, format=layout.FIGURE_FORMATS
+) + expand(layout.FIGURE_IN_REPORT, figure=figure_names)

@@ -13,7 +13,7 @@ rule table:
         html=report(
             layout.TABLE.replace("{format}", "html"),
             category=lambda wildcards: tables.chapter_of(wildcards.table, PROJECT),
-            labels={"table": "{table}"},
+            labels=lambda wildcards: tables.labels_of(wildcards.table),
             caption="../report/table.rst",
         ),
     log:
@@ -26,7 +26,7 @@ rule table:
         mem_mb=memory(1500, mb_per_input_mb=20),
         runtime=minutes(30, by_size(mb_per_minute=10)),
     params:
-        config=lambda wildcards: tables.record(wildcards.table).settings(PROJECT),
+        config=lambda wildcards: tables.settings_of(wildcards.table, PROJECT),
         caption=lambda wildcards: tables.record(wildcards.table).caption,
         code=lambda wildcards: step_code(
             "products:table", f"raymark.tables.{wildcards.table}"

@@ -20,11 +20,19 @@ from raymark.config.imports import Import2d, read_import
 from raymark.config.method import Method
 from raymark.config.papers import paper_file, read_paper
 from raymark.config.presets import Preset, read_preset
-from raymark.config.results import Contrast, Evaluation, Experiment, Matrix, Pose, SetupSettings
+from raymark.config.results import (
+    Contrast,
+    Evaluation,
+    Experiment,
+    Matrix,
+    Pose,
+    SetupSettings,
+    TableChoice,
+)
 from raymark.config.sources import Source, read_sources
 from raymark.config.subjects import Subject, read_subjects
 from raymark.core.errors import InputError, Thing
-from raymark.core.sections import Section, Seed, checked
+from raymark.core.sections import Name, Section, Seed, checked
 from raymark.core.yaml_files import read_yaml
 
 
@@ -60,6 +68,9 @@ class Config(Section):
     setup: SetupSettings = SetupSettings()
     contrast: Contrast | None = Field(
         None, description="data sets whose contrast of bone is compared; null: none"
+    )
+    tables: dict[Name, TableChoice] = Field(
+        {}, description="what to print of a table, by its name; of one that is not here, all"
     )
 
     @model_validator(mode="after")

@@ -1,6 +1,6 @@
 """What is made of data sets and methods: trainings, poses, set-up errors and tables."""
 
-from typing import Self
+from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
@@ -165,4 +165,22 @@ class Matrix(Section):
         None,
         description="`name` of the method that the others are tested against; where it was not trained, "
         "or diverged, and with null, it is the mean position",
+    )
+
+
+class TableChoice(Section):
+    """What of a table is printed (docs/tables.md). Its CSV keeps everything."""
+
+    columns: list[str] = Field(
+        [],
+        description="columns to print, in this order, by their names in the table's CSV; empty: all that "
+        "it prints by itself",
+    )
+    rows: dict[str, list[str | bool | int | float]] = Field(
+        {},
+        description="by the name of any column of the CSV: print only rows that have one of these values "
+        "there",
+    )
+    digits: dict[str, Annotated[int, Field(ge=0, le=9)]] = Field(
+        {}, description="decimals to print, by the name of a printed column of numbers"
     )

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 SINGLE_IN, DOUBLE_IN = 3.5, 7.2  # one and two columns of a journal page
 DPI = 300
+REPORT_DPI = 170  # a figure over two columns is 1224 px wide on a screen
+REPORT_QUALITY = 85  # of JPEG; a sheet of X-rays is a tenth of the size of its PNG
 
 BLUE, VERMILION, GREEN = "#0072B2", "#D55E00", "#009E73"
 PURPLE, ORANGE, SKY, GREY = "#CC79A7", "#E69F00", "#56B4E9", "#6E6E6E"
@@ -79,6 +81,20 @@ def figure(width_in: float, height_in: float, stem: str | Path) -> Iterator["Fig
             page.savefig(partial, metadata={"Date": None}, dpi=DPI)
         with atomic(f"{stem}.png") as partial:
             page.savefig(partial, metadata={"Software": None}, dpi=DPI)
+
+
+def small_copy(png: str | Path, path: str | Path) -> None:
+    """Copy a figure as JPEG for the report, which carries all figures in one file."""
+    from PIL import Image
+
+    with Image.open(png) as picture:
+        rgb = picture.convert("RGB")
+    width_px, height_px = (max(1, round(n * REPORT_DPI / DPI)) for n in rgb.size)
+    smaller = rgb.resize((width_px, height_px), Image.Resampling.LANCZOS)
+    dpi = (REPORT_DPI, REPORT_DPI)
+    with atomic(path) as partial:
+        # Colours as finely as lightness: coloured lines stay sharp.
+        smaller.save(partial, "JPEG", quality=REPORT_QUALITY, subsampling=0, optimize=True, dpi=dpi)
 
 
 def pack(page: "Figure") -> None:

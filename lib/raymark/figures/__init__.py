@@ -50,6 +50,12 @@ def chapter_of(name: str, project: Project) -> str:
     return figure.chapter(project, *parts)
 
 
+def labels_of(name: str) -> dict[str, str]:
+    """Return the report's label of a figure: one, as of several the report makes switches and hides some."""
+    kind, parts = parts_of(name)
+    return {"figure": ": ".join(filter(None, [kind.replace("_", " "), ", ".join(parts)]))}
+
+
 def settings_of(name: str, project: Project) -> str:
     """Return, as JSON, what of the configuration a figure shows."""
     return _of_project(name, project)[0].settings(project)

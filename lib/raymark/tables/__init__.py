@@ -4,12 +4,14 @@ Nothing is registered anywhere: the workflow, the command line and the report fi
 module. See docs/adding-a-table.md.
 """
 
+import json
 import sys
 from importlib import import_module
 
 from raymark.config.project import Project
 from raymark.core.errors import InputError
 from raymark.core.registry import names_in
+from raymark.tables._chosen import chosen
 from raymark.tables._formats import write_table
 from raymark.tables.base import Column, Table, TableRecord, chapter_of_paper
 
@@ -18,9 +20,13 @@ __all__ = [
     "Table",
     "TableRecord",
     "chapter_of",
+    "check_choices",
+    "labels_of",
     "make_table",
     "names",
+    "printed",
     "record",
+    "settings_of",
     "table_names",
     "write_table",
 ]
@@ -54,6 +60,31 @@ def chapter_of(name: str, project: Project) -> str:
     return table.chapter(project) if table.chapter else chapter_of_paper(table.paper(project))
 
 
+def labels_of(name: str) -> dict[str, str]:
+    """Return the report's label of a table."""
+    return {"table": name}
+
+
 def make_table(name: str, project: Project) -> Table:
     """Make a table from what the workflow wrote below the working folder."""
     return record(name).make(project)
+
+
+def printed(name: str, table: Table, project: Project) -> Table:
+    """Return what the configuration chooses of a table to print."""
+    choice = project.config.tables.get(name)
+    return chosen(table, choice, f"{project.source}, tables.{name}") if choice else table
+
+
+def settings_of(name: str, project: Project) -> str:
+    """Return, as JSON, what of the configuration a table prints, and what is printed of it."""
+    choice = project.config.tables.get(name)
+    return json.dumps([record(name).settings(project), choice and choice.model_dump()])
+
+
+def check_choices(project: Project) -> None:
+    """Refuse a choice of what a table prints where there is no such table."""
+    for name in project.config.tables:
+        if name not in names():
+            problem = f"names the table {name!r}, which there is not"
+            raise InputError(f"{project.source}, tables", problem, f"Known: {', '.join(names())}")

@@ -10,12 +10,19 @@ px are the data set's own pixels. *px of the paper* are those that a paper state
 to images as wide as the paper's.
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 from raymark.tables.base import Column
 
 PAPER_PX = "px of the paper"
+PX_NOTE = "px are the data set's own pixels; compare them only at an equal pixel pitch."
+DETECTOR_NOTE = "At detector: px times the pixel pitch, not corrected for magnification."
+ISOCENTRE_NOTE = (
+    "At isocentre: px times the pixel pitch, over the view's magnification; of imported images in "
+    "each image's own mm."
+)
 
 
 def _text(key: str, title: str, meaning: str) -> Column:
@@ -132,3 +139,12 @@ def published_column(ours: Column, **changed: Any) -> Column:
         "diverged": None,
     }
     return replace(ours, interval=False, best=None, meaning="", **known | changed)
+
+
+def notes_on_units(columns: Sequence[Column]) -> dict[str, bool]:
+    """Return the notes on planes and pixels, each with whether `columns` need it."""
+    return {
+        DETECTOR_NOTE: any(c.key.endswith("_detector_mm") for c in columns),
+        ISOCENTRE_NOTE: any(c.key.endswith("_isocentre_mm") for c in columns),
+        PX_NOTE: any(c.unit == "px" for c in columns),
+    }

@@ -4,19 +4,26 @@ from collections.abc import Callable, Iterable
 from html import escape
 from pathlib import Path
 
-import pandas as pd
-
 from raymark.core.files import atomic
+from raymark.tables._latex import latex
 from raymark.tables.base import Table
 
-LONGEST_FLOAT = 40  # rows; a LaTeX float cannot break over pages
 
+def write_table(table: Table, stem: str | Path, shown: Table | None = None) -> None:
+    """Write `<stem>.csv`, `.md`, `.tex` and `.html`, each whole or not at all.
 
-def write_table(table: Table, stem: str | Path) -> None:
-    """Write `<stem>.csv`, `.md`, `.tex` and `.html`, each whole or not at all."""
-    for suffix, text_of in WRITERS.items():
+    `shown` is what people read of it, where that is less than all of it.
+    """
+    shown = shown or table
+    texts = {
+        "csv": csv(table),
+        "md": markdown(shown),
+        "tex": latex(shown, Path(stem).name),
+        "html": html(shown),
+    }
+    for suffix, text in texts.items():
         with atomic(f"{stem}.{suffix}") as partial:
-            partial.write_text(text_of(table), encoding="utf-8")
+            partial.write_text(text, encoding="utf-8")
 
 
 def csv(table: Table) -> str:
@@ -41,31 +48,6 @@ def markdown(table: Table) -> str:
     if table.notes:
         lines += ["", *(f"- {note}" for note in table.notes)]
     return "\n".join(lines) + "\n"
-
-
-def latex(table: Table) -> str:
-    """A booktabs table; `longtable` where it would not fit on a page."""
-
-    def cell(text: str, bold: bool = False) -> str:
-        return rf"\textbf{{{_tex(text)}}}" if bold else _tex(text)
-
-    label = f" ({table.label})" if table.label else ""
-    long = len(table.frame) > LONGEST_FLOAT
-    frame = pd.DataFrame(_rows(table, cell), columns=range(len(table.columns)))
-    heads = [cell(column.heading) for column in table.columns]
-    text = (
-        frame.style.hide(axis="index")
-        .relabel_index(heads, axis=1)
-        .to_latex(
-            column_format="".join("l" if c.digits is None else "r" for c in table.columns),
-            caption=_tex(table.title + label),
-            environment="longtable" if long else None,
-            position_float=None if long else "centering",
-            hrules=True,
-        )
-    )
-    lines = ["% needs the packages booktabs and longtable", text.rstrip()]
-    return "\n".join([*lines, *(f"% {note}" for note in table.notes)]) + "\n"
 
 
 def html(table: Table) -> str:
@@ -96,13 +78,6 @@ def html(table: Table) -> str:
         notes=f"<ul>{notes}</ul>" if notes else "",
     )
 
-
-WRITERS: dict[str, Callable[[Table], str]] = {
-    "csv": csv,
-    "md": markdown,
-    "tex": latex,
-    "html": html,
-}
 
 PAGE = """<!doctype html>
 <html lang="en">
@@ -154,19 +129,3 @@ def _rows(table: Table, cell: Callable[[str, bool], str]) -> list[list[str]]:
 
 def _pipes(cells: Iterable[str]) -> str:
     return f"| {' | '.join(cells)} |"
-
-
-def _tex(text: str) -> str:
-    """Escape what LaTeX would read as commands, and write our signs as mathematics."""
-    signs = {"±": r"$\pm$", "≤": r"$\leq$", "≥": r"$\geq$", "×": r"$\times$", "°": r"$^\circ$"}
-    signs |= {
-        "↓": r"$\downarrow$",
-        "↑": r"$\uparrow$",
-        "–": "--",
-        "<": r"$<$",
-        ">": r"$>$",
-        "\\": r"\textbackslash{}",
-        "~": r"\textasciitilde{}",
-    }
-    signs |= {"^": r"\textasciicircum{}"} | {sign: "\\" + sign for sign in "&%$#_{}"}
-    return "".join(signs.get(letter, letter) for letter in text)

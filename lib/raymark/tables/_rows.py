@@ -14,7 +14,7 @@ from raymark.evaluation.errors import MEAN_POSITION
 from raymark.evaluation.results import Part, Results, files_of, read_results
 from raymark.metrics.bootstrap import Clusters, clusters_of, interval
 from raymark.metrics.ratio import Ratio
-from raymark.tables._columns import column
+from raymark.tables._columns import column, notes_on_units
 from raymark.tables.base import Column, Table, TableRecord
 
 GROUPS = ("dataset", "view_set", "evaluated_on")
@@ -24,12 +24,6 @@ BASELINE_NOTE = (
     "Mean position: every landmark at its mean place in the training images of that direction. It "
     "looks at no image; "
     "what is not clearly better has learnt nothing."
-)
-PX_NOTE = "px are the data set's own pixels; compare them only at an equal pixel pitch."
-DETECTOR_NOTE = "At detector: px times the pixel pitch, not corrected for magnification."
-ISOCENTRE_NOTE = (
-    "At isocentre: px times the pixel pitch, over the view's magnification; of imported images in "
-    "each image's own mm."
 )
 
 
@@ -180,9 +174,7 @@ def _closing_notes(
     """Explain the planes and pixels of columns, intervals and the mean position where a row has them;
     then say what papers say of their values, and what has no data."""
     said = {
-        DETECTOR_NOTE: any(c.key.endswith("_detector_mm") for c in columns),
-        ISOCENTRE_NOTE: any(c.key.endswith("_isocentre_mm") for c in columns),
-        PX_NOTE: any(c.unit == "px" for c in columns),
+        **notes_on_units(columns),
         interval_note(results.project.config.evaluation): not all(part.missing for part in lines),
         baseline: any(part.method == MEAN_POSITION for part in lines),
     }

@@ -7,6 +7,7 @@ import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 
+from raymark import tables
 from raymark.config.dataset import Dataset
 from raymark.config.project import Project
 from raymark.config.subjects import Subject, check_files
@@ -27,6 +28,7 @@ def preflight(project: Project, sheet: Mapping[str, Subject], sources: Collectio
     `sheet` has every subject that a data set names; `sources` are the ids of the table of sources.
     """
     claim_linked_folders()
+    tables.check_choices(project)
     used = {subject for dataset in project.datasets.values() for subject in dataset.subjects}
     check_files(project.config.subjects, used, sources)
     _check_names_of_files(project)

@@ -86,23 +86,6 @@ def test_markdown_has_as_many_cells_in_every_row(small, tmp_path):
     assert "**75.0**" in text
 
 
-def test_latex_escapes_its_commands(small, tmp_path):
-    write_table(small, tmp_path / "t")
-    text = (tmp_path / "t.tex").read_text()
-    assert r"x\_1" in text
-    assert r"z\&3" in text
-    assert r"1.0 $\pm$ 0.5" in text
-    body = [line for line in text.splitlines() if line.endswith(r" \\")]
-    assert {len(re.findall(r"(?<!\\)&", line)) for line in body} == {2}
-    assert text.count(r"\begin{") == text.count(r"\end{")
-
-
-def test_long_latex_tables_break_over_pages(small, tmp_path):
-    long = pd.concat([small.frame] * 15, ignore_index=True)
-    write_table(Table("t", long, small.columns), tmp_path / "t")
-    assert r"\begin{longtable}" in (tmp_path / "t.tex").read_text()
-
-
 class Cells(HTMLParser):
     def __init__(self):
         super().__init__()

@@ -14,8 +14,10 @@ from docutils.core import publish_doctree
 from raymark import tables
 from raymark.core import digests
 from raymark.core.errors import InputError
+from raymark.tables._latex import latex
 from tests.unit.imports.examples import ROOT
 from tests.unit.tables.examples import project_of_everything, without_papers, write_everything
+from tests.unit.tables.tex import complaints, needs_tex
 
 CONFIGURATION = ["config/subjects.tsv", "correspondence.yaml", "images", "points.csv"]
 
@@ -56,6 +58,13 @@ def test_a_table_is_made_from_all_that_it_needs_and_nothing_else(
         with pytest.raises((InputError, OSError)):
             tables.make_table(name, project)
         Path("hidden").rename(path)
+
+
+@needs_tex
+def test_every_table_sets_on_a_page(finished, tmp_path, monkeypatch):
+    monkeypatch.chdir(finished[0])
+    made = {name: latex(tables.make_table(name, finished[1]), name) for name in tables.names()}
+    assert complaints("\n\\clearpage\n".join(made.values()), tmp_path) == []
 
 
 def test_a_table_beside_a_paper_needs_that_papers_experiments_alone(finished, monkeypatch):
