@@ -1,9 +1,18 @@
 # One job a table; what it reads, prints and where it belongs is told by its record.
 
 
+# Every table says who is left out.
+all_verdicts = [
+    file
+    for name, dataset in PROJECT.datasets.items()
+    for file in verdict_files(name, dataset.subjects)
+]
+
+
 rule table:
     input:
-        lambda wildcards: tables.record(wildcards.table).needs(PROJECT),
+        files=lambda wildcards: tables.record(wildcards.table).needs(PROJECT),
+        verdicts=all_verdicts,
     output:
         expand(
             layout.TABLE,
@@ -27,6 +36,7 @@ rule table:
         runtime=minutes(30, by_size(mb_per_minute=10)),
     params:
         config=lambda wildcards: tables.record(wildcards.table).settings(PROJECT),
+        left_out=json.dumps(PROJECT.left_out),
         caption=lambda wildcards: tables.record(wildcards.table).caption,
         code=lambda wildcards: step_code(
             "products:table", f"raymark.tables.{wildcards.table}"

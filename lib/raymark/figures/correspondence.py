@@ -13,7 +13,7 @@ import pandas as pd
 from raymark import layout
 from raymark.config.project import Project
 from raymark.core.drawing import DOUBLE_IN, GREY, figure, line_of, pack
-from raymark.correspondence.config import correspondence_of, cts_for, shown_settings
+from raymark.correspondence.config import correspondence_of, files_for, shown_settings
 from raymark.correspondence.drawing import draw_matches
 from raymark.correspondence.matches import (
     FAR_MM,
@@ -43,8 +43,8 @@ def needs(project: Project, part: str) -> list[str]:
     *matches, follow_up = FILES
     if part == "follow_up":
         return [follow_up, layout.CORRESPONDENCE_FOLLOW_UP_SLICES]
-    cts = cts_for("test", project, project.sheet)
-    return [*matches, next(iter(cts.values()))]
+    files = files_for("test", project)  # of all, since the first CT may be refused
+    return [*matches, *files["cts"], *files["verdicts"]]
 
 
 def draw(project: Project, part: str, stem: str | Path) -> None:
@@ -60,7 +60,7 @@ def _overlays(project: Project, stem: str | Path) -> None:
     from raymark.correspondence.pairs import pair_for_testing
     from raymark.correspondence.slices import spread, stacks_for
 
-    *files, _ = needs(project, "overlays")
+    *files, _ = FILES
     matches = pd.concat([read_matches(path) for path in files], ignore_index=True)
     settings, stack = correspondence_of(project), next(stacks_for("test", project))
     stack = spread(stack, SHOWN)

@@ -11,7 +11,7 @@ from typing import Any
 from raymark import layout
 from raymark.config.project import Project
 from raymark.config.subjects import parent_of
-from raymark.correspondence.config import correspondence_of, cts_for, subjects_for
+from raymark.correspondence.config import correspondence_of, files_for, subjects_for
 from raymark.ct.labels.names import SCHEMES
 from raymark.datasets.lookup import (
     contrast_files,
@@ -24,6 +24,7 @@ from raymark.datasets.lookup import (
     subject_of,
     view_sets_with_role,
 )
+from raymark.datasets.taking_part import verdict_files
 
 # By the rule's names; a path, or a list of paths. Which of both, each function and its step know.
 Files = dict[str, Any]
@@ -44,6 +45,7 @@ def landmarks(project: Project, dataset: str, subject: str) -> Files:
         "ct": layout.CT.format(**place),
         "points": file_of(project, row.landmarks),
         "names": rendered(project, dataset).landmarks,
+        "verdict": layout.VERDICT.format(**place),
     }
     if row.landmarks.startswith("recipe:"):
         files["labels"] = layout.LABELS.format(**place)
@@ -53,12 +55,13 @@ def landmarks(project: Project, dataset: str, subject: str) -> Files:
 
 
 def virtual_patient(project: Project, dataset: str, subject: str) -> Files:
-    """The volume, labels and landmarks of the patient that is deformed."""
+    """The volume, labels and landmarks of the patient that is deformed, and the verdict on its CT."""
     place = {"dataset": dataset, "subject": parent_of(subject)}
     return {
         "ct": layout.CT.format(**place),
         "labels": layout.LABELS.format(**place),
         "landmarks": layout.LANDMARKS.format(**place),
+        "verdict": layout.VERDICT.format(**place),
     }
 
 
@@ -73,6 +76,7 @@ def views(project: Project, dataset: str) -> Files:
         "quality": [
             layout.QUALITY.format(dataset=dataset, subject=subject) for subject in settings.subjects
         ],
+        "verdicts": verdict_files(dataset, settings.subjects),
     }
 
 
@@ -82,6 +86,7 @@ def render(project: Project, dataset: str, view_set: str, subject: str, shard: N
         "ct": layout.CT.format(**place),
         "landmarks": layout.LANDMARKS.format(**place),
         "names": rendered(project, dataset).landmarks,
+        "verdicts": verdict_files(dataset, [subject]),
     }
 
 
@@ -159,25 +164,24 @@ def contrast(project: Project) -> Files:
 
 
 def correspondence_train(project: Project) -> Files:
-    return {"cts": list(cts_for("train", project, project.sheet).values())}
+    return dict(files_for("train", project))
 
 
 def correspondence_match(project: Project, matcher: str) -> Files:
-    return {
-        "cts": list(cts_for("test", project, project.sheet).values()),
-        "model": [layout.CORRESPONDENCE_MODEL] if matcher == "network" else [],
+    return files_for("test", project) | {
+        "model": [layout.CORRESPONDENCE_MODEL] if matcher == "network" else []
     }
 
 
 def correspondence_follow_up(project: Project) -> Files:
     """The test CTs with their labels, in which a contrast agent is simulated."""
-    cts = cts_for("test", project, project.sheet)
     settings = correspondence_of(project)
     labels = [
         layout.LABELS.format(dataset=dataset, subject=subject)
         for dataset, subject in subjects_for("test", settings, project, project.sheet)
     ]
-    return {"cts": list(cts.values()), "labels": labels, "model": layout.CORRESPONDENCE_MODEL}
+    files = {"labels": labels, "model": layout.CORRESPONDENCE_MODEL}
+    return files | files_for("test", project)
 
 
 def _predicted(project: Project, dataset: str, method: str, seed: Number, view_set: str) -> Files:
