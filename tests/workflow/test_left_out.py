@@ -91,9 +91,9 @@ def test_who_is_missing_is_said_by_the_job_the_run_the_next_run_and_every_table(
 def test_its_files_are_one_line_and_no_damage(project, monkeypatch):
     monkeypatch.chdir(project.folder)
     left_out = {str(p) for p in project.folder.glob("results/**/second*/**/*") if p.is_file()}
-    verdict = str(project.folder / "results/volumes/balls/second/verdict.json")
-    assert json.loads(open(verdict).read())["refused"].startswith("second.nii.gz: ")
-    assert all(map(is_left_out, left_out - {verdict}))
+    verdict = project.folder / "results/volumes/balls/second/verdict.json"
+    assert json.loads(verdict.read_text())["refused"].startswith("second.nii.gz: ")
+    assert all(map(is_left_out, left_out - {str(verdict)}))
     assert len(left_out) > 8
     assert not list(damage(files_to_check("results")))
 

@@ -224,6 +224,22 @@ def figure_needs(wildcards):
     return figures.needs(wildcards.figure, PRESENT)
 
 
+def verdicts_on(*datasets):
+    """List the verdicts on all CTs of some rendered data sets."""
+    return [
+        file
+        for name in datasets
+        for file in verdict_files(name, PROJECT.datasets[name].subjects)
+    ]
+
+
+def figure_verdicts(wildcards):
+    """List the verdicts on the CTs of a figure's data set, or of all where it is of none."""
+    _, parts = figures.parts_of(wildcards.figure)
+    own = [name for name in parts[:1] if name in PROJECT.datasets]
+    return verdicts_on(*(own or PROJECT.datasets))
+
+
 def figure_labels(wildcards):
     kind, parts = figures.parts_of(wildcards.figure)
     return {"figure": kind.replace("_", " "), "of": ", ".join(parts)}

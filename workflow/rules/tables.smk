@@ -1,18 +1,10 @@
 # One job a table; what it reads, prints and where it belongs is told by its record.
 
 
-# Every table says who is left out.
-all_verdicts = [
-    file
-    for name, dataset in PROJECT.datasets.items()
-    for file in verdict_files(name, dataset.subjects)
-]
-
-
 rule table:
     input:
         files=lambda wildcards: tables.record(wildcards.table).needs(PROJECT),
-        verdicts=all_verdicts,
+        verdicts=verdicts_on(*PROJECT.datasets),  # every table says who is left out,
     output:
         expand(
             layout.TABLE,

@@ -11,7 +11,6 @@ from raymark.config.project import Project
 from raymark.config.subjects import Subject
 from raymark.core.errors import InputError
 from raymark.core.sections import Name, PositiveRange, Range, Section, checked
-from raymark.datasets.taking_part import verdict_files
 
 Role = Literal["train", "test"]  # of a slice
 KINDS = ("intensity", "affine", "elastic")  # of transformations of a slice
@@ -236,15 +235,6 @@ def cts_for(role: Role, project: Project, sheet: dict[str, Subject]) -> dict[str
     return {
         subject: layout.CT.format(dataset=dataset, subject=subject)
         for dataset, subject in subjects_for(role, settings, project, sheet)
-    }
-
-
-def files_for(role: Role, project: Project) -> dict[str, list[str]]:
-    """Return the CTs to train or test on, and the verdicts on them."""
-    subjects = subjects_for(role, correspondence_of(project), project, project.sheet)
-    return {
-        "cts": list(cts_for(role, project, project.sheet).values()),
-        "verdicts": [file for name, subject in subjects for file in verdict_files(name, [subject])],
     }
 
 

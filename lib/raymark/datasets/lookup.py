@@ -14,7 +14,6 @@ from raymark.config.results import Experiment
 from raymark.config.subjects import Subject, parent_of
 from raymark.core.errors import InputError, named
 from raymark.datasets.imported import Imported, read_imported
-from raymark.datasets.taking_part import verdict_files
 from raymark.landmarks.point_files import XYZ
 from raymark.landmarks.table import read_landmark_set, read_landmark_table
 from raymark.views.plan import (
@@ -161,13 +160,12 @@ def shards_to_see(project: Project, dataset: str) -> list[str]:
 def shard_files(project: Project, dataset: str, *view_sets: str) -> list[str]:
     """List the files that stand for the shards of some view sets among what a step needs.
 
-    Those are the shards themselves and the verdicts on the CTs that they show; of an import, whose shards are known once it is imported, their folder
+    Those are the shards themselves; of an import, whose shards are known once it is imported, their folder
     and the tables by which `shards_of` finds them.
     """
     if dataset not in project.datasets:  # also an import that no configuration names
         return [file.format(dataset=dataset) for file in OF_AN_IMPORT]
-    shown = shown_by(project, dataset, *view_sets)
-    return [*shards_of(project, dataset, *view_sets), *verdict_files(dataset, shown)]
+    return shards_of(project, dataset, *view_sets)
 
 
 def shard_files_with_role(project: Project, dataset: str, role: str) -> list[str]:
@@ -202,14 +200,13 @@ def cts_of(project: Project, dataset: str, view_set: str) -> dict[str, str]:
 
 
 def contrast_files(project: Project) -> dict[str, Any]:
-    """Return the views, CTs, labels and verdicts of the real patients whose contrast of bone is compared."""
+    """Return the views, CTs and labels of the real patients whose contrast of bone is compared."""
     dataset = rendered(project, project.contrast.mv)
     places = [{"dataset": dataset.name, "subject": subject} for subject in dataset.subjects]
     return {
         "views": layout.VIEWS.format(dataset=dataset.name),
         "cts": [layout.CT.format(**place) for place in places],
         "labels": [layout.LABELS.format(**place) for place in places],
-        "verdicts": verdict_files(dataset.name, dataset.subjects),
     }
 
 

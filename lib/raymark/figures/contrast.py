@@ -29,7 +29,7 @@ def data_set(project: Project) -> list[tuple[str, ...]]:
 
 def needs(project: Project, _: str) -> list[str]:
     files = contrast_files(project)
-    return [files["views"], *files["cts"], *files["labels"], *files["verdicts"]]
+    return [files["views"], *files["cts"], *files["labels"]]
 
 
 def draw(project: Project, _: str, stem: str | Path) -> None:

@@ -13,7 +13,7 @@ import pandas as pd
 from raymark import layout
 from raymark.config.project import Project
 from raymark.core.drawing import DOUBLE_IN, GREY, figure, line_of, pack
-from raymark.correspondence.config import correspondence_of, files_for, shown_settings
+from raymark.correspondence.config import correspondence_of, cts_for, shown_settings
 from raymark.correspondence.drawing import draw_matches
 from raymark.correspondence.matches import (
     FAR_MM,
@@ -43,8 +43,8 @@ def needs(project: Project, part: str) -> list[str]:
     *matches, follow_up = FILES
     if part == "follow_up":
         return [follow_up, layout.CORRESPONDENCE_FOLLOW_UP_SLICES]
-    files = files_for("test", project)  # of all, since the first CT may be refused
-    return [*matches, *files["cts"], *files["verdicts"]]
+    cts = cts_for("test", project, project.sheet)  # of all, since the first may be refused
+    return [*matches, *cts.values()]
 
 
 def draw(project: Project, part: str, stem: str | Path) -> None:

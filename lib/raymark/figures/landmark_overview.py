@@ -35,7 +35,7 @@ def needs(project: Project, dataset: str) -> list[str]:
     subjects = project.datasets[dataset].subjects
     files = [
         pattern.format(dataset=dataset, subject=subject)
-        for pattern in (layout.CT, layout.LANDMARKS, layout.VERDICT)
+        for pattern in (layout.CT, layout.LANDMARKS)
         for subject in subjects
     ]
     return [layout.VIEWS.format(dataset=dataset), *files, *landmark_files(project, dataset)]

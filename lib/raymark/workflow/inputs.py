@@ -11,7 +11,7 @@ from typing import Any
 from raymark import layout
 from raymark.config.project import Project
 from raymark.config.subjects import parent_of
-from raymark.correspondence.config import correspondence_of, files_for, subjects_for
+from raymark.correspondence.config import Role, correspondence_of, cts_for, subjects_for
 from raymark.ct.labels.names import SCHEMES
 from raymark.datasets.lookup import (
     contrast_files,
@@ -115,6 +115,9 @@ def train(project: Project, dataset: str, method: str, seed: Number) -> Files:
         "validation": shard_files_with_role(project, dataset, "validation"),
         "first": [model] if model else [],
         "names": _landmark_file(project, dataset),
+        "verdicts": _verdicts(
+            project, dataset, *_with_role(project, dataset, "train", "validation")
+        ),
     }
 
 
@@ -122,6 +125,7 @@ def predict(project: Project, dataset: str, method: str, seed: Number, view_set:
     return {
         "model": layout.MODEL.format(dataset=dataset, method=method, seed=seed),
         "shards": shard_files(project, dataset, view_set),
+        "verdicts": _verdicts(project, dataset, view_set),
     }
 
 
@@ -130,10 +134,12 @@ def evaluate(project: Project, dataset: str, method: str, seed: Number, view_set
 
 
 def mean_position(project: Project, dataset: str, view_set: str) -> Files:
+    shown = *_with_role(project, dataset, "train"), view_set
     return {
         "train": shard_files_with_role(project, dataset, "train"),
         "shards": shard_files(project, dataset, view_set),
-        "landmarks": _planned_by(project, dataset, *_trained_on(project, dataset), view_set),
+        "verdicts": _verdicts(project, dataset, *shown),
+        "landmarks": _planned_by(project, dataset, *shown),
         "names": _landmark_file(project, dataset),
     }
 
@@ -147,6 +153,7 @@ def pose(project: Project, dataset: str, method: str, seed: Number, view_set: st
 def capture_range(project: Project, dataset: str, view_set: str) -> Files:
     return {
         "shards": shard_files(project, dataset, view_set),
+        "verdicts": _verdicts(project, dataset, view_set),
         "cts": list(cts_of(project, dataset, view_set).values()),
     }
 
@@ -160,15 +167,19 @@ def setup_error(project: Project, dataset: str, method: str, seed: Number, view_
 
 def contrast(project: Project) -> Files:
     """The real patients that both beams see, and the published coefficients."""
-    return contrast_files(project) | {"tabulated": project.contrast.tabulated}
+    name = project.contrast.mv
+    return contrast_files(project) | {
+        "tabulated": project.contrast.tabulated,
+        "verdicts": verdict_files(name, rendered(project, name).subjects),
+    }
 
 
 def correspondence_train(project: Project) -> Files:
-    return dict(files_for("train", project))
+    return _matched_cts(project, "train")
 
 
 def correspondence_match(project: Project, matcher: str) -> Files:
-    return files_for("test", project) | {
+    return _matched_cts(project, "test") | {
         "model": [layout.CORRESPONDENCE_MODEL] if matcher == "network" else []
     }
 
@@ -181,7 +192,16 @@ def correspondence_follow_up(project: Project) -> Files:
         for dataset, subject in subjects_for("test", settings, project, project.sheet)
     ]
     files = {"labels": labels, "model": layout.CORRESPONDENCE_MODEL}
-    return files | files_for("test", project)
+    return files | _matched_cts(project, "test")
+
+
+def _matched_cts(project: Project, role: Role) -> Files:
+    """The CTs whose slices are matched, and the verdicts on them."""
+    subjects = subjects_for(role, correspondence_of(project), project, project.sheet)
+    return {
+        "cts": list(cts_for(role, project, project.sheet).values()),
+        "verdicts": [file for name, subject in subjects for file in verdict_files(name, [subject])],
+    }
 
 
 def _predicted(project: Project, dataset: str, method: str, seed: Number, view_set: str) -> Files:
@@ -190,6 +210,7 @@ def _predicted(project: Project, dataset: str, method: str, seed: Number, view_s
     return {
         "predictions": layout.PREDICTIONS.format(**place),
         "shards": shard_files(project, dataset, view_set),
+        "verdicts": _verdicts(project, dataset, view_set),
         "landmarks": _planned_by(project, dataset, view_set),
         "names": _landmark_file(project, dataset),
     }
@@ -203,9 +224,19 @@ def _planned_by(project: Project, dataset: str, *view_sets: str) -> list[str]:
     return [layout.LANDMARKS.format(dataset=dataset, subject=subject) for subject in subjects]
 
 
-def _trained_on(project: Project, dataset: str) -> list[str]:
+def _verdicts(project: Project, dataset: str, *view_sets: str) -> list[str]:
+    """The verdicts on the CTs that some view sets show."""
+    if dataset not in project.datasets:
+        return []
+    return verdict_files(dataset, shown_by(project, dataset, *view_sets))
+
+
+def _with_role(project: Project, dataset: str, *roles: str) -> list[str]:
+    """The view sets of a rendered data set that are used for one of some roles."""
     settings = project.datasets.get(dataset)
-    return view_sets_with_role(settings, "train") if settings else []
+    return [
+        name for role in roles for name in (view_sets_with_role(settings, role) if settings else [])
+    ]
 
 
 def _landmark_file(project: Project, dataset: str) -> list[str]:
