@@ -49,6 +49,7 @@ STEPS: tuple[Callable[..., None], ...] = (
     products.table,
     products.figure,
 )
+BEFORE_VERDICTS = (data.fetch, data.ingest)
 ABOUT = """Anatomical landmarks in X-ray images: from CT to tables and figures.
 
 Every step of the workflow (snakemake --cores 8 all) also runs by hand."""
@@ -117,8 +118,13 @@ def _of_project(step: Callable[..., None]) -> Callable[..., None]:
             for variable in ("OMP_NUM_THREADS", "NUMBA_NUM_THREADS", "MKL_NUM_THREADS"):
                 os.environ[variable] = str(threads)  # read when the libraries are imported
         from raymark.config.project import read_project
+        from raymark.datasets.taking_part import without_excluded, without_refused
 
-        step(project=read_project(config), **arguments)
+        project = without_excluded(read_project(config))
+        if step not in BEFORE_VERDICTS:
+            named = arguments.get("dataset")
+            project = without_refused(project, [named] if named else project.datasets)
+        step(project=project, **arguments)
 
     kind = inspect.Parameter.KEYWORD_ONLY
     common = (

@@ -131,7 +131,7 @@ def make_project(folder: Path) -> Project:
     return project
 
 
-def write_ct(path: Path) -> None:
+def write_ct(path: Path, ball_hu: float = 1200.0) -> None:
     """Write a cylinder of water with three dense balls at the landmarks, 4 mm voxels.
 
     A remark in its header makes it larger than 1 MB, as CTs are.
@@ -141,7 +141,7 @@ def write_ct(path: Path) -> None:
     world = np.stack(np.meshgrid(*[np.arange(32) * 4.0 - 62] * 3, indexing="ij"), -1)
     hu = np.where(np.hypot(world[..., 0], world[..., 1]) < 50, 40.0, -1000.0)
     for point in LANDMARKS.values():
-        hu = np.where(np.linalg.norm(world - point, axis=-1) < 9, 1200.0, hu)
+        hu = np.where(np.linalg.norm(world - point, axis=-1) < 9, ball_hu, hu)
     image = nib.Nifti1Image(hu.astype(np.int16), affine)
     remark = np.random.default_rng(0).bytes(1_100_000)
     image.header.extensions.append(nib.nifti1.Nifti1Extension("comment", remark))

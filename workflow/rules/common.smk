@@ -19,7 +19,7 @@ from raymark.workflow import inputs
 from raymark.workflow.snapshot import freeze
 from raymark.landmarks.table import read_landmark_set
 from raymark.datasets.available import absences, only_present
-from raymark.datasets import lookup
+from raymark.datasets import lookup, taking_part
 from raymark.datasets.lookup import (
     of_experiments,
     only_rendered,
@@ -27,6 +27,7 @@ from raymark.datasets.lookup import (
     shown_by,
     trained_patients,
 )
+from raymark.datasets.taking_part import verdict_files, without_excluded
 from raymark.workflow.run_log import doubts, failures, read_run
 from raymark.core.digests import code_digest, modules_of
 from raymark.workflow.preflight import preflight
@@ -42,8 +43,10 @@ def config_files():
 
 
 try:
-    PROJECT = project_given(
-        config, config_files(), " + ".join(map(str, workflow.configfiles))
+    PROJECT = without_excluded(
+        project_given(
+            config, config_files(), " + ".join(map(str, workflow.configfiles))
+        )
     )
     SUBJECTS, SOURCES = PROJECT.sheet, PROJECT.declared
     for name, dataset in PROJECT.datasets.items():
@@ -59,7 +62,10 @@ except InputError as error:
 PRESENT = only_present(PROJECT, SUBJECTS)
 EXPERIMENTS = PRESENT.config.experiments
 if workflow.is_main_process:
-    for line in dict.fromkeys(map(str, absences(PROJECT, SUBJECTS))):
+    refused = taking_part.refused(PROJECT, PROJECT.datasets)
+    absent = map(str, absences(PROJECT, SUBJECTS))
+    who = [*taking_part.told(PROJECT.left_out), *taking_part.told(refused)]
+    for line in dict.fromkeys([*who, *absent]):
         print(line, file=sys.stderr)
 
 
@@ -216,3 +222,19 @@ def figure_code(wildcards):
 
 def figure_needs(wildcards):
     return figures.needs(wildcards.figure, PRESENT)
+
+
+def verdicts_on(*datasets):
+    """List the verdicts on all CTs of some rendered data sets."""
+    return [
+        file
+        for name in datasets
+        for file in verdict_files(name, PROJECT.datasets[name].subjects)
+    ]
+
+
+def figure_verdicts(wildcards):
+    """List the verdicts on the CTs of a figure's data set, or of all where it is of none."""
+    _, parts = figures.parts_of(wildcards.figure)
+    own = [name for name in parts[:1] if name in PROJECT.datasets]
+    return verdicts_on(*(own or PROJECT.datasets))

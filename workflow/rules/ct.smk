@@ -8,6 +8,7 @@ rule ingest:
         ct=layout.CT,
         labels=layout.LABELS,
         quality=layout.QUALITY,
+        verdict=layout.VERDICT,
     log:
         "logs/ingest/{dataset}/{subject}.log",
     wildcard_constraints:

@@ -5,6 +5,7 @@ rule figure:
     input:
         files=figure_needs,
         cts=figure_cts,
+        verdicts=figure_verdicts,
     output:
         svg=layout.FIGURE.replace("{format}", "svg"),
         png=layout.FIGURE.replace("{format}", "png"),

@@ -3,7 +3,8 @@
 
 rule table:
     input:
-        lambda wildcards: tables.record(wildcards.table).needs(PROJECT),
+        files=lambda wildcards: tables.record(wildcards.table).needs(PROJECT),
+        verdicts=verdicts_on(*PROJECT.datasets),  # every table says who is left out,
     output:
         expand(
             layout.TABLE,
@@ -27,6 +28,7 @@ rule table:
         runtime=minutes(30, by_size(mb_per_minute=10)),
     params:
         config=lambda wildcards: tables.settings_of(wildcards.table, PROJECT),
+        left_out=json.dumps(PROJECT.left_out),
         caption=lambda wildcards: tables.record(wildcards.table).caption,
         code=lambda wildcards: step_code(
             "products:table", f"raymark.tables.{wildcards.table}"

@@ -125,6 +125,7 @@ class Project:
     methods: dict[str, Method]
     imports: dict[str, Import2d] = field(default_factory=dict)
     source: str = "the configuration"  # the main file, as messages name it
+    left_out: dict[str, dict[str, str]] = field(default_factory=dict)  # by data set, whom and why
 
     @cached_property
     def sheet(self) -> dict[str, Subject]:
@@ -216,6 +217,15 @@ class Project:
         """Return the project with only these experiments."""
         config = self.config.model_copy(update={"experiments": list(experiments)})
         return replace(self, config=config)
+
+    def without(self, left_out: Mapping[str, Mapping[str, str]]) -> "Project":
+        """Return the project whose data sets do not have the subjects `left_out` (by data set, whom and why)."""
+        datasets, reasons = dict(self.datasets), dict(self.left_out)
+        for name, why in left_out.items():
+            subjects = [subject for subject in datasets[name].subjects if subject not in why]
+            datasets[name] = datasets[name].model_copy(update={"subjects": subjects})
+            reasons[name] = {**reasons.get(name, {}), **why}
+        return replace(self, datasets=datasets, left_out=reasons)
 
     def publishing(self, metric: str) -> "Project":
         """Return the project with only the experiments whose paper publishes a metric."""

@@ -2,7 +2,8 @@
 
 One tab-separated file with the columns subject, patient, ct, landmarks, labels, split and, where the
 label maps need it, label_scheme. `ct`, `labels` and `landmarks` are a path or ``source:<id>`` naming a row of the table of sources;
-`landmarks` may also be ``recipe:<path>``, landmarks computed from the label map.
+`landmarks` may also be ``recipe:<path>``, landmarks computed from the label map. A column `exclude` leaves
+a subject out, with the reason.
 
 A virtual patient is called after its parent: ``pelvis-v001`` is the first one made from ``pelvis``.
 """
@@ -27,7 +28,7 @@ _VIRTUAL = re.compile(r"(?P<parent>.+)-v\d{3,}")
 class Subject:
     """Who takes part, one CT a row.
 
-    The columns are separated by tabs, in any order; label_scheme may be left out.
+    The columns are separated by tabs, in any order; label_scheme and exclude may be left out.
     """
 
     subject: Annotated[
@@ -69,10 +70,17 @@ class Subject:
             "totalsegmentator_v2"
         ),
     ] = ""
+    exclude: Annotated[
+        str,
+        Field(
+            description="why this CT is to take no part for now, in a few words that tables repeat; empty: it "
+            "takes part"
+        ),
+    ] = ""
 
 
 COLUMNS = tuple(field.name for field in fields(Subject))
-OPTIONAL = ("label_scheme",)
+OPTIONAL = ("label_scheme", "exclude")
 
 
 def virtual_subjects(subject: str, count: int) -> list[str]:

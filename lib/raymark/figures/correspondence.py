@@ -43,8 +43,8 @@ def needs(project: Project, part: str) -> list[str]:
     *matches, follow_up = FILES
     if part == "follow_up":
         return [follow_up, layout.CORRESPONDENCE_FOLLOW_UP_SLICES]
-    cts = cts_for("test", project, project.sheet)
-    return [*matches, next(iter(cts.values()))]
+    cts = cts_for("test", project, project.sheet)  # of all, since the first may be refused
+    return [*matches, *cts.values()]
 
 
 def draw(project: Project, part: str, stem: str | Path) -> None:
@@ -60,7 +60,7 @@ def _overlays(project: Project, stem: str | Path) -> None:
     from raymark.correspondence.pairs import pair_for_testing
     from raymark.correspondence.slices import spread, stacks_for
 
-    *files, _ = needs(project, "overlays")
+    *files, _ = FILES
     matches = pd.concat([read_matches(path) for path in files], ignore_index=True)
     settings, stack = correspondence_of(project), next(stacks_for("test", project))
     stack = spread(stack, SHOWN)

@@ -31,9 +31,14 @@ LABEL_PT, LABEL_LINE_PT = 5.8, 7.4
 
 
 def needs(project: Project, dataset: str) -> list[str]:
-    place = {"dataset": dataset, "subject": project.datasets[dataset].subjects[0]}
-    files = [file.format(**place) for file in (layout.VIEWS, layout.CT, layout.LANDMARKS)]
-    return [*files, *landmark_files(project, dataset)]
+    """List the CTs of all subjects, since the first may be refused: the first of those left is shown."""
+    subjects = project.datasets[dataset].subjects
+    files = [
+        pattern.format(dataset=dataset, subject=subject)
+        for pattern in (layout.CT, layout.LANDMARKS)
+        for subject in subjects
+    ]
+    return [layout.VIEWS.format(dataset=dataset), *files, *landmark_files(project, dataset)]
 
 
 def draw(project: Project, dataset: str, stem: str | Path) -> None:

@@ -6,11 +6,13 @@ module. See docs/adding-a-table.md.
 
 import json
 import sys
+from dataclasses import replace
 from importlib import import_module
 
 from raymark.config.project import Project
 from raymark.core.errors import InputError
 from raymark.core.registry import names_in
+from raymark.datasets.taking_part import told
 from raymark.tables._chosen import chosen
 from raymark.tables._formats import write_table
 from raymark.tables.base import Column, Table, TableRecord, chapter_of_paper
@@ -66,8 +68,9 @@ def labels_of(name: str) -> dict[str, str]:
 
 
 def make_table(name: str, project: Project) -> Table:
-    """Make a table from what the workflow wrote below the working folder."""
-    return record(name).make(project)
+    """Make a table from what the workflow wrote below the working folder; its notes say who is left out."""
+    table = record(name).make(project)
+    return replace(table, notes=[*table.notes, *map("{}.".format, told(project.left_out))])
 
 
 def printed(name: str, table: Table, project: Project) -> Table:

@@ -11,7 +11,7 @@ from typing import Any
 from raymark import layout
 from raymark.config.project import Project
 from raymark.config.subjects import parent_of
-from raymark.correspondence.config import correspondence_of, cts_for, subjects_for
+from raymark.correspondence.config import Role, correspondence_of, cts_for, subjects_for
 from raymark.ct.labels.names import SCHEMES
 from raymark.datasets.lookup import (
     contrast_files,
@@ -24,6 +24,7 @@ from raymark.datasets.lookup import (
     subject_of,
     view_sets_with_role,
 )
+from raymark.datasets.taking_part import verdict_files
 
 # By the rule's names; a path, or a list of paths. Which of both, each function and its step know.
 Files = dict[str, Any]
@@ -44,6 +45,7 @@ def landmarks(project: Project, dataset: str, subject: str) -> Files:
         "ct": layout.CT.format(**place),
         "points": file_of(project, row.landmarks),
         "names": rendered(project, dataset).landmarks,
+        "verdict": layout.VERDICT.format(**place),
     }
     if row.landmarks.startswith("recipe:"):
         files["labels"] = layout.LABELS.format(**place)
@@ -53,12 +55,13 @@ def landmarks(project: Project, dataset: str, subject: str) -> Files:
 
 
 def virtual_patient(project: Project, dataset: str, subject: str) -> Files:
-    """The volume, labels and landmarks of the patient that is deformed."""
+    """The volume, labels and landmarks of the patient that is deformed, and the verdict on its CT."""
     place = {"dataset": dataset, "subject": parent_of(subject)}
     return {
         "ct": layout.CT.format(**place),
         "labels": layout.LABELS.format(**place),
         "landmarks": layout.LANDMARKS.format(**place),
+        "verdict": layout.VERDICT.format(**place),
     }
 
 
@@ -73,6 +76,7 @@ def views(project: Project, dataset: str) -> Files:
         "quality": [
             layout.QUALITY.format(dataset=dataset, subject=subject) for subject in settings.subjects
         ],
+        "verdicts": verdict_files(dataset, settings.subjects),
     }
 
 
@@ -82,6 +86,7 @@ def render(project: Project, dataset: str, view_set: str, subject: str, shard: N
         "ct": layout.CT.format(**place),
         "landmarks": layout.LANDMARKS.format(**place),
         "names": rendered(project, dataset).landmarks,
+        "verdicts": verdict_files(dataset, [subject]),
     }
 
 
@@ -110,6 +115,9 @@ def train(project: Project, dataset: str, method: str, seed: Number) -> Files:
         "validation": shard_files_with_role(project, dataset, "validation"),
         "first": [model] if model else [],
         "names": _landmark_file(project, dataset),
+        "verdicts": _verdicts(
+            project, dataset, *_with_role(project, dataset, "train", "validation")
+        ),
     }
 
 
@@ -117,6 +125,7 @@ def predict(project: Project, dataset: str, method: str, seed: Number, view_set:
     return {
         "model": layout.MODEL.format(dataset=dataset, method=method, seed=seed),
         "shards": shard_files(project, dataset, view_set),
+        "verdicts": _verdicts(project, dataset, view_set),
     }
 
 
@@ -125,10 +134,12 @@ def evaluate(project: Project, dataset: str, method: str, seed: Number, view_set
 
 
 def mean_position(project: Project, dataset: str, view_set: str) -> Files:
+    shown = *_with_role(project, dataset, "train"), view_set
     return {
         "train": shard_files_with_role(project, dataset, "train"),
         "shards": shard_files(project, dataset, view_set),
-        "landmarks": _planned_by(project, dataset, *_trained_on(project, dataset), view_set),
+        "verdicts": _verdicts(project, dataset, *shown),
+        "landmarks": _planned_by(project, dataset, *shown),
         "names": _landmark_file(project, dataset),
     }
 
@@ -142,6 +153,7 @@ def pose(project: Project, dataset: str, method: str, seed: Number, view_set: st
 def capture_range(project: Project, dataset: str, view_set: str) -> Files:
     return {
         "shards": shard_files(project, dataset, view_set),
+        "verdicts": _verdicts(project, dataset, view_set),
         "cts": list(cts_of(project, dataset, view_set).values()),
     }
 
@@ -155,29 +167,41 @@ def setup_error(project: Project, dataset: str, method: str, seed: Number, view_
 
 def contrast(project: Project) -> Files:
     """The real patients that both beams see, and the published coefficients."""
-    return contrast_files(project) | {"tabulated": project.contrast.tabulated}
+    name = project.contrast.mv
+    return contrast_files(project) | {
+        "tabulated": project.contrast.tabulated,
+        "verdicts": verdict_files(name, rendered(project, name).subjects),
+    }
 
 
 def correspondence_train(project: Project) -> Files:
-    return {"cts": list(cts_for("train", project, project.sheet).values())}
+    return _matched_cts(project, "train")
 
 
 def correspondence_match(project: Project, matcher: str) -> Files:
-    return {
-        "cts": list(cts_for("test", project, project.sheet).values()),
-        "model": [layout.CORRESPONDENCE_MODEL] if matcher == "network" else [],
+    return _matched_cts(project, "test") | {
+        "model": [layout.CORRESPONDENCE_MODEL] if matcher == "network" else []
     }
 
 
 def correspondence_follow_up(project: Project) -> Files:
     """The test CTs with their labels, in which a contrast agent is simulated."""
-    cts = cts_for("test", project, project.sheet)
     settings = correspondence_of(project)
     labels = [
         layout.LABELS.format(dataset=dataset, subject=subject)
         for dataset, subject in subjects_for("test", settings, project, project.sheet)
     ]
-    return {"cts": list(cts.values()), "labels": labels, "model": layout.CORRESPONDENCE_MODEL}
+    files = {"labels": labels, "model": layout.CORRESPONDENCE_MODEL}
+    return files | _matched_cts(project, "test")
+
+
+def _matched_cts(project: Project, role: Role) -> Files:
+    """The CTs whose slices are matched, and the verdicts on them."""
+    subjects = subjects_for(role, correspondence_of(project), project, project.sheet)
+    return {
+        "cts": list(cts_for(role, project, project.sheet).values()),
+        "verdicts": [file for name, subject in subjects for file in verdict_files(name, [subject])],
+    }
 
 
 def _predicted(project: Project, dataset: str, method: str, seed: Number, view_set: str) -> Files:
@@ -186,6 +210,7 @@ def _predicted(project: Project, dataset: str, method: str, seed: Number, view_s
     return {
         "predictions": layout.PREDICTIONS.format(**place),
         "shards": shard_files(project, dataset, view_set),
+        "verdicts": _verdicts(project, dataset, view_set),
         "landmarks": _planned_by(project, dataset, view_set),
         "names": _landmark_file(project, dataset),
     }
@@ -199,9 +224,19 @@ def _planned_by(project: Project, dataset: str, *view_sets: str) -> list[str]:
     return [layout.LANDMARKS.format(dataset=dataset, subject=subject) for subject in subjects]
 
 
-def _trained_on(project: Project, dataset: str) -> list[str]:
+def _verdicts(project: Project, dataset: str, *view_sets: str) -> list[str]:
+    """The verdicts on the CTs that some view sets show."""
+    if dataset not in project.datasets:
+        return []
+    return verdict_files(dataset, shown_by(project, dataset, *view_sets))
+
+
+def _with_role(project: Project, dataset: str, *roles: str) -> list[str]:
+    """The view sets of a rendered data set that are used for one of some roles."""
     settings = project.datasets.get(dataset)
-    return view_sets_with_role(settings, "train") if settings else []
+    return [
+        name for role in roles for name in (view_sets_with_role(settings, role) if settings else [])
+    ]
 
 
 def _landmark_file(project: Project, dataset: str) -> list[str]:

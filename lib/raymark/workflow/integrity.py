@@ -7,6 +7,7 @@ from pathlib import Path
 
 from raymark import layout
 from raymark.core.errors import InputError
+from raymark.core.left_out import is_left_out
 
 CHECKPOINTS = ("checkpoint.safetensors", "previous.safetensors")
 
@@ -14,11 +15,13 @@ CHECKPOINTS = ("checkpoint.safetensors", "previous.safetensors")
 def files_to_check(place: str | Path) -> list[Path]:
     """List the shards, models and Parquet tables at or below `place`, links followed.
 
-    Names that begin with a dot belong to files being written. Raises InputError if there are none.
+    Names that begin with a dot belong to files being written; a line in the place of a file is not
+    damaged. Raises InputError if there are none.
     """
     place = Path(place)
     every = [place] if place.is_file() else _below(place)
     found = sorted(path for path in every if path.name.endswith(tuple(_checks())))
+    found = [path for path in found if not is_left_out(path)]
     if not found:
         problem = "holds nothing to check" if place.exists() else "is missing"
         remedy = "Give a shard, a model, a Parquet table or a folder of them"

@@ -27,22 +27,27 @@ def fetch(project: "Project", source: SourceId) -> None:
 
 
 def ingest(project: "Project", dataset: DatasetName, subject: SubjectId) -> None:
-    """Turn a subject's CT and labels into the canonical volume."""
+    """Turn a subject's CT and labels into the canonical volume, or say why it is left out."""
+    from raymark.core.doubts import warn
+    from raymark.core.errors import InputError
+    from raymark.core.left_out import write_left_out
     from raymark.ct import ingest
     from raymark.datasets.lookup import rendered, subject_of
+    from raymark.datasets.taking_part import write_verdict
     from raymark.workflow import inputs
 
     files = inputs.ingest(project, dataset, subject)
-    ingest(
-        files["ct"],
-        next(iter(files["labels"]), None),
-        rendered(project, dataset).ct,
-        out_volume=layout.CT.format(dataset=dataset, subject=subject),
-        out_labels=layout.LABELS.format(dataset=dataset, subject=subject),
-        out_quality=layout.QUALITY.format(dataset=dataset, subject=subject),
-        subject=subject,
-        label_scheme=subject_of(project, subject).label_scheme,
-    )
+    settings, scheme = rendered(project, dataset).ct, subject_of(project, subject).label_scheme
+    place, refused = {"dataset": dataset, "subject": subject}, ""
+    made = [pattern.format(**place) for pattern in (layout.CT, layout.LABELS, layout.QUALITY)]
+    try:
+        ingest(files["ct"], next(iter(files["labels"]), None), settings, *made, subject, scheme)
+    except InputError as error:
+        refused = str(error)
+        warn(f"{subject} is left out of {dataset}", [refused])
+        for path in made:
+            write_left_out(path, refused)
+    write_verdict(layout.VERDICT.format(**place), refused)
 
 
 def landmarks(project: "Project", dataset: DatasetName, subject: SubjectId) -> None:
@@ -65,6 +70,8 @@ def landmarks(project: "Project", dataset: DatasetName, subject: SubjectId) -> N
     )
     from raymark.workflow import inputs
 
+    if _left_out(dataset, subject, layout.LANDMARKS):
+        return
     files = inputs.landmarks(project, dataset, subject)
     landmark_set = read_landmark_set(files["names"])
     volume = read_volume(files["ct"])
@@ -99,6 +106,9 @@ def virtual_patient(project: "Project", dataset: DatasetName, subject: SubjectId
         raise InputError(
             subject, "is not a virtual patient", f"Ask for {subject}-v001, for example"
         )
+    made = layout.CT, layout.LABELS, layout.LANDMARKS, layout.DEFORMATION
+    if _left_out(dataset, subject, *made):
+        return
     files = inputs.virtual_patient(project, dataset, subject)
     volume, labels = read_volume(files["ct"]), read_label_map(files["labels"])
     table = read_landmark_table(files["landmarks"])
@@ -162,6 +172,9 @@ def render(
     from raymark.views.sight import check_source_outside
     from raymark.workflow import inputs
 
+    number = {"view_set": view_set, "shard": layout.shard_name(shard)}
+    if _left_out(dataset, subject, layout.SHARD, **number):
+        return
     settings = rendered(project, dataset)
     names = landmark_names(settings)
     place: dict[str, Any] = {"view_set": view_set, "subject": subject, "shard": shard}
@@ -183,9 +196,21 @@ def render(
         flip_pairs(names),
         table,
         settings,
-        layout.SHARD.format(dataset=dataset, **(place | {"shard": layout.shard_name(shard)})),
+        layout.SHARD.format(dataset=dataset, subject=subject, **number),
         digest=text_digest(*content, settings.model_dump_json(include=sections)),
     )
+
+
+def _left_out(dataset: str, subject: str, *patterns: str, **place: str) -> bool:
+    """Tell whether a subject's CT was refused; then leave a line that says so in the place of its files."""
+    from raymark.config.subjects import parent_of
+    from raymark.core.left_out import write_left_out
+    from raymark.datasets.taking_part import refusal
+
+    reason = refusal(dataset, parent_of(subject))
+    for pattern in patterns if reason else ():
+        write_left_out(pattern.format(dataset=dataset, subject=subject, **place), reason)
+    return bool(reason)
 
 
 def import_2d(import_file: ImportFile) -> None:
