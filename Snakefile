@@ -1,3 +1,5 @@
+import sys
+
 from snakemake.utils import min_version
 
 min_version("9.0")
@@ -5,9 +7,8 @@ min_version("9.0")
 
 # A main file of one's own stands alone; the target `deepfluoro` has one.
 if not workflow.overwrite_configfiles:
-    asked = workflow.dag_settings.targets if workflow.dag_settings else []
 
-    configfile: f"config/{'deepfluoro' if 'deepfluoro' in asked else 'config'}.yaml"
+    configfile: f"config/{'deepfluoro' if 'deepfluoro' in sys.argv else 'config'}.yaml"
 
 
 include: "workflow/rules/common.smk"

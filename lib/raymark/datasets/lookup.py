@@ -121,8 +121,8 @@ def real_views(
         shards = Shards([path])
         for number, view in enumerate(shards.views):
             subject = project.sheet[shards.subjects[number]]
-            geometry = [shards.small[key][number] for key in ("K", "world_to_camera")]
-            camera = Camera(*geometry, *shards.shape_yx)
+            K, pose = (shards.small[key][number] for key in ("K", "world_to_camera"))
+            camera = Camera(K, pose, *shards.shape_yx)
             place_mm = isocentres_mm[subject.subject]
             rows.append(row_of_xray(settings, view_set, subject, view, camera, place_mm))
     return pd.DataFrame(rows, columns=SCHEMA.names)

@@ -296,6 +296,8 @@ def _angles(
         case RandomSphere():
             sine = _between(np.sin(np.deg2rad(sampling.secondary_deg)), uniform[1])
             secondary_deg = float(np.rad2deg(np.arcsin(sine)))
+        case RealXrays():
+            raise ValueError("real X-rays have their own angles")
         case RandomBox():
             secondary_deg = _between(sampling.secondary_deg, uniform[1])
     primary_deg = _between(sampling.primary_deg, uniform[0])
