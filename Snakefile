@@ -1,12 +1,14 @@
+import sys
+
 from snakemake.utils import min_version
 
 min_version("9.0")
 
 
-# A main file of one's own stands alone.
+# A main file of one's own stands alone; the target `deepfluoro` has one.
 if not workflow.overwrite_configfiles:
 
-    configfile: "config/config.yaml"
+    configfile: f"config/{'deepfluoro' if 'deepfluoro' in sys.argv else 'config'}.yaml"
 
 
 # The image of envs/Dockerfile, where `--software-deployment-method apptainer` asks for it.
@@ -50,6 +52,13 @@ rule matrix:
             layout.TABLE, table=["matrix", "comparisons"], format=layout.TABLE_FORMATS
         ),
         expand(layout.FIGURE, figure="matrix", format=layout.FIGURE_FORMATS),
+
+
+rule deepfluoro:
+    """Real fluoroscopy of known pose, each specimen left out once (config/deepfluoro.yaml)."""
+    input:
+        all_tables,
+        all_figures,
 
 
 rule correspondence:

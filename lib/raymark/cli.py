@@ -30,6 +30,7 @@ OWN_FILES = (
 AFTER_A_RUN = (by_hand.progress, by_hand.why, by_hand.check, by_hand.schemas)
 STEPS: tuple[Callable[..., None], ...] = (
     data.fetch,
+    data.import_calibrated,
     data.ingest,
     data.landmarks,
     data.virtual_patient,

@@ -5,6 +5,9 @@ hand reads and writes exactly what the workflow would.
 """
 
 SOURCE = "results/sources/{source}/{file}"
+CALIBRATED_FOLDER = "results/calibrated"
+CALIBRATED = CALIBRATED_FOLDER + "/{calibrated}/{subject}/{file}"
+CALIBRATED_FILES = {"ct": "ct.nii.gz", "labels": "labels.nii.gz", "landmarks": "landmarks.csv"}
 CT = "results/volumes/{dataset}/{subject}/ct.nii.gz"
 LABELS = "results/volumes/{dataset}/{subject}/labels.nii.gz"
 LANDMARKS = "results/volumes/{dataset}/{subject}/landmarks.csv"

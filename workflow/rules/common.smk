@@ -31,7 +31,7 @@ from raymark.datasets.taking_part import verdict_files, without_excluded
 from raymark.workflow.run_log import doubts, failures, read_run
 from raymark.core.digests import code_digest, modules_of
 from raymark.workflow.preflight import preflight
-from raymark.views.plan import subjects_of, view_count
+from raymark.views.plan import split_in, subjects_of, view_count
 
 
 def config_files():
@@ -133,10 +133,11 @@ def patients(wildcards):
     """Return whom a view set shows and who was trained on, as the subject sheet has it."""
     if wildcards.dataset in PROJECT.imports:
         return ""  # their files hold it
+    dataset = PROJECT.datasets[wildcards.dataset]
     shown = shown_by(PROJECT, wildcards.dataset, wildcards.view_set)
     rows = [SUBJECTS[parent_of(subject)] for subject in shown]
     return json.dumps(
-        [[row.patient, row.split] for row in rows]
+        [[row.patient, split_in(dataset, row)] for row in rows]
         + trained_patients(PROJECT, wildcards.dataset)
     )
 

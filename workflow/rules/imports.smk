@@ -1,4 +1,4 @@
-# Annotated X-rays become shards.
+# Annotated X-rays become shards; calibrated data sets have CTs and points of the subjects too.
 
 
 rule import_2d:
@@ -29,3 +29,29 @@ rule import_2d:
         ),
     shell:
         "python -m raymark import-2d {params.file:q} > {log} 2>&1"
+
+
+rule import_calibrated:
+    """A subject's CT, labels and landmarks out of a file that has X-rays of known pose."""
+    input:
+        unpack(reads("import_calibrated")),
+    output:
+        **{
+            what: layout.CALIBRATED.replace("{file}", file)
+            for what, file in layout.CALIBRATED_FILES.items()
+        },
+    log:
+        "logs/import_calibrated/{calibrated}/{subject}.log",
+    wildcard_constraints:
+        calibrated="|".join(PROJECT.calibrated) or "none",
+    conda:
+        "../../envs/environment.yaml"
+    resources:
+        mem_mb=memory(6000),
+        runtime=minutes(20),
+    params:
+        layout=lambda wildcards: PROJECT.calibrated[wildcards.calibrated].layout,
+        code=step_code("data:import_calibrated"),
+    shell:
+        "python -m raymark import-calibrated {wildcards.calibrated} {wildcards.subject}"
+        " > {log} 2>&1"

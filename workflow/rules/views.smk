@@ -28,7 +28,7 @@ rule views:
         ),
         seed=PROJECT.config.seed,
         splits=lambda wildcards: [
-            f"{SUBJECTS[s].patient}:{SUBJECTS[s].split}"
+            f"{SUBJECTS[s].patient}:{split_in(PROJECT.datasets[wildcards.dataset], SUBJECTS[s])}"
             for s in PROJECT.datasets[wildcards.dataset].subjects
         ],
         code=step_code("data:views"),

@@ -137,6 +137,12 @@ class Orbit(Section):
     secondary_deg: float = Field(0.0, description="the same for all: negative is caudal")
 
 
+class RealXrays(Section):
+    """The X-rays that were really taken of the subjects of a calibrated data set, all of them."""
+
+    kind: Literal["real"]
+
+
 class Tools(Section):
     """Metal rods (wires, screws, drill guides) in front of the patient, drawn for each view by chance."""
 
@@ -166,7 +172,7 @@ class ViewSet(Section):
     role: Literal["train", "validation", "evaluate"] = Field(
         description="whether methods train on it, are stopped and chosen by it, or are evaluated on it"
     )
-    sampling: RandomSphere | RandomBox | Grid | Orbit = Field(
+    sampling: RandomSphere | RandomBox | Grid | Orbit | RealXrays = Field(
         discriminator="kind", description="from where the X-rays are taken"
     )
     virtual_patients: bool = Field(True, description="show the subjects' virtual patients too")
@@ -197,6 +203,20 @@ class ViewSet(Section):
         "image is cropped to it",
     )
     tools: Tools | None = Field(None, description="metal in the images; null: none")
+
+    @property
+    def is_real(self) -> bool:
+        """Whether its X-rays were taken, not rendered."""
+        return isinstance(self.sampling, RealXrays)
+
+    @model_validator(mode="after")
+    def _real_xrays_are_as_they_are(self) -> Self:
+        if self.is_real:
+            if self.role != "evaluate":
+                raise ValueError("real X-rays are evaluated on: their `role` is `evaluate`")
+            if given := sorted(self.model_fields_set - {"title", "of", "role", "sampling"}):
+                raise ValueError(f"`{given[0]}` says nothing of real X-rays; leave it out")
+        return self
 
     def scenario(self) -> dict[str, Any]:
         """Return what of the image itself departs from the standard; empty where nothing does."""
@@ -244,6 +264,11 @@ class Dataset(Section):
     title: str = Field(description="what tables and figures call it")
     subjects: list[str] = Field(
         min_length=1, description="who takes part: ids in the subject sheet, column `subject`"
+    )
+    leave_out: str | None = Field(
+        None,
+        description="a patient who is in the split `test` of this data set, all others of its subjects in "
+        "`train`, whatever the subject sheet says; null: the sheet's splits",
     )
     landmarks: str = Field(description="a landmark file, e.g. config/recipes/pelvis.yaml")
     use_landmarks: list[str] | None = Field(

@@ -230,6 +230,24 @@ class Import2d(Section):
         return names
 
 
+class Calibrated(Section):
+    """A calibrated data set: X-rays of known pose, and the CTs that they are of (docs/imports.md)."""
+
+    name: Name = Field(
+        description="the file's own name, without .yaml; the subject sheet calls it so"
+    )
+    layout: Literal["deepfluoro", "exchange_folder"] = Field(
+        description="DeepFluoro's HDF5 file, or the folder of volumes, X-rays and poses that DiffDRR's and "
+        "xvr's users exchange"
+    )
+    file: str = Field(description="the file, or the folder")
+
+
+def read_calibrated(path: str | Path) -> Calibrated:
+    """Read the file of a calibrated data set; InputError names the file, the key and what is allowed."""
+    return checked(Calibrated, read_yaml(path), path)
+
+
 def read_import(path: str | Path) -> Import2d:
     """Read the settings of an import; InputError names the file, the key and what is allowed."""
     return checked(Import2d, read_yaml(path), path)

@@ -75,6 +75,10 @@ class Paper(Section):
     notes: list[str] = Field(
         [], description="footnotes: what must be said where its figures are compared with ours"
     )
+    pose_notes: list[str] = Field(
+        [],
+        description="footnotes of the table of poses: figures that no column of ours compares with",
+    )
     rows: list[Row] = Field(description="its figures")
 
     def row(self, method: str, evaluated_on: str, dataset: str) -> Row | None:

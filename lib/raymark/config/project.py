@@ -6,6 +6,7 @@ file's own values when the main file asks for one. The sections are in the modul
 """
 
 import json
+import re
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -16,7 +17,7 @@ from pydantic import Field, model_validator
 
 from raymark.config import matrix
 from raymark.config.dataset import Dataset
-from raymark.config.imports import Import2d, read_import
+from raymark.config.imports import Calibrated, Import2d, read_calibrated, read_import
 from raymark.config.method import Method
 from raymark.config.papers import paper_file, read_paper
 from raymark.config.presets import Preset, read_preset
@@ -53,6 +54,17 @@ class Config(Section):
     imports: list[str] = Field(
         [], description="import files; one whose data is not there is left out, and tables say so"
     )
+    calibrated: list[str] = Field(
+        [],
+        description="files of calibrated data sets, whose CTs the subject sheet may name; where the data is "
+        "not there, tables say so",
+    )
+    leave_out: dict[str, list[str]] = Field(
+        {},
+        description="data sets of which there is one for each of these patients, in its place and named "
+        "after both: the one that has the patient as `leave_out`. Experiments that name the data set are "
+        "on all of them",
+    )
     methods: list[str] = Field([], description="method files; empty: X-rays are rendered, no more")
     experiments: list[Experiment] = Field(
         [],
@@ -79,7 +91,10 @@ class Config(Section):
         for name in names:
             if names.count(name) > 1:
                 raise ValueError(f"two data sets or imports are called {name!r}; rename one")
-        datasets = set(names)
+        for name in self.leave_out:
+            if name not in names:
+                raise ValueError(f"leave_out names the data set {name!r}; known: {sorted(names)}")
+        datasets = {*names, *(fold for name in self.leave_out for fold in self.folds(name))}
         methods = {Path(file).stem for file in self.methods}
         for name in self.matrix.datasets:
             if name not in datasets:
@@ -105,6 +120,19 @@ class Config(Section):
                 )
         return self
 
+    def folds(self, dataset: str) -> dict[str, str]:
+        """Return the patient left out by the name of each data set that takes the place of one."""
+        left_out = self.leave_out.get(dataset, [])
+        return {f"{dataset}_{re.sub('[^a-z0-9]', '_', p.lower())}": p for p in left_out}
+
+    def on_folds(self) -> list[Experiment]:
+        """List the experiments, those on a data set of `leave_out` once for each patient."""
+        return [
+            experiment.model_copy(update={"dataset": name})
+            for experiment in self.experiments
+            for name in self.folds(experiment.dataset) or [experiment.dataset]
+        ]
+
 
 Part = TypeVar("Part", Dataset, Method)
 
@@ -126,6 +154,7 @@ class Project:
     imports: dict[str, Import2d] = field(default_factory=dict)
     source: str = "the configuration"  # the main file, as messages name it
     left_out: dict[str, dict[str, str]] = field(default_factory=dict)  # by data set, whom and why
+    calibrated: dict[str, Calibrated] = field(default_factory=dict)
 
     @cached_property
     def sheet(self) -> dict[str, Subject]:
@@ -277,18 +306,36 @@ def project_given(values: dict, in_files: dict, source: str) -> Project:
 def project_of(values: dict, source: str | Path) -> Project:
     """Check the main file's values (`source` names them in errors) and read the files it names."""
     config = checked(Config, values, source)
-    datasets = {Path(file).stem: read_dataset(file, config.preset) for file in config.datasets}
+    datasets = {
+        name: dataset
+        for file in config.datasets
+        for name, dataset in _folds(config, read_dataset(file, config.preset)).items()
+    }
     methods = {Path(file).stem: read_method(file, config.preset) for file in config.methods}
     imports = {Path(file).stem: _read_import(file) for file in config.imports}
+    calibrated = {Path(file).stem: _read_calibrated(file) for file in config.calibrated}
     _check_starts(methods, source)
     methods = {name: matrix.with_budget(m, config.matrix) for name, m in methods.items()}
     if config.matrix.datasets:
         experiments = matrix.experiments_of(config.matrix, methods, imports)
-        config = config.model_copy(update={"experiments": experiments})
+    else:
+        experiments = config.on_folds()
+    config = config.model_copy(update={"experiments": experiments})
     matrix.check(config.experiments, config.matrix, methods, imports, source)
     _check_view_sets(config, datasets, imports, source)
     _check_beams(config, datasets, source)
-    return Project(config, datasets, methods, imports, str(source))
+    return Project(config, datasets, methods, imports, str(source), calibrated)
+
+
+def _folds(config: Config, dataset: Dataset) -> dict[str, Dataset]:
+    """Return a data set by its name, or what leaves each patient of `leave_out` out of it."""
+    folds = {
+        name: dataset.model_copy(
+            update={"name": name, "title": f"{dataset.title}: {patient}", "leave_out": patient}
+        )
+        for name, patient in config.folds(dataset.name).items()
+    }
+    return folds or {dataset.name: dataset}
 
 
 def _check_view_sets(
@@ -367,6 +414,13 @@ def _check_starts(methods: dict[str, Method], source: str | Path) -> None:
 
 def _read_import(path: str) -> Import2d:
     settings = read_import(path)
+    if settings.name != Path(path).stem:
+        raise InputError(path, f"name is {settings.name!r}", "Name the file and the key alike")
+    return settings
+
+
+def _read_calibrated(path: str) -> Calibrated:
+    settings = read_calibrated(path)
     if settings.name != Path(path).stem:
         raise InputError(path, f"name is {settings.name!r}", "Name the file and the key alike")
     return settings

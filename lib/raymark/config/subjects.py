@@ -41,8 +41,8 @@ class Subject:
     ct: Annotated[
         str,
         Field(
-            description="path of a file or folder (docs/ct.md), or `source:<id>` of "
-            "the table of sources"
+            description="path of a file or folder (docs/ct.md), `source:<id>` of the table of sources, or "
+            "`calibrated:<name>/<subject>/ct.nii.gz` of a calibrated data set (docs/imports.md)"
         ),
     ]
     landmarks: Annotated[
@@ -79,6 +79,9 @@ class Subject:
     ] = ""
 
 
+CALIBRATED = re.compile(r"calibrated:(?P<name>[^/]+)/(?P<subject>[^/]+)/(?P<file>[^/]+)")
+
+
 COLUMNS = tuple(field.name for field in fields(Subject))
 OPTIONAL = ("label_scheme", "exclude")
 
@@ -92,6 +95,12 @@ def parent_of(subject: str) -> str:
     """Return the real subject a virtual one was made from; a real one is its own parent."""
     virtual = _VIRTUAL.fullmatch(subject)
     return virtual["parent"] if virtual else subject
+
+
+def calibrated_of(reference: str) -> tuple[str, str] | None:
+    """Return the calibrated data set and the subject there that a cell refers to; None where to neither."""
+    found = CALIBRATED.fullmatch(reference)
+    return (found["name"], found["subject"]) if found else None
 
 
 def read_subjects(path: str | Path) -> dict[str, Subject]:
@@ -123,11 +132,16 @@ def read_subjects(path: str | Path) -> dict[str, Subject]:
     return subjects
 
 
-def check_files(path: str | Path, used: Container[str], sources: Collection[str]) -> None:
+def check_files(
+    path: str | Path,
+    used: Container[str],
+    sources: Collection[str],
+    calibrated: Collection[str] = (),
+) -> None:
     """See that every file is there that the sheet's lines of the subjects `used` name.
 
-    InputError names line and column. `sources` are the ids of the table of sources. For the start of
-    the workflow: later steps need only what was made from these files.
+    InputError names line and column. `sources` are the ids of the table of sources, `calibrated` the
+    names of the calibrated data sets, whose files may lack. For the start of the workflow: later steps need only what was made from these files.
     """
     for line, row in _rows(path):
         if row.subject not in used:
@@ -139,6 +153,12 @@ def check_files(path: str | Path, used: Container[str], sources: Collection[str]
                 if name not in sources:
                     problem = f"{reference!r} is not in the table of sources"
                     raise InputError(place, problem, f"Known: {', '.join(sources)}")
+                continue
+            if kind == "calibrated":
+                if (calibrated_of(reference) or ("", ""))[0] not in calibrated:
+                    problem = f"{reference!r} is of no calibrated data set"
+                    known = ", ".join(calibrated) or "none; list its file under `calibrated`"
+                    raise InputError(place, problem, f"Known: {known}")
                 continue
             file = name if kind == "recipe" else reference
             if file and not Path(file).exists():

@@ -1,6 +1,6 @@
 """What a configuration asks for and this machine has no data for.
 
-An import whose images or annotations are not there, and a view set to evaluate on whose split has no
+An import whose images or annotations are not there, a calibrated data set whose file is not, and a view set to evaluate on whose split has no
 subject, are no mistakes: everything else runs, and tables say what is missing.
 """
 
@@ -8,10 +8,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from raymark.config.dataset import Dataset
 from raymark.config.imports import Import2d
 from raymark.config.project import Project
 from raymark.config.results import Experiment
-from raymark.config.subjects import Subject
+from raymark.config.subjects import Subject, calibrated_of
+from raymark.views.plan import split_in
 
 NOT_PRESENT = "data not present"
 
@@ -71,14 +73,32 @@ def missing(project: Project, sheet: Mapping[str, Subject], dataset: str, view_s
     if dataset in project.imports:
         return missing_files(project.imports[dataset])
     settings = project.datasets[dataset]
+    if reason := missing_calibrated(project, sheet, settings):
+        return reason
     shown, subjects = settings.view_sets[view_set], settings.subjects
-    splits = {sheet[subject].split for subject in subjects if subject in sheet}
+    splits = {split_in(settings, sheet[subject]) for subject in subjects if subject in sheet}
     if shown.role != "evaluate" or shown.of in splits:
         return ""
     return (
         f"no subject of this data set is in the split {shown.of!r}; add one to the sheet of "
         "subjects and to `subjects` of the data set"
     )
+
+
+def missing_calibrated(project: Project, sheet: Mapping[str, Subject], settings: Dataset) -> str:
+    """Say which file of calibrated data a data set's subjects are from and is not there; empty: none."""
+    named = [calibrated_of(sheet[subject].ct) for subject in settings.subjects if subject in sheet]
+    for name in dict.fromkeys(place[0] for place in named if place):
+        file = project.calibrated[name].file
+        if not Path(file).exists():
+            return f"{file} is not there; download it, or set its place in the file of {name}"
+    return ""
+
+
+def present_datasets(project: Project) -> list[str]:
+    """List the rendered data sets whose subjects are not from files that are not there."""
+    datasets = project.datasets.items()
+    return [name for name, d in datasets if not missing_calibrated(project, project.sheet, d)]
 
 
 def missing_files(settings: Import2d) -> str:

@@ -1,6 +1,6 @@
 """What a name of the configuration stands for: a data set, its landmarks, its shards, a subject's files."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,16 +11,21 @@ from raymark import layout
 from raymark.config.dataset import Dataset
 from raymark.config.project import Project
 from raymark.config.results import Experiment
-from raymark.config.subjects import Subject, parent_of
+from raymark.config.subjects import Subject, calibrated_of, parent_of
 from raymark.core.errors import InputError, named
+from raymark.datasets.available import present_datasets
 from raymark.datasets.imported import Imported, read_imported
+from raymark.datasets.shards import Shards
+from raymark.geometry.camera import Camera
 from raymark.landmarks.point_files import XYZ
 from raymark.landmarks.table import read_landmark_set, read_landmark_table
 from raymark.views.plan import (
+    SCHEMA,
     isocentre_among,
     plan_shard,
     plan_view_set,
     read_views,
+    row_of_xray,
     shards_of_view_set,
     subjects_of,
     with_seen_in_training,
@@ -97,9 +102,35 @@ def views_of(project: Project, dataset: str, *view_sets: str) -> pd.DataFrame:
         subject: isocentre(settings, subject) for subject in shown_by(project, dataset, *view_sets)
     }
     seed = project.config.seed
-    tables = [plan_view_set(settings, v, project.sheet, places, seed) for v in view_sets]
+    tables = [
+        real_views(project, dataset, v, places)
+        if settings.view_sets[v].is_real
+        else plan_view_set(settings, v, project.sheet, places, seed)
+        for v in view_sets
+    ]
     table = pd.concat(tables, ignore_index=True)
     return table.assign(seen_in_training=table.patient.isin(trained_patients(project, dataset)))
+
+
+def real_views(
+    project: Project, dataset: str, view_set: str, isocentres_mm: Mapping[str, np.ndarray]
+) -> pd.DataFrame:
+    """Return the rows of a view set of real X-rays in the table of views, as its shards have them."""
+    settings, rows = project.datasets[dataset], []
+    for path in shards_of(project, dataset, view_set):
+        shards = Shards([path])
+        for number, view in enumerate(shards.views):
+            subject = project.sheet[shards.subjects[number]]
+            K, pose = (shards.small[key][number] for key in ("K", "world_to_camera"))
+            camera = Camera(K, pose, *shards.shape_yx)
+            place_mm = isocentres_mm[subject.subject]
+            rows.append(row_of_xray(settings, view_set, subject, view, camera, place_mm))
+    return pd.DataFrame(rows, columns=SCHEMA.names)
+
+
+def real_view_sets(dataset: Dataset) -> list[str]:
+    """List the view sets of a data set whose X-rays were taken."""
+    return [name for name, view_set in dataset.view_sets.items() if view_set.is_real]
 
 
 def views_of_shard(
@@ -144,9 +175,9 @@ def shards_with_role(project: Project, dataset: str, role: str) -> list[str]:
 
 
 def only_rendered(project: Project) -> list[str]:
-    """List the rendered data sets that no experiment trains on."""
+    """List the rendered data sets that no experiment trains on, of those whose data is there."""
     trained = {experiment.dataset for experiment in project.config.experiments}
-    return [name for name in project.datasets if name not in trained]
+    return [name for name in present_datasets(project) if name not in trained]
 
 
 def shards_to_see(project: Project, dataset: str) -> list[str]:
@@ -231,6 +262,8 @@ def subject_of(project: Project, name: str) -> Subject:
 
 def file_of(project: Project, reference: str) -> str:
     """Turn a cell of the subject sheet into the file it means."""
+    if calibrated_of(reference):
+        return reference.replace("calibrated:", f"{layout.CALIBRATED_FOLDER}/", 1)
     kind, _, name = reference.partition(":")
     if kind != "source":
         return name if kind == "recipe" else reference

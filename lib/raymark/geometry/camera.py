@@ -104,6 +104,16 @@ def carm_rotation(primary_deg: float, secondary_deg: float, roll_deg: float = 0.
     )
 
 
+def carm_angles(rotation: np.ndarray) -> tuple[float, float, float]:
+    """Return (primary, secondary, roll) in degrees of a world-to-camera rotation (3, 3)."""
+    beam = rotation[2]
+    primary_deg = np.rad2deg(np.arctan2(-beam[0], beam[1]))
+    secondary_deg = np.rad2deg(np.arcsin(np.clip(beam[2], -1, 1)))
+    x, down, _ = carm_rotation(float(primary_deg), float(secondary_deg))
+    roll_deg = np.rad2deg(np.arctan2(rotation[0] @ down, rotation[0] @ x))
+    return float(primary_deg), float(secondary_deg), float(roll_deg)
+
+
 def carm_camera(
     detector: Detector,
     *,

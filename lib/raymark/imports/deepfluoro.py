@@ -16,6 +16,8 @@ import numpy as np
 from raymark.core.errors import InputError
 from raymark.ct import LabelMap, Volume
 from raymark.ct.grid import to_ras
+from raymark.geometry.camera import project
+from raymark.imports.calibrated import CalibratedSubject, CalibratedXray
 
 if TYPE_CHECKING:
     import h5py
@@ -41,6 +43,17 @@ NAMES = {
 SIDES = {"l": "left", "r": "right"}
 UNSOUND = {("17-1882", "003"), ("17-1882", "050"), ("18-2799", "002"), ("18-2799", "004")}
 CROP_PX = 50  # of each side, where the collimator shows
+# Their labels, by our names (docs/landmarks.md).
+LABELS = {
+    1: "hip_left",
+    2: "hip_right",
+    3: "vertebrae",
+    4: "upper_sacrum",
+    5: "femur_left",
+    6: "femur_right",
+    7: "lower_sacrum",
+}
+AGREE_PX = 2.0  # stored 2D landmarks are projected 3D ones: farther apart, something is misread
 # The true poses were found with voxels whose corner, not whose centre, is the origin.
 CORNER_VOXELS = 0.5
 
@@ -84,9 +97,54 @@ def read_specimen(
         }
     return (
         Volume(np.ascontiguousarray(hu), ras),
-        LabelMap(np.ascontiguousarray(labels), label_ras),
+        LabelMap(np.ascontiguousarray(labels), label_ras, LABELS, named_by="DeepFluoro"),
         points,
     )
+
+
+def subjects(path: str | Path) -> list[str]:
+    """List the subjects of the calibrated data set: the specimens."""
+    return specimens(path)
+
+
+def read_subject(path: str | Path, subject: str) -> CalibratedSubject:
+    """Return a specimen as a subject of a calibrated data set."""
+    return CalibratedSubject(*read_specimen(path, subject))
+
+
+def read_xrays(path: str | Path, subject: str) -> Iterator[CalibratedXray]:
+    """Yield a specimen's images without their rims, with the pelvis's pose `for_intensities`.
+
+    InputError where the projected 3D landmarks are not at the stored 2D ones.
+    """
+    volume, _, points = read_specimen(path, subject)
+    pixel_mm = _pixel_mm(path)
+    for view in read_views(path, subject):
+        _check_projections(path, view, points)
+        K = view.K.copy()
+        K[:2, 2] -= CROP_PX
+        pose = for_intensities(view.world_to_camera["pelvis"], volume)
+        image_yx = view.image_yx[CROP_PX:-CROP_PX, CROP_PX:-CROP_PX]
+        yield CalibratedXray(view.number, image_yx, K, pose, pixel_mm)
+
+
+def _check_projections(path: str | Path, view: FluoroView, points: dict[str, np.ndarray]) -> None:
+    shared = [name for name in view.landmarks_px if name in points]
+    if not shared:
+        return
+    world = np.array([points[name] for name in shared])
+    stored = np.array([view.landmarks_px[name] for name in shared])
+    apart = project(view.K, view.world_to_camera["pelvis"], world) - stored
+    typical_px = float(np.median(np.linalg.norm(apart, axis=1)))
+    if not typical_px <= AGREE_PX:
+        place = f"{path}, {view.specimen}/projections/{view.number}"
+        problem = f"has its 2D landmarks {typical_px:.1f} px from the projected 3D ones"
+        raise InputError(place, problem, "Download the file again: pose or landmarks are damaged")
+
+
+def _pixel_mm(path: str | Path) -> float:
+    with _opened(path) as file:
+        return float(np.array(file["proj-params/pixel-col-spacing"]).item())
 
 
 def read_views(path: str | Path, specimen: str) -> Iterator[FluoroView]:

@@ -5,6 +5,7 @@ import pandas as pd
 from raymark import layout
 from raymark.config.project import Project
 from raymark.core.stored_tables import stored_table
+from raymark.datasets.available import present_datasets
 from raymark.tables._columns import column
 from raymark.tables.base import Column, Table, TableRecord
 
@@ -47,8 +48,8 @@ def _files(project: Project) -> dict[str, str]:
     """Return the name of each CT's data set, by the file of its quality row."""
     return {
         layout.QUALITY.format(dataset=name, subject=subject): name
-        for name, dataset in project.datasets.items()
-        for subject in dataset.subjects
+        for name in present_datasets(project)
+        for subject in project.datasets[name].subjects
     }
 
 
@@ -68,5 +69,5 @@ TABLE = TableRecord(
     caption="The CT volumes as delivered and as used, with what the ingestion noticed about them.",
     needs=lambda project: list(_files(project)),
     make=_make,
-    asked=lambda project: bool(project.datasets),
+    asked=lambda project: bool(present_datasets(project)),
 )

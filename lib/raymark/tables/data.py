@@ -7,7 +7,13 @@ import pandas as pd
 from raymark import layout
 from raymark.config.dataset import Dataset, ViewSet
 from raymark.config.project import Project
-from raymark.datasets.available import NOT_PRESENT, missing, missing_files, present_imports
+from raymark.datasets.available import (
+    NOT_PRESENT,
+    missing,
+    missing_files,
+    present_datasets,
+    present_imports,
+)
 from raymark.datasets.lookup import dataset_of, landmark_names, shard_files
 from raymark.evaluation.results import SEEN, UNSEEN
 from raymark.tables._columns import column
@@ -103,7 +109,7 @@ def _span(angles: pd.Series) -> str:
 
 def _views(project: Project) -> dict[str, str]:
     """Return the tables of views, by data set."""
-    there = [*project.datasets, *present_imports(project)]
+    there = [*present_datasets(project), *present_imports(project)]
     return {name: layout.VIEWS.format(dataset=name) for name in there}
 
 

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 import pandas as pd
 
 from raymark import layout
+from raymark.config.papers import read_paper
 from raymark.config.project import Project
 from raymark.datasets.available import NOT_PRESENT, Absence, absences, only_present
 from raymark.evaluation.results import SEEN, UNSEEN
@@ -65,11 +66,18 @@ def table(project: Project, poses: pd.DataFrame, absent: Sequence[Absence] = ())
         f"Refined: at most {settings.refined_views} views of a view set, evenly spread over those "
         "with a robust pose, against DRRs of the patient's own CT. The row above it shows the same "
         "views before.",
+        *_published(project),
         *missing_notes(project, ((a.dataset, a.view_set, a.reason) for a in absent)),
     ]
     groups = ("dataset", "view_set", "evaluated_on", "method", "same_views")
     title, frame = "Pose of the X-ray", pd.DataFrame(rows)
     return Table(title, frame, columns, project.scale, notes, groups, few="few")
+
+
+def _published(project: Project) -> list[str]:
+    """Return what papers say of poses, of those that experiments with poses are printed beside."""
+    asking = project.with_experiments(e for e in project.config.experiments if e.poses)
+    return [note for name in asking.papers() for note in read_paper(name).pose_notes]
 
 
 def _solutions(group: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
@@ -133,7 +141,7 @@ TABLE = TableRecord(
     about="errors of the poses from landmarks, and after refinement (Bier 2018)",
     caption="Errors of each view's pose: from landmarks in closed form, robustly, and after "
     "refinement against the image. Bier 2018 (Section 3.2) describes the first and prints no figures.",
-    needs=_files,
+    needs=lambda project: [*_files(project), *project.paper_files()],
     make=_make,
     asked=lambda project: bool(project.pose_places()),
 )

@@ -32,7 +32,7 @@ def own(
     if mapped is not None:
         warn(str(labels), mapped.doubts)
     names, points_mm = _points(landmarks, labels, volume, mapped, dataset)
-    planned = list(dataset.view_sets) if dataset else []
+    planned = [n for n, v in dataset.view_sets.items() if not v.is_real] if dataset else []
     shown = Shown(
         Path(ct).name, volume, dataset or own_dataset(), names, points_mm, mapped, planned
     )
@@ -76,7 +76,11 @@ def of_project(project: Project, name: str, subject: str) -> Shown:
             raise InputError(
                 file, "is not there yet", f"Run snakemake --cores 8 {file}, or {steps}"
             )
-    planned = [v for v in dataset.view_sets if subject in subjects_of(dataset, v, project.sheet)]
+    planned = [
+        name
+        for name, view_set in dataset.view_sets.items()
+        if not view_set.is_real and subject in subjects_of(dataset, name, project.sheet)
+    ]
     return Shown(
         f"{dataset.title} · {subject}",
         read_volume(ct),

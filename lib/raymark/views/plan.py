@@ -20,13 +20,14 @@ from raymark.config.dataset import (
     Orbit,
     RandomBox,
     RandomSphere,
+    RealXrays,
     ViewSet,
 )
 from raymark.config.subjects import Subject, parent_of, virtual_subjects
 from raymark.core.errors import InputError
 from raymark.core.seeds import generator, seed_of
 from raymark.core.stored_tables import store_table, stored_table
-from raymark.geometry.camera import Camera, Detector, carm_camera
+from raymark.geometry.camera import Camera, Detector, carm_angles, carm_camera
 
 TEXT, REAL = pa.string(), pa.float64()
 POSE = {
@@ -71,9 +72,9 @@ def subjects_of(dataset: Dataset, view_set: str, sheet: Mapping[str, Subject]) -
                 f"{name!r} is not in the subject sheet",
                 f"Add a line for it, or use one of {', '.join(sheet)}",
             )
-        if sheet[name].split == settings.of:
+        if split_in(dataset, sheet[name]) == settings.of:
             shown.append(name)
-            if settings.virtual_patients:
+            if settings.virtual_patients and not settings.is_real:
                 shown += virtual_subjects(name, dataset.cohort.count)
     if not shown and settings.role != "evaluate":
         raise InputError(
@@ -84,9 +85,18 @@ def subjects_of(dataset: Dataset, view_set: str, sheet: Mapping[str, Subject]) -
     return shown
 
 
+def split_in(dataset: Dataset, subject: Subject) -> str:
+    """Return the split of a subject in a data set: the sheet's, unless the data set leaves a patient out."""
+    if dataset.leave_out is None:
+        return subject.split
+    return "test" if subject.patient == dataset.leave_out else "train"
+
+
 def views_per_subject(view_set: ViewSet) -> int:
-    """Count the views of one subject in a view set."""
+    """Count the views of one subject in a view set; of real X-rays, whose file tells, one."""
     sampling = view_set.sampling
+    if isinstance(sampling, RealXrays):
+        return 1
     if isinstance(sampling, Grid):
         primary_deg, secondary_deg = _grid_axes(sampling)
         return len(primary_deg) * len(secondary_deg)
@@ -129,14 +139,20 @@ def plan_views(
     sheet: Mapping[str, Subject],
     isocentres_mm: Mapping[str, np.ndarray],
     base_seed: int,
+    real: Mapping[str, pd.DataFrame] | None = None,
 ) -> pd.DataFrame:
     """Make the table of all views of a data set (columns and types: `SCHEMA`), leaks refused.
+
+    `real` has the rows of the view sets whose X-rays were taken (`row_of_xray`), by view set.
 
     `isocentres_mm` gives for every subject, virtual ones included, the world point (3,) that the
     view sets' translations shift (`isocentre_among`).
     """
     tables = [
-        plan_view_set(dataset, name, sheet, isocentres_mm, base_seed) for name in dataset.view_sets
+        real[name]
+        if real and name in real
+        else plan_view_set(dataset, name, sheet, isocentres_mm, base_seed)
+        for name in dataset.view_sets
     ]
     table = pd.concat(tables, ignore_index=True)
     check_leaks(table, dataset)
@@ -206,7 +222,7 @@ def plan_view(
         "view": f"{name}-{subject}-{index:06d}",
         "subject": subject,
         "patient": parent.patient,
-        "split": parent.split,
+        "split": split_in(dataset, parent),
         "shard": index // dataset.views_per_shard,
         "primary_deg": primary_deg,
         "secondary_deg": secondary_deg,
@@ -221,8 +237,46 @@ def plan_view(
     }
 
 
+def row_of_xray(
+    dataset: Dataset,
+    name: str,
+    subject: Subject,
+    view: str,
+    camera: Camera,
+    isocentre_mm: np.ndarray,
+) -> dict:
+    """Make the row of a real X-ray, of known `camera`, in the view set `name`.
+
+    Its isocentre is where the central ray passes `isocentre_mm` (3,) of the subject, so that
+    `camera_of` has the same pose.
+    """
+    primary_deg, secondary_deg, roll_deg = carm_angles(camera.world_to_camera[:3, :3])
+    beam = camera.world_to_camera[2, :3]
+    to_isocentre_mm = float(beam @ (isocentre_mm - camera.source_world_mm))
+    x_mm, y_mm, z_mm = camera.source_world_mm + to_isocentre_mm * beam
+    return {
+        "dataset": dataset.name,
+        "view_set": name,
+        "view": view,
+        "subject": subject.subject,
+        "patient": subject.patient,
+        "split": split_in(dataset, subject),
+        "shard": 0,
+        "primary_deg": primary_deg,
+        "secondary_deg": secondary_deg,
+        "roll_deg": roll_deg,
+        "isocentre_x_mm": x_mm,
+        "isocentre_y_mm": y_mm,
+        "isocentre_z_mm": z_mm,
+        "source_to_isocentre_mm": to_isocentre_mm,
+        "source_to_detector_mm": camera.K[1, 1] * dataset.detector.pixel_mm,
+        "flip": bool(camera.K[0, 0] > 0),
+        "seed": 0,
+    }
+
+
 def _angles(
-    sampling: RandomSphere | RandomBox | Grid | Orbit, index: int, uniform: np.ndarray
+    sampling: RandomSphere | RandomBox | Grid | Orbit | RealXrays, index: int, uniform: np.ndarray
 ) -> tuple[float, float, float]:
     """Return (primary, secondary, roll) in degrees of view `index`.
 
@@ -242,6 +296,8 @@ def _angles(
         case RandomSphere():
             sine = _between(np.sin(np.deg2rad(sampling.secondary_deg)), uniform[1])
             secondary_deg = float(np.rad2deg(np.arcsin(sine)))
+        case RealXrays():
+            raise ValueError("real X-rays have their own angles")
         case RandomBox():
             secondary_deg = _between(sampling.secondary_deg, uniform[1])
     primary_deg = _between(sampling.primary_deg, uniform[0])

@@ -10,7 +10,7 @@ from pydantic.json_schema import GenerateJsonSchema
 
 from raymark import methods
 from raymark.config.dataset import Dataset
-from raymark.config.imports import Import2d
+from raymark.config.imports import Calibrated, Import2d
 from raymark.config.method import Method
 from raymark.config.papers import Paper
 from raymark.config.presets import Preset
@@ -38,6 +38,7 @@ KINDS = {
     "dataset": FileKind("a data set file", "config/datasets/*.yaml", Dataset, presets=True),
     "method": FileKind("a method file", "config/methods/*.yaml", Method, presets=True),
     "import": FileKind("an import file", "config/import/*.yaml", Import2d),
+    "calibrated": FileKind("a calibrated data set's file", "config/calibrated/*.yaml", Calibrated),
     "correspondence": FileKind(
         "the correspondence file", "config/correspondence.yaml", Correspondence, presets=True
     ),

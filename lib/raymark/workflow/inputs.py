@@ -10,13 +10,14 @@ from typing import Any
 
 from raymark import layout
 from raymark.config.project import Project
-from raymark.config.subjects import parent_of
+from raymark.config.subjects import calibrated_of, parent_of
 from raymark.correspondence.config import Role, correspondence_of, cts_for, subjects_for
 from raymark.ct.labels.names import SCHEMES
 from raymark.datasets.lookup import (
     contrast_files,
     cts_of,
     file_of,
+    real_view_sets,
     rendered,
     shard_files,
     shard_files_with_role,
@@ -29,6 +30,13 @@ from raymark.datasets.taking_part import verdict_files
 # By the rule's names; a path, or a list of paths. Which of both, each function and its step know.
 Files = dict[str, Any]
 Number = int | str  # a seed or a shard as a step knows it, or as Snakemake's wildcards spell it
+
+
+def import_calibrated(project: Project, calibrated: str, subject: str) -> Files:
+    """The file of a calibrated data set, or all that its folder has of a subject."""
+    file = project.named(project.calibrated, calibrated, "calibrated data set").file
+    of_subject = Path(file) / subject
+    return {"data": files_below(str(of_subject if Path(file).is_dir() else file))}
 
 
 def ingest(project: Project, dataset: str, subject: str) -> Files:
@@ -77,16 +85,22 @@ def views(project: Project, dataset: str) -> Files:
             layout.QUALITY.format(dataset=dataset, subject=subject) for subject in settings.subjects
         ],
         "verdicts": verdict_files(dataset, settings.subjects),
+        "real": shard_files(project, dataset, *real_view_sets(settings)),
     }
 
 
 def render(project: Project, dataset: str, view_set: str, subject: str, shard: Number) -> Files:
-    place = {"dataset": dataset, "subject": subject}
+    """The CT and its points, of real X-rays their own data too."""
+    place, settings = {"dataset": dataset, "subject": subject}, rendered(project, dataset)
+    view_set_settings = settings.view_sets.get(view_set)
+    real = calibrated_of(subject_of(project, subject).ct)
+    taken = view_set_settings is not None and view_set_settings.is_real and real
     return {
         "ct": layout.CT.format(**place),
         "landmarks": layout.LANDMARKS.format(**place),
-        "names": rendered(project, dataset).landmarks,
+        "names": settings.landmarks,
         "verdicts": verdict_files(dataset, [subject]),
+        "xrays": import_calibrated(project, *real)["data"] if taken and real else [],
     }
 
 

@@ -30,7 +30,7 @@ def preflight(project: Project, sheet: Mapping[str, Subject], sources: Collectio
     claim_linked_folders()
     tables.check_choices(project)
     used = {subject for dataset in project.datasets.values() for subject in dataset.subjects}
-    check_files(project.config.subjects, used, sources)
+    check_files(project.config.subjects, used, sources, project.calibrated)
     _check_names_of_files(project)
     _check_roles(project)
     _check_mirroring(project)
@@ -65,11 +65,16 @@ def _flat(files: Iterable) -> Iterator[str]:
             yield from _flat(file)
 
 
+def _files(project: Project) -> dict[str, str]:
+    """Return how messages name each rendered data set: by its file, or as one of several made of it."""
+    files = {Path(file).stem: file for file in project.config.datasets}
+    return {name: files.get(name, f"data set {name}") for name in project.datasets}
+
+
 def _check_roles(project: Project) -> None:
     """See that every rendered data set that is trained on has views to train and to validate on."""
     trained = {experiment.dataset for experiment in project.config.experiments}
-    for file in project.config.datasets:
-        name = Path(file).stem
+    for name, file in _files(project).items():
         roles = {view_set.role for view_set in project.datasets[name].view_sets.values()}
         for role in ("train", "validation"):
             if name in trained and role not in roles:
@@ -80,8 +85,8 @@ def _check_roles(project: Project) -> None:
 
 def _check_mirroring(project: Project) -> None:
     """See that what is mirrored has both sides of every one-sided landmark, to exchange their names."""
-    for file in project.config.datasets:
-        dataset = project.datasets[Path(file).stem]
+    for name, file in _files(project).items():
+        dataset = project.datasets[name]
         names = landmark_names(dataset)
         alone = unpaired(names, flip_pairs(names))
         flipping = [n for n, v in dataset.view_sets.items() if v.flip_probability > 0]
@@ -103,7 +108,9 @@ def _check_landmarks(dataset: Dataset, subjects: Mapping[str, str]) -> None:
     known = landmark_set.names
     for reference, subject in subjects.items():
         kind, _, file = reference.partition(":")
-        if kind == "source" or reference.lower().endswith("_ctd.json"):  # fetched, or by its CT
+        if kind in ("source", "calibrated") or reference.lower().endswith(
+            "_ctd.json"
+        ):  # fetched, or by its CT
             continue
         if kind == "recipe":
             names = read_landmark_set(file).names

@@ -13,7 +13,7 @@ from raymark.config.project import Project
 from raymark.core.digests import text_digest
 from raymark.core.files import atomic, sha256_of
 
-NAMED = ("subjects", "sources", "datasets", "methods", "imports", "correspondence")
+NAMED = ("subjects", "sources", "datasets", "methods", "imports", "calibrated", "correspondence")
 
 
 def freeze(project: Project) -> Path:

@@ -11,7 +11,9 @@ from raymark.imports.deepfluoro import (
     for_intensities,
     our_name,
     read_specimen,
+    read_subject,
     read_views,
+    read_xrays,
     specimens,
     world_to_camera,
 )
@@ -133,3 +135,33 @@ def test_other_files_are_told(tmp_path, file_path):
         specimens(tmp_path / "y.h5")
     with pytest.raises(InputError, match="has no specimen '18'"):
         read_specimen(file_path, "18")
+
+
+def with_landmarks_moved(file_path, by_px):
+    with h5py.File(file_path, "r+") as file:
+        specimen = file["17-1882"]
+        file["proj-params/pixel-col-spacing"] = 0.194
+        specimen["projections/001/gt-landmarks/FH-l"][...] = np.array(SEEN_PX)[:, None] + by_px
+
+
+def test_xrays_of_the_calibrated_set_lose_their_rim_and_keep_their_projection(file_path):
+    with_landmarks_moved(file_path, 0)
+    subject = read_subject(file_path, "17-1882")
+    assert subject.labels.names[1] == "hip_left"
+    xrays = list(read_xrays(file_path, "17-1882"))
+    assert [(xray.name, xray.image_yx.shape) for xray in xrays] == [
+        ("000", (1436, 1436)),
+        ("001", (1436, 1436)),
+    ]
+    assert xrays[0].pixel_mm == 0.194
+    point = subject.landmarks_mm["left_femoral_head"]
+    half_voxel = subject.volume.spacing_mm / 2 * [-1, -1, 1]
+    for xray, (x, y) in zip(xrays, (SEEN_PX, TURNED_PX), strict=True):
+        seen = project(xray.K, xray.world_to_camera, point - half_voxel)
+        np.testing.assert_allclose(seen, [x - 50, y - 50], atol=0.05)
+
+
+def test_landmarks_that_are_not_projected_points_are_refused(file_path):
+    with_landmarks_moved(file_path, 40)
+    with pytest.raises(InputError, match=r"projections/001: has its 2D landmarks 5[67]"):
+        list(read_xrays(file_path, "17-1882"))

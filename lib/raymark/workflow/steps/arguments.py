@@ -11,6 +11,8 @@ def _argument(help: str, **options: Any) -> Any:
 
 SourceId = Annotated[str, _argument("id in the table of sources (config/sources.tsv)")]
 DatasetName = Annotated[str, _argument("name of a data set of the configuration")]
+CalibratedName = Annotated[str, _argument("name of a calibrated data set of the configuration")]
+CalibratedSubjectName = Annotated[str, _argument("name of a subject there, e.g. 17-1882")]
 SubjectId = Annotated[str, _argument("id in the subject sheet, or a virtual patient's")]
 ViewSetName = Annotated[str, _argument("name of a view set of the data set")]
 MethodName = Annotated[str, _argument("name of a method of the configuration")]

@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Any
 
 from raymark import layout
 from raymark.workflow.steps.arguments import (
+    CalibratedName,
+    CalibratedSubjectName,
     DatasetName,
     ImportFile,
     Shard,
@@ -14,6 +16,7 @@ from raymark.workflow.steps.arguments import (
 )
 
 if TYPE_CHECKING:
+    from raymark.config.dataset import Dataset
     from raymark.config.project import Project
 
 
@@ -24,6 +27,33 @@ def fetch(project: "Project", source: SourceId) -> None:
 
     declared = named(project.declared, source, "source")
     fetch(declared, layout.SOURCE.format(source=source, file=Path(declared.member).name))
+
+
+def import_calibrated(
+    project: "Project", calibrated: CalibratedName, subject: CalibratedSubjectName
+) -> None:
+    """Take a subject's CT, labels and landmarks out of a calibrated data set."""
+    import numpy as np
+    import pandas as pd
+
+    from raymark.core.files import atomic
+    from raymark.ct import LabelMap, Volume, write_labels, write_volume
+    from raymark.imports.real_xrays import read_subject
+    from raymark.landmarks.point_files import XYZ
+
+    settings = project.named(project.calibrated, calibrated, "calibrated data set")
+    content = read_subject(settings, subject)
+    assert isinstance(content.volume, Volume)  # no layout with other volumes can be configured
+    files = {
+        what: layout.CALIBRATED.format(calibrated=calibrated, subject=subject, file=file)
+        for what, file in layout.CALIBRATED_FILES.items()
+    }
+    background = np.zeros(content.volume.hu_xyz.shape, np.uint8)
+    write_volume(files["ct"], content.volume)
+    write_labels(files["labels"], content.labels or LabelMap(background, content.volume.affine))
+    rows = [(name, *mm) for name, mm in content.landmarks_mm.items()]
+    with atomic(files["landmarks"]) as partial:
+        pd.DataFrame(rows, columns=["landmark", *XYZ]).to_csv(partial, index=False)
 
 
 def ingest(project: "Project", dataset: DatasetName, subject: SubjectId) -> None:
@@ -134,7 +164,14 @@ def virtual_patient(project: "Project", dataset: DatasetName, subject: SubjectId
 
 def views(project: "Project", dataset: DatasetName) -> None:
     """Plan every view of a data set and check its splits."""
-    from raymark.datasets.lookup import isocentre, landmark_points, rendered, shown_by
+    from raymark.datasets.lookup import (
+        isocentre,
+        landmark_points,
+        real_view_sets,
+        real_views,
+        rendered,
+        shown_by,
+    )
     from raymark.patients.same_ct import check_patients
     from raymark.views.plan import plan_views, write_views
     from raymark.views.sight import check_on_image
@@ -145,7 +182,11 @@ def views(project: "Project", dataset: DatasetName) -> None:
     check_patients(dict(zip(settings.subjects, files["quality"], strict=True)), project.sheet)
     shown = shown_by(project, dataset, *settings.view_sets)
     isocentres = {subject: isocentre(settings, subject) for subject in shown}
-    table = plan_views(settings, project.sheet, isocentres, project.config.seed)
+    real = {
+        view_set: real_views(project, dataset, view_set, isocentres)
+        for view_set in real_view_sets(settings)
+    }
+    table = plan_views(settings, project.sheet, isocentres, project.config.seed, real)
     check_on_image(table, settings, {s: landmark_points(settings, s) for s in isocentres})
     write_views(layout.VIEWS.format(dataset=dataset), table)
 
@@ -157,7 +198,7 @@ def render(
     subject: SubjectId,
     shard: Shard,
 ) -> None:
-    """Render one shard of views."""
+    """Render one shard of views, or take the subject's real X-rays."""
     from raymark.core.digests import text_digest
     from raymark.core.files import sha256_of
     from raymark.core.names import flip_pairs
@@ -176,6 +217,9 @@ def render(
     if _left_out(dataset, subject, layout.SHARD, **number):
         return
     settings = rendered(project, dataset)
+    if project.named(settings.view_sets, view_set, "view set").is_real:
+        _real_xrays(project, settings, view_set, subject)
+        return
     names = landmark_names(settings)
     place: dict[str, Any] = {"view_set": view_set, "subject": subject, "shard": shard}
     files = inputs.render(project, dataset, **place)
@@ -211,6 +255,40 @@ def _left_out(dataset: str, subject: str, *patterns: str, **place: str) -> bool:
     for pattern in patterns if reason else ():
         write_left_out(pattern.format(dataset=dataset, subject=subject, **place), reason)
     return bool(reason)
+
+
+def _real_xrays(project: "Project", settings: "Dataset", view_set: str, subject: str) -> None:
+    """Write the shard of all real X-rays of a subject."""
+    from raymark.config.subjects import calibrated_of
+    from raymark.core.digests import text_digest
+    from raymark.core.errors import InputError
+    from raymark.core.files import sha256_of
+    from raymark.core.names import flip_pairs
+    from raymark.datasets.lookup import landmark_names, landmark_points, subject_of
+    from raymark.imports.real_xrays import RealShard, read_xrays
+    from raymark.workflow import inputs
+
+    place = calibrated_of(subject_of(project, subject).ct)
+    if place is None:
+        problem = "is not from a calibrated data set: there are no real X-rays of it"
+        remedy = f"Leave it out, or remove the view set {view_set!r}"
+        raise InputError(f"data set {settings.name}, subject {subject}", problem, remedy)
+    calibrated, theirs = (
+        project.named(project.calibrated, place[0], "calibrated data set"),
+        place[1],
+    )
+    names, points = landmark_names(settings), landmark_points(settings, subject)
+    shard = RealShard(settings, view_set, subject, names, points, flip_pairs(names))
+    files = inputs.import_calibrated(project, *place)["data"]
+    content = [*map(sha256_of, files), points.tobytes().hex(), *names]
+    shard.write(
+        read_xrays(calibrated, theirs),
+        calibrated.file,
+        layout.SHARD.format(
+            dataset=settings.name, view_set=view_set, subject=subject, shard=layout.shard_name(0)
+        ),
+        text_digest(*content, settings.model_dump_json(include={"detector", "beliefs"})),
+    )
 
 
 def import_2d(import_file: ImportFile) -> None:
