@@ -1,18 +1,19 @@
 """Error of landmarks by atlas, where the truth is known: strongly deformed copies of the demo's CTs.
 
-python benchmarks/atlas.py [--out docs/measurements/atlas.md]
+python benchmarks/atlas.py [--atlas chest pelvis] [--copies 3] [--out docs/measurements/atlas.md]
 
 After `make demo`, whose canonical CTs and landmarks (results/volumes) it reads. Each copy is made as a
 virtual patient is, with waves of twice the demo's amplitude, ±12 % of scaling and up to 40° of bend; then
 chest or pelvis is laid on it as on any other CT.
 """
 
+import argparse
 import time
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from measurement import output_argument, report
+from measurement import report
 
 from raymark.config.dataset import Cohort
 from raymark.ct import Volume, read_volume
@@ -21,21 +22,21 @@ from raymark.landmarks.table import read_landmark_table
 from raymark.patients.atlas import LEAST_ALIKE, alike, register_atlas
 from raymark.patients.virtual_patients import make_virtual_patient
 
-COPIES = 3
 ATLASES = {"chest": "results/volumes/chest_kv/chest", "pelvis": "results/volumes/pelvis/pelvis"}
 COHORT = {
-    "count": COPIES,
+    "count": 1,
     "deformation": {"amplitude_mm": 8.0},
     "scale": (0.88, 1.12),
     "cobb_deg": (-40.0, 40.0),
 }
 
 
-def errors_of(name: str, folder: Path) -> pd.DataFrame:
+def errors_of(name: str, copies: int) -> pd.DataFrame:
     """Return a row for each copy and landmark: how far off, how far it would be unmoved, how alike."""
+    folder = Path(ATLASES[name])
     volume, table = read_volume(folder / "ct.nii.gz"), read_landmark_table(folder / "landmarks.csv")
     points, rows = table[XYZ].to_numpy(), []
-    for copy in range(1, COPIES + 1):
+    for copy in range(1, copies + 1):
         patient = make_virtual_patient(
             volume.hu_xyz,
             None,
@@ -68,21 +69,25 @@ def errors_of(name: str, folder: Path) -> pd.DataFrame:
 
 
 def main() -> None:
-    out = output_argument(__doc__.splitlines()[0])
-    found = [errors_of(name, Path(folder)) for name, folder in ATLASES.items()]
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--atlas", nargs="+", choices=ATLASES, default=list(ATLASES))
+    parser.add_argument("--copies", type=int, default=3, help="how many of each")
+    parser.add_argument("--out", type=Path, help="write the table here too")
+    asked = parser.parse_args()
+    found = [errors_of(name, asked.copies) for name in asked.atlas]
     errors = pd.concat(found, ignore_index=True)
     rows = []
     for (name, landmark), each in errors.groupby(["atlas", "landmark"], sort=False):
         rows.append(_row(name, landmark, each))
     whole = [_row(name, "**all**", each) for name, each in errors.groupby("atlas", sort=False)]
     text = (
-        f"{COPIES} deformed copies of each CT; waves of 8 mm, scaling 0.88 to 1.12, bends up to 40°. "
+        f"Deformed copies: {asked.copies} of each CT; waves of 8 mm, scaling 0.88 to 1.12, bends up to 40°. "
         "*Unmoved*: the atlas's points shifted by the copy's mean, no more. *Alike*: least correlation "
         f"about the point; below {LEAST_ALIKE} a point is left out. Seconds are those of one processor "
         "for one registration. A copy has its atlas's grey values and topology: between two bodies "
         "errors are larger."
     )
-    report("Landmarks by atlas", text, [*whole, *rows], ["SimpleITK", "numpy", "scipy"], out)
+    report("Landmarks by atlas", text, [*whole, *rows], ["SimpleITK", "numpy", "scipy"], asked.out)
 
 
 def _row(atlas: str, landmark: str, each: pd.DataFrame) -> dict:

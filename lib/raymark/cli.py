@@ -32,6 +32,7 @@ STEPS: tuple[Callable[..., None], ...] = (
     data.fetch,
     data.ingest,
     data.landmarks,
+    data.atlas,
     data.virtual_patient,
     data.views,
     data.render,

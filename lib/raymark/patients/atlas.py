@@ -8,14 +8,20 @@ it takes as it takes its own.
 """
 
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
 from scipy.ndimage import gaussian_filter, map_coordinates
 from scipy.signal import fftconvolve
 
+from raymark.core.errors import InputError
+from raymark.core.files import atomic
 from raymark.core.itk_threads import one_thread
 from raymark.ct.grid import LabelMap, Volume
+from raymark.landmarks.point_files import XYZ
+from raymark.landmarks.table import landmark_table
 
 if TYPE_CHECKING:
     import SimpleITK
@@ -31,7 +37,7 @@ SMOOTH_FIELD_MM, SMOOTH_UPDATE_MM = 8.0, 8.0
 UNIT_MM, FIRST_STEP, LAST_STEP, LINEAR_STEPS = 100.0, 0.04, 5e-4, 100
 AROUND_MM = 20.0  # about a point, within which the fit is judged
 LEAST_ALIKE = 0.6  # correlation about a point below which it is left out
-
+LEAST_TYPICAL = 0.75  # median of these below which the atlas is refused
 
 
 @dataclass(frozen=True)
@@ -93,6 +99,50 @@ def alike(warp: Warp, atlas: Volume, target: Volume, points_mm: np.ndarray) -> n
     for n in np.flatnonzero(inside & (seen.mean(axis=1) >= 0.5)):
         found[n] = np.corrcoef(here[n, seen[n]], there[n, seen[n]])[0, 1]
     return found
+
+
+def by_atlas(
+    warp: Warp,
+    atlas: Volume,
+    target: Volume,
+    table: pd.DataFrame,
+    subject: str,
+    name: str,
+    source: str | Path,
+) -> tuple[pd.DataFrame, pd.DataFrame, list[str]]:
+    """Return a subject's landmark table by the atlas `name`, how each point fits, and doubts.
+
+    A point outside of the CT, or about which it is not like the atlas, is left out and named in the
+    doubts. InputError, naming the CT's file `source`, where the CT as a whole is not like the atlas.
+    """
+    points = table[XYZ].to_numpy(float)
+    scores = alike(warp, atlas, target, points)
+    fit = pd.DataFrame({"landmark": table["landmark"], "alike": scores})
+    fit["kept"] = scores >= LEAST_ALIKE
+    inside = np.isfinite(scores)
+    typical = float(np.median(scores[inside])) if inside.any() else 0.0
+    if typical < LEAST_TYPICAL:
+        raise InputError(
+            source,
+            f"the atlas {name!r} does not fit it: about its landmarks the two CTs correlate by "
+            f"{typical:.2f}, less than {LEAST_TYPICAL}",
+            "Name an atlas of the same part of the body, or mark this CT's landmarks",
+        )
+    carried = landmark_table(subject, table["landmark"], warp.forward(points), f"atlas:{name}")
+    doubts = [f"landmarks by atlas ({name}), not by its own labels"]
+    for why, left in (
+        ("outside of the CT", ~inside),
+        ("too unlike the atlas", inside & ~fit["kept"].to_numpy()),
+    ):
+        if left.any():
+            doubts.append(f"left out, {why}: {', '.join(table.loc[left, 'landmark'])}")
+    return carried[fit["kept"].to_numpy()], fit, doubts
+
+
+def write_fit(fit: pd.DataFrame, path: str | Path) -> None:
+    """Write how each point fits as CSV, whole or not at all."""
+    with atomic(path) as partial:
+        fit.to_csv(partial, index=False, float_format="%.3f", lineterminator="\n")
 
 
 def carried_labels(warp: Warp, labels: LabelMap, target: Volume) -> LabelMap:
@@ -237,9 +287,7 @@ def _fit(
     method.Execute(fixed, moving)
 
 
-def _demons(
-    atlas: Volume, target: Volume, linear: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
+def _demons(atlas: Volume, target: Volume, linear: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return the displacement (x, y, z, 3) mm that comes before the linear map, and its grid's affine."""
     import SimpleITK as sitk
 
@@ -247,7 +295,9 @@ def _demons(
     for spacing_mm, iterations in DEMONS:
         shape, affine = _grid(atlas, spacing_mm)
         fixed = _resampled(atlas, spacing_mm)
-        moving = _at(_grey(target, spacing_mm), target.affine, _moved(linear, _points(shape, affine)))
+        moving = _at(
+            _grey(target, spacing_mm), target.affine, _moved(linear, _points(shape, affine))
+        )
         beyond = np.isnan(moving)
         moving[beyond] = fixed[beyond]  # pulls nowhere
         filter_ = sitk.FastSymmetricForcesDemonsRegistrationFilter()
