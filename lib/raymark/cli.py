@@ -33,6 +33,7 @@ STEPS: tuple[Callable[..., None], ...] = (
     data.import_calibrated,
     data.ingest,
     data.landmarks,
+    data.atlas,
     data.virtual_patient,
     data.views,
     data.render,

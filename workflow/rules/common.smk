@@ -12,7 +12,7 @@ from snakemake.utils import update_config
 
 from raymark import figures, layout, tables
 from raymark.config.project import project_given
-from raymark.config.subjects import parent_of
+from raymark.config.subjects import atlas_of, parent_of
 from raymark.correspondence.config import correspondence_of
 from raymark.core.errors import InputError
 from raymark.workflow import inputs
@@ -96,6 +96,14 @@ wildcard_constraints:
 def reads(step):
     """Return the function of a job's wildcards that tells what its step reads, by name."""
     return lambda wildcards: getattr(inputs, step)(PROJECT, **dict(wildcards.items()))
+
+
+def one_of(subjects):
+    """Return the pattern of a wildcard that is one of some subjects, or none where there are none."""
+    return "|".join(subjects) or "(?!)"
+
+
+BY_ATLAS = [name for name, row in SUBJECTS.items() if atlas_of(row) is not None]
 
 
 def dataset_config(*sections):

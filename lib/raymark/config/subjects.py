@@ -2,8 +2,9 @@
 
 One tab-separated file with the columns subject, patient, ct, landmarks, labels, split and, where the
 label maps need it, label_scheme. `ct`, `labels` and `landmarks` are a path or ``source:<id>`` naming a row of the table of sources;
-`landmarks` may also be ``recipe:<path>``, landmarks computed from the label map. A column `exclude` leaves
-a subject out, with the reason.
+`landmarks` may also be ``recipe:<path>``, landmarks computed from the label map, or ``atlas:<subject>``,
+those of another subject, whose CT is laid on this one. A column `exclude` leaves a subject out, with the
+reason.
 
 A virtual patient is called after its parent: ``pelvis-v001`` is the first one made from ``pelvis``.
 """
@@ -49,7 +50,8 @@ class Subject:
         str,
         Field(
             description="path of a file of points (docs/landmarks.md), `source:<id>`, or `recipe:<path>` "
-            "of a landmark file, by which they are computed from the label map"
+            "of a landmark file, by which they are computed from the label map, or `atlas:<subject>`: "
+            "those of another subject, carried over (docs/patients.md)"
         ),
     ]
     labels: Annotated[
@@ -84,6 +86,7 @@ CALIBRATED = re.compile(r"calibrated:(?P<name>[^/]+)/(?P<subject>[^/]+)/(?P<file
 
 COLUMNS = tuple(field.name for field in fields(Subject))
 OPTIONAL = ("label_scheme", "exclude")
+ATLAS = "atlas:"  # how a cell of `landmarks` begins that names another subject
 
 
 def virtual_subjects(subject: str, count: int) -> list[str]:
@@ -101,6 +104,11 @@ def calibrated_of(reference: str) -> tuple[str, str] | None:
     """Return the calibrated data set and the subject there that a cell refers to; None where to neither."""
     found = CALIBRATED.fullmatch(reference)
     return (found["name"], found["subject"]) if found else None
+
+
+def atlas_of(row: Subject) -> str | None:
+    """Return the subject whose landmarks are carried over to this one; None where it has its own."""
+    return row.landmarks.removeprefix(ATLAS) if row.landmarks.startswith(ATLAS) else None
 
 
 def read_subjects(path: str | Path) -> dict[str, Subject]:
@@ -129,7 +137,23 @@ def read_subjects(path: str | Path) -> dict[str, Subject]:
         subjects[row.subject] = row
     if not subjects:
         raise InputError(path, "lists no subject", "Add one line for each CT")
+    _check_atlases(path, subjects)
     return subjects
+
+
+def _check_atlases(path: str | Path, subjects: dict[str, Subject]) -> None:
+    """Refuse an atlas that is not in the sheet, or whose own landmarks are by atlas."""
+    for row in subjects.values():
+        atlas = atlas_of(row)
+        if atlas is None:
+            continue
+        place = f"{path}, subject {row.subject}, column landmarks"
+        if atlas not in subjects:
+            remedy = f"Name one of the sheet's: {', '.join(subjects)}"
+            raise InputError(place, f"the atlas {atlas!r} is not in the sheet", remedy)
+        if atlas_of(subjects[atlas]) is not None:
+            problem = f"the atlas {atlas!r} has no landmarks of its own"
+            raise InputError(place, problem, "Name a subject with points or a recipe")
 
 
 def check_files(
@@ -149,6 +173,8 @@ def check_files(
         for column in ("ct", "landmarks", "labels"):
             reference, place = getattr(row, column), f"{path}, line {line}, column {column}"
             kind, _, name = reference.partition(":")
+            if kind == "atlas" and column == "landmarks":
+                continue
             if kind == "source":
                 if name not in sources:
                     problem = f"{reference!r} is not in the table of sources"
@@ -221,7 +247,8 @@ def _check_row(row: Subject, place: str) -> None:
             raise InputError(
                 f"{place}, column {column}",
                 "is empty",
-                "Give a path or source:<id>" + (" or recipe:<path>" * (column == "landmarks")),
+                "Give a path or source:<id>"
+                + (" or recipe:<path> or atlas:<subject>" * (column == "landmarks")),
             )
     if row.landmarks.startswith("recipe:") and not row.labels:
         raise InputError(

@@ -11,7 +11,7 @@ from raymark import layout
 from raymark.config.dataset import Dataset
 from raymark.config.project import Project
 from raymark.config.results import Experiment
-from raymark.config.subjects import Subject, calibrated_of, parent_of
+from raymark.config.subjects import Subject, atlas_of, calibrated_of, parent_of
 from raymark.core.errors import InputError, named
 from raymark.datasets.available import present_datasets
 from raymark.datasets.imported import Imported, read_imported
@@ -237,7 +237,7 @@ def contrast_files(project: Project) -> dict[str, Any]:
     return {
         "views": layout.VIEWS.format(dataset=dataset.name),
         "cts": [layout.CT.format(**place) for place in places],
-        "labels": [layout.LABELS.format(**place) for place in places],
+        "labels": [labels_file(project, **place) for place in places],
     }
 
 
@@ -258,6 +258,14 @@ def of_experiments(pattern: str, experiments: Iterable[Experiment]) -> list[str]
 def subject_of(project: Project, name: str) -> Subject:
     """Return the row of the subject sheet of a subject, or of a virtual patient's parent."""
     return project.named(project.sheet, parent_of(name), "subject")
+
+
+def labels_file(project: Project, dataset: str, subject: str) -> str:
+    """Return a subject's label map: its own, or else the one that came with its landmarks by atlas."""
+    row = project.sheet.get(subject)  # a virtual patient has none of its own
+    by_atlas = row is not None and not row.labels and atlas_of(row) is not None
+    pattern = layout.ATLAS_LABELS if by_atlas else layout.LABELS
+    return pattern.format(dataset=dataset, subject=subject)
 
 
 def file_of(project: Project, reference: str) -> str:

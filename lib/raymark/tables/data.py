@@ -1,12 +1,14 @@
 """What the data sets show: their view sets, patients, views and landmarks."""
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 
 import pandas as pd
 
 from raymark import layout
 from raymark.config.dataset import Dataset, ViewSet
 from raymark.config.project import Project
+from raymark.config.subjects import atlas_of
 from raymark.datasets.available import (
     NOT_PRESENT,
     missing,
@@ -123,7 +125,18 @@ def _needs(project: Project) -> list[str]:
 def _make(project: Project) -> Table:
     views = {name: read_views(path) for name, path in _views(project).items()}
     landmarks = {name: len(landmark_names(dataset_of(project, name))) for name in views}
-    return table(project, views, landmarks, dict(_absent(project)))
+    made = table(project, views, landmarks, dict(_absent(project)))
+    return replace(made, notes=[*made.notes, *_by_atlas(project)])
+
+
+def _by_atlas(project: Project) -> list[str]:
+    """Say of which subjects the landmarks were carried over from another one's CT."""
+    subjects = sorted({name for dataset in project.datasets.values() for name in dataset.subjects})
+    rows = [project.sheet[name] for name in subjects]
+    told = [f"{row.subject} (from {atlas_of(row)})" for row in rows if atlas_of(row)]
+    return [f"Landmarks by atlas, not marked on the subject's own CT: {', '.join(told)}."] * bool(
+        told
+    )
 
 
 def _absent(project: Project) -> Iterator[tuple[tuple[str, str], str]]:

@@ -10,13 +10,15 @@ from typing import Any
 
 from raymark import layout
 from raymark.config.project import Project
-from raymark.config.subjects import calibrated_of, parent_of
+from raymark.config.subjects import ATLAS, atlas_of, calibrated_of, parent_of
+from raymark.core.errors import InputError
 from raymark.correspondence.config import Role, correspondence_of, cts_for, subjects_for
 from raymark.ct.labels.names import SCHEMES
 from raymark.datasets.lookup import (
     contrast_files,
     cts_of,
     file_of,
+    labels_file,
     real_view_sets,
     rendered,
     shard_files,
@@ -62,12 +64,28 @@ def landmarks(project: Project, dataset: str, subject: str) -> Files:
     return files
 
 
+def atlas(project: Project, dataset: str, subject: str) -> Files:
+    """The CT, the atlas's CT, labels and landmarks, and the data set's names."""
+    laid = atlas_of(subject_of(project, subject))
+    if laid is None:
+        remedy = f"Give it `landmarks` of `{ATLAS}<subject>` in the subject sheet"
+        raise InputError(subject, "has landmarks of its own, not by atlas", remedy)
+    return {
+        "ct": layout.CT.format(dataset=dataset, subject=subject),
+        "atlas_ct": layout.CT.format(dataset=dataset, subject=laid),
+        "atlas_labels": layout.LABELS.format(dataset=dataset, subject=laid),
+        "atlas_landmarks": layout.LANDMARKS.format(dataset=dataset, subject=laid),
+        "names": rendered(project, dataset).landmarks,
+        "verdicts": verdict_files(dataset, [subject, laid]),
+    }
+
+
 def virtual_patient(project: Project, dataset: str, subject: str) -> Files:
     """The volume, labels and landmarks of the patient that is deformed, and the verdict on its CT."""
     place = {"dataset": dataset, "subject": parent_of(subject)}
     return {
         "ct": layout.CT.format(**place),
-        "labels": layout.LABELS.format(**place),
+        "labels": labels_file(project, **place),
         "landmarks": layout.LANDMARKS.format(**place),
         "verdict": layout.VERDICT.format(**place),
     }
@@ -202,7 +220,7 @@ def correspondence_follow_up(project: Project) -> Files:
     """The test CTs with their labels, in which a contrast agent is simulated."""
     settings = correspondence_of(project)
     labels = [
-        layout.LABELS.format(dataset=dataset, subject=subject)
+        labels_file(project, dataset, subject)
         for dataset, subject in subjects_for("test", settings, project, project.sheet)
     ]
     files = {"labels": labels, "model": layout.CORRESPONDENCE_MODEL}

@@ -10,7 +10,7 @@ from pathlib import Path
 from raymark import tables
 from raymark.config.dataset import Dataset
 from raymark.config.project import Project
-from raymark.config.subjects import Subject, check_files
+from raymark.config.subjects import Subject, atlas_of, check_files
 from raymark.core.errors import InputError
 from raymark.core.names import flip_pairs, unpaired
 from raymark.datasets.lookup import landmark_names
@@ -30,6 +30,7 @@ def preflight(project: Project, sheet: Mapping[str, Subject], sources: Collectio
     claim_linked_folders()
     tables.check_choices(project)
     used = {subject for dataset in project.datasets.values() for subject in dataset.subjects}
+    used |= {atlas for subject in used if (atlas := atlas_of(sheet[subject]))}
     check_files(project.config.subjects, used, sources, project.calibrated)
     _check_names_of_files(project)
     _check_roles(project)
@@ -48,7 +49,8 @@ def _check_names_of_files(project: Project) -> None:
     files = []
     for name, dataset in project.datasets.items():
         for subject in dataset.subjects:
-            steps = inputs.ingest, inputs.landmarks
+            by_atlas = atlas_of(project.sheet[subject]) is not None
+            steps = inputs.ingest, inputs.atlas if by_atlas else inputs.landmarks
             files += [file for step in steps for file in step(project, name, subject).values()]
     files += [list(inputs.import_2d(project, name).values()) for name in project.imports]
     for file in _flat(files):
@@ -108,7 +110,7 @@ def _check_landmarks(dataset: Dataset, subjects: Mapping[str, str]) -> None:
     known = landmark_set.names
     for reference, subject in subjects.items():
         kind, _, file = reference.partition(":")
-        if kind in ("source", "calibrated") or reference.lower().endswith(
+        if kind in ("source", "calibrated", "atlas") or reference.lower().endswith(
             "_ctd.json"
         ):  # fetched, or by its CT
             continue

@@ -52,6 +52,8 @@ def test_column_order_line_ends_and_byte_order_mark_do_not_matter(sheet):
         (HEADER + "a\tP\tc\t\t\ttrain\n", "line 2, column landmarks", "empty"),
         (HEADER + "a\tP\tc\tl\t\tvalid\n", "line 2, column split", "'valid'"),
         (HEADER + "a\tP\tc\trecipe:r\t\ttest\n", "line 2, column labels", "recipe:r"),
+        (HEADER + "a\tP\tc\tatlas:b\t\ttest\n", "subject a, column landmarks", "'b' is not"),
+        (HEADER + "a\tP\tc\tatlas:a\t\ttest\n", "subject a, column landmarks", "of its own"),
         (HEADER + "a\tP\tc\tl\ttest\n", "line 2", "5 fields"),
         (HEADER + PELVIS + CHEST.replace("P2", "P1"), "line 3, column split", "'P1'"),
     ],

@@ -123,6 +123,46 @@ def landmarks(project: "Project", dataset: DatasetName, subject: SubjectId) -> N
     write_landmarks(table, path, [*doubts, *more])
 
 
+def atlas(project: "Project", dataset: DatasetName, subject: SubjectId) -> None:
+    """Carry an atlas's landmarks and labels to a CT that has none."""
+    from raymark.config.subjects import atlas_of
+    from raymark.core.doubts import warn
+    from raymark.core.errors import InputError
+    from raymark.core.names import flip_pairs
+    from raymark.ct import read_label_map, read_volume, write_labels
+    from raymark.datasets.lookup import file_of, landmark_names, rendered, subject_of
+    from raymark.datasets.taking_part import refusal
+    from raymark.landmarks.table import (
+        check_landmarks,
+        needed_names,
+        read_landmark_set,
+        read_landmark_table,
+        write_landmarks,
+    )
+    from raymark.patients.atlas import by_atlas, carried_labels, register_atlas, write_fit
+    from raymark.workflow import inputs
+
+    files, row = inputs.atlas(project, dataset, subject), subject_of(project, subject)
+    if _left_out(dataset, subject, layout.LANDMARKS, layout.ATLAS_LABELS, layout.ATLAS_FIT):
+        return
+    if reason := refusal(dataset, atlas_of(row) or ""):
+        problem = f"its atlas {atlas_of(row)!r} is left out: {reason}"
+        raise InputError(f"subject {subject}", problem, "Name another atlas in the subject sheet")
+    volume, laid = read_volume(files["ct"]), read_volume(files["atlas_ct"])
+    source, place = file_of(project, row.ct), {"dataset": dataset, "subject": subject}
+    warp = register_atlas(laid, volume)
+    parent = read_landmark_table(files["atlas_landmarks"])
+    table, fit, doubts = by_atlas(warp, laid, volume, parent, subject, atlas_of(row) or "", source)
+    known = read_landmark_set(files["names"]).names
+    names = needed_names(table["landmark"], landmark_names(rendered(project, dataset)), known)
+    table, more = check_landmarks(table, names, volume, flip_pairs(names), source)
+    warn(source, [*doubts, *more])
+    labels = carried_labels(warp, read_label_map(files["atlas_labels"]), volume)
+    write_labels(layout.ATLAS_LABELS.format(**place), labels)
+    write_fit(fit, layout.ATLAS_FIT.format(**place))
+    write_landmarks(table, layout.LANDMARKS.format(**place), [*doubts, *more])
+
+
 def virtual_patient(project: "Project", dataset: DatasetName, subject: SubjectId) -> None:
     """Deform a CT with its landmarks, e.g. pelvis-v001."""
     from raymark.core.errors import InputError
