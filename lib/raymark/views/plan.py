@@ -143,16 +143,19 @@ def plan_views(
 ) -> pd.DataFrame:
     """Make the table of all views of a data set (columns and types: `SCHEMA`), leaks refused.
 
-    `real` has the rows of the view sets whose X-rays were taken (`row_of_xray`), by view set.
+    `real` has the rows of the view sets whose X-rays were taken (`row_of_xray`), by view set; one that
+    it lacks has none.
 
     `isocentres_mm` gives for every subject, virtual ones included, the world point (3,) that the
     view sets' translations shift (`isocentre_among`).
     """
+    real = real or {}
     tables = [
         real[name]
-        if real and name in real
+        if name in real
         else plan_view_set(dataset, name, sheet, isocentres_mm, base_seed)
-        for name in dataset.view_sets
+        for name, view_set in dataset.view_sets.items()
+        if name in real or not view_set.is_real
     ]
     table = pd.concat(tables, ignore_index=True)
     check_leaks(table, dataset)
