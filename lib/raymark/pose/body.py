@@ -5,7 +5,6 @@ the body, and its edge is no anatomy. The tissue at such a face is carried on ou
 what is carried on shows something that the CT lacks.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,10 +19,7 @@ HIGHEST_HU = 1500  # metal counts as dense bone: its shadow is far from linear
 TISSUE_FROM_HU = -500
 BEYOND_VOXEL_MM, BEYOND_MM = 15.0, 300.0
 LEAST_CUT_MM2 = 400.0  # a smaller touch, such as a finger's or a tube's, hardly shows
-LACKING_MM = 10.0  # of tissue, with which a ray has lost all weight, where enough rays lack less
-ENOUGH = 0.25  # mean weight of the rays through the body, below which rays may lack twice as much
-MOST_LACKING_MM = 320.0
-THROUGH_BODY_MM = 30.0  # that a ray goes through it, and not along its skin
+LACKING_MM = 10.0  # of tissue, with which a ray has lost all weight
 THROUGH = 0.1  # weight of rays that cross a cut face head on: all miss about as much
 BEYOND_PX = 4  # the weights change slowly
 
@@ -93,15 +89,12 @@ class Beyond:
         self.axes = affine[:3, :3] / spacing_mm
         lacking = [everywhere * out for out in outside]
         self.grids = [Grid(share, coarse) if share.any() else None for share in lacking]
-        tissue = np.pad(_binned(hu_xyz > TISSUE_FROM_HU, shape), [(n, n) for n in rim])
-        self.tissue = Grid(tissue, coarse)
 
     def weight(self, camera: Camera) -> np.ndarray | None:
         """Return the weight (row, column) of each ray, 0 to 1; None where the CT is whole.
 
-        A ray loses its weight with what the CT lacks of it: as little as leaves enough of the body to compare
-        with. Faces that the beam crosses head on take something from every ray, and their own edges are
-        not seen: rays through them keep a small weight, which counts where there are no others.
+        Faces that the beam crosses head on take something from every ray, and their own edges are not
+        seen: rays through them keep a small weight, which counts where there are no others.
         """
         if not any(self.grids):
             return None
@@ -113,30 +106,14 @@ class Beyond:
             width,
         )
         everything = np.ones((height, width), dtype=bool)
-        lacking_mm = [grid.cast(small, everything)[..., 0] if grid else 0.0 for grid in self.grids]
-        through = self.tissue.cast(small, everything)[..., 0] > THROUGH_BODY_MM
         head_on = int(np.abs(self.axes.T @ camera.world_to_camera[2, :3]).argmax())
-        sideways = [each for axis, each in enumerate(lacking_mm) if axis != head_on]
-        weight = strictest(sideways, through) * np.clip(
-            1 - lacking_mm[head_on] / LACKING_MM, THROUGH, 1
-        )
-        return enlarged(weight.astype(np.float32), camera.shape_yx)
-
-
-def strictest(lacking_mm: Sequence[np.ndarray | float], through_yx: np.ndarray) -> np.ndarray:
-    """Return the weights (row, column) of rays that lack so much, with enough of those `through` the body."""
-    most_mm = LACKING_MM
-    while True:
-        weight = np.ones(through_yx.shape)
-        for each in lacking_mm:
-            weight *= np.clip(1 - each / most_mm, 0, 1)
-        if (
-            most_mm >= MOST_LACKING_MM
-            or not through_yx.any()
-            or weight[through_yx].mean() >= ENOUGH
-        ):
-            return weight
-        most_mm *= 2
+        weight = np.ones((height, width), np.float32)
+        for axis, grid in enumerate(self.grids):
+            if grid is not None:
+                lacking_mm = grid.cast(small, everything)[..., 0]
+                least = THROUGH if axis == head_on else 0.0
+                weight *= np.clip(1 - lacking_mm / LACKING_MM, least, 1)
+        return enlarged(weight, camera.shape_yx)
 
 
 def _cut_tissue(hu_xyz: np.ndarray, spacing_mm: np.ndarray, shape_xyz: np.ndarray) -> np.ndarray:
@@ -162,8 +139,7 @@ def _binned(mask: np.ndarray, shape: np.ndarray) -> np.ndarray:
     for axis, count in enumerate(shape):
         starts = np.arange(count) * mask.shape[axis] // count
         sizes = np.diff([*starts, mask.shape[axis]])
-        along = [-1 if other == axis else 1 for other in range(mask.ndim)]
-        share = np.add.reduceat(share, starts, axis=axis) / sizes.reshape(along)
+        share = np.add.reduceat(share, starts, axis=axis) / np.expand_dims(sizes, 1 - axis)
     return share
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from raymark.geometry.camera import Camera
 from raymark.metrics.pose import mtre_mm
-from raymark.pose.body import ENOUGH, LACKING_MM, Beyond, strictest
+from raymark.pose.body import Beyond
 from raymark.pose.refine import Registration
 from raymark.pose.search import displaced
 from raymark.pose.shot import Shot
@@ -83,24 +83,3 @@ def test_a_body_with_air_all_around_keeps_all_weight():
     hu_xyz = np.full((20, 20, 20), -1000, np.int16)
     hu_xyz[5:15, 5:15, 5:15] = 40
     assert Beyond(hu_xyz, np.diag([5.0, 5, 5, 1])).weight(chest.view(0)) is None
-
-
-def test_where_nearly_every_ray_lacks_something_the_least_lacking_still_count():
-    through = np.zeros((40, 40), bool)
-    through[10:30] = True
-    lacking_mm = np.where(through, np.linspace(25, 225, 40), 0.0)
-    weight = strictest([lacking_mm, 0.0], through)
-    assert weight[through].mean() >= ENOUGH
-    assert (np.diff(weight[20]) <= 0).all()
-    assert weight[20, 0] > 0.7
-    assert weight[20, -1] == 0
-    assert (weight[~through] == 1).all()
-
-
-def test_where_enough_rays_lack_nothing_the_others_have_no_weight():
-    through = np.ones((20, 20), bool)
-    lacking_mm = np.zeros((20, 20))
-    lacking_mm[:10] = LACKING_MM
-    weight = strictest([lacking_mm, lacking_mm], through)
-    assert (weight[:10] == 0).all()
-    assert (weight[10:] == 1).all()
