@@ -324,7 +324,7 @@ def project_of(values: dict, source: str | Path) -> Project:
     matrix.check(config.experiments, config.matrix, methods, imports, source)
     _check_view_sets(config, datasets, imports, source)
     _check_beams(config, datasets, source)
-    return Project(config, datasets, methods, imports, str(source), calibrated)
+    return Project(config, datasets, methods, imports, str(source), calibrated=calibrated)
 
 
 def _folds(config: Config, dataset: Dataset) -> dict[str, Dataset]:

@@ -123,8 +123,10 @@ def _mentioned(node: ast.AST) -> tuple[dict[str, Place], dict[tuple[str, str], N
             imported |= _imports(each)
         elif isinstance(each, ast.ClassDef):
             for part in ast.iter_child_nodes(each):
-                field = isinstance(part, ast.AnnAssign)
-                waiting += [part.target, *([part.value] if part.value else [])] if field else [part]
+                if isinstance(part, ast.AnnAssign):
+                    waiting += [part.target, *([part.value] if part.value else [])]
+                else:
+                    waiting.append(part)
         else:
             waiting += ast.iter_child_nodes(each)
     return imported, mentioned

@@ -247,9 +247,9 @@ def _linear(atlas: Volume, target: Volume) -> np.ndarray:
 
     images = []
     for volume in (atlas, target):
-        affine = _grid(volume, LINEAR_MM)[1]
-        affine[:3] /= UNIT_MM
-        images.append(_image(_resampled(volume, LINEAR_MM), affine))
+        grid = _grid(volume, LINEAR_MM)[1]
+        grid[:3] /= UNIT_MM
+        images.append(_image(_resampled(volume, LINEAR_MM), grid))
     rigid = sitk.Euler3DTransform()
     rigid.SetCenter((_centre(atlas) / UNIT_MM).tolist())
     rigid.SetTranslation((_best_shift(atlas, target) / UNIT_MM).tolist())
@@ -311,5 +311,6 @@ def _demons(atlas: Volume, target: Volume, linear: np.ndarray) -> tuple[np.ndarr
             field = filter_.Execute(*images)
         else:
             field = filter_.Execute(*images, sitk.Resample(field, images[0]))
+    assert field is not None  # there is a spacing at least
     displacement = sitk.GetArrayFromImage(field).transpose(2, 1, 0, 3)
     return np.ascontiguousarray(displacement, dtype=np.float64), affine

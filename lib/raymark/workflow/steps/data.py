@@ -69,9 +69,11 @@ def ingest(project: "Project", dataset: DatasetName, subject: SubjectId) -> None
     files = inputs.ingest(project, dataset, subject)
     settings, scheme = rendered(project, dataset).ct, subject_of(project, subject).label_scheme
     place, refused = {"dataset": dataset, "subject": subject}, ""
-    made = [pattern.format(**place) for pattern in (layout.CT, layout.LABELS, layout.QUALITY)]
+    patterns = layout.CT, layout.LABELS, layout.QUALITY
+    volume, labels, quality = made = [pattern.format(**place) for pattern in patterns]
+    theirs = next(iter(files["labels"]), None)
     try:
-        ingest(files["ct"], next(iter(files["labels"]), None), settings, *made, subject, scheme)
+        ingest(files["ct"], theirs, settings, volume, labels, quality, subject, scheme)
     except InputError as error:
         refused = str(error)
         warn(f"{subject} is left out of {dataset}", [refused])
