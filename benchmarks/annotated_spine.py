@@ -5,6 +5,7 @@ python benchmarks/annotated_spine.py --out docs/measurements/annotated_spine.md
 """
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -57,7 +58,10 @@ def main() -> None:
     (settings,) = project.imports.values()
     how = project.config.evaluation
     place = {"dataset": settings.name, "seed": 0, "view_set": VIEW_SET}
-    methods = {name: method.title for name, method in project.methods.items()}
+    titles = {name: method.title for name, method in project.methods.items()}
+    methods = {
+        n: t for n, t in titles.items() if Path(layout.ERRORS.format(**place, method=n)).exists()
+    }
     tables = {
         name: read_errors([layout.ERRORS.format(**place, method=name)])
         for name in [*methods, MEAN_POSITION]
@@ -83,7 +87,7 @@ def main() -> None:
             "easier set. The appearance-context network's points are the centres of its maps' squares "
             "(`read_off: centre`), which gave better angles than the maxima on the validation images; "
             "that choice was made when the test images had been evaluated once, with the maxima.",
-            f"Made by `{COMMAND}`.",
+            f"Made by `{COMMAND}`.{not_run(titles, methods)}",
             "## What it took\n\n" + markdown_table(training_rows(settings.name, methods)),
             "`epochs` is of how many, and from which of them the weights are: the least validation "
             "loss. Each training has one thread; the patches begin when the chain is trained.",
@@ -103,6 +107,12 @@ def main() -> None:
         ]
     )
     report("Real spine X-rays", text, rows, ["torch", "snakemake"], out)
+
+
+def not_run(titles: dict, methods: dict) -> str:
+    """Say which methods of the configuration have no results here."""
+    missing = [title for name, title in titles.items() if name not in methods]
+    return f" Not run for this page: {', '.join(missing)}." if missing else ""
 
 
 def interval_said(how: Evaluation) -> str:
