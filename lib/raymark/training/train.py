@@ -212,6 +212,8 @@ def _train(
                 _write_losses(out_dir / "losses.csv", run.state.history)
             keep()
     if fabric.is_global_zero:
+        # Also where nothing was left to train: what was cut short loses its outputs, not its checkpoint.
+        _write_losses(out_dir / "losses.csv", run.state.history)
         description = _described(method, training, run.state, seed, provenance, types)
         calibration = None if types else _calibration(run, method, validation)
         description = description.model_copy(update={"first": refined, "calibration": calibration})

@@ -116,6 +116,17 @@ def test_a_schedule_that_goes_by_the_number_of_epochs_begins_anew_and_says_so(tm
     assert second.read_bytes() == fresh.read_bytes()
 
 
+def test_a_run_that_ended_before_its_files_were_kept_makes_them_of_its_checkpoint(tmp_path):
+    """Snakemake removes the outputs of a job that was killed, if only at its very end."""
+    made = train(method(epochs=2), Blobs(8), Blobs(4), tmp_path, 0)
+    losses = tmp_path / "losses.csv"
+    before = made.read_bytes(), losses.read_bytes()
+    made.unlink()
+    losses.unlink()
+    train(method(epochs=2), Blobs(8), Blobs(4), tmp_path, 0)
+    assert (made.read_bytes(), losses.read_bytes()) == before
+
+
 def test_limits_by_which_results_are_read_train_nothing(tmp_path, capsys):
     recipe = method(epochs=1)
     train(recipe, Blobs(8), Blobs(4), tmp_path, 0)
