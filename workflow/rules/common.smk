@@ -18,7 +18,7 @@ from raymark.core.errors import InputError
 from raymark.workflow import inputs
 from raymark.workflow.snapshot import freeze
 from raymark.landmarks.table import read_landmark_set
-from raymark.datasets.available import absences, only_present
+from raymark.datasets.available import absences, only_present, present_datasets
 from raymark.datasets import lookup, taking_part
 from raymark.datasets.lookup import (
     of_experiments,
@@ -121,6 +121,12 @@ def dataset_config(*sections):
         return json.dumps({section: dumped[section] for section in sections})
 
     return of
+
+
+def real_xrays_module(wildcards):
+    """Name the module that makes shards of real X-rays, where the view set is of them."""
+    is_real = PROJECT.datasets[wildcards.dataset].view_sets[wildcards.view_set].is_real
+    return ["raymark.imports.real_xrays"] if is_real else []
 
 
 def view_set_config(wildcards):
@@ -235,9 +241,11 @@ def figure_needs(wildcards):
 
 def verdicts_on(*datasets):
     """List the verdicts on all CTs of some rendered data sets."""
+    there = present_datasets(PROJECT)
     return [
         file
         for name in datasets
+        if name in there
         for file in verdict_files(name, PROJECT.datasets[name].subjects)
     ]
 

@@ -24,7 +24,9 @@ rule render:
         ),
         view_set=view_set_config,
         code=lambda wildcards: step_code(
-            "data:render", projector_module(wildcards.dataset)
+            "data:render",
+            projector_module(wildcards.dataset),
+            *real_xrays_module(wildcards),
         ),
     shell:
         "python -m raymark render {wildcards.dataset} {wildcards.view_set}"

@@ -97,6 +97,8 @@ def missing_calibrated(project: Project, sheet: Mapping[str, Subject], settings:
 
 def present_datasets(project: Project) -> list[str]:
     """List the rendered data sets whose subjects are not from files that are not there."""
+    if not project.calibrated:
+        return list(project.datasets)
     datasets = project.datasets.items()
     return [name for name, d in datasets if not missing_calibrated(project, project.sheet, d)]
 

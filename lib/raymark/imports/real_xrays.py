@@ -4,19 +4,27 @@ Every image is scaled to the detector's height, then cropped or padded about its
 `K` goes with it. Landmarks are the subject's 3D ones, projected.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from raymark import layout
 from raymark.config.dataset import Dataset
 from raymark.config.imports import Calibrated
+from raymark.config.project import Project
+from raymark.config.subjects import calibrated_of
+from raymark.core.digests import text_digest
 from raymark.core.errors import InputError
+from raymark.core.files import sha256_of
+from raymark.core.names import flip_pairs
+from raymark.datasets.lookup import landmark_names, landmark_points, subject_of
 from raymark.datasets.shards import write_shard
 from raymark.geometry.affine2d import resampled
 from raymark.geometry.belief_maps import belief_maps
-from raymark.geometry.camera import inside, project
+from raymark.geometry.camera import inside
+from raymark.geometry.camera import project as projected
 from raymark.imports import deepfluoro, exchange_folder
 from raymark.imports.calibrated import CalibratedSubject, CalibratedXray
 from raymark.imports.planned_image import scaled_and_cropped
@@ -38,6 +46,28 @@ def read_subject(settings: Calibrated, subject: str) -> CalibratedSubject:
 def read_xrays(settings: Calibrated, subject: str) -> Iterator[CalibratedXray]:
     """Yield a subject's X-rays."""
     return READERS[settings.layout].read_xrays(settings.file, subject)
+
+
+def write_real_shard(
+    project: Project, settings: Dataset, view_set: str, subject: str, data: Sequence[str]
+) -> None:
+    """Write the shard of all real X-rays of a subject; `data` are the files that were taken out of its own."""
+    place = calibrated_of(subject_of(project, subject).ct)
+    if place is None:
+        problem = "is not from a calibrated data set: there are no real X-rays of it"
+        remedy = f"Leave it out, or remove the view set {view_set!r}"
+        raise InputError(f"data set {settings.name}, subject {subject}", problem, remedy)
+    calibrated = project.named(project.calibrated, place[0], "calibrated data set")
+    names, points = landmark_names(settings), landmark_points(settings, subject)
+    shard = RealShard(settings, view_set, subject, names, points, flip_pairs(names))
+    content = [*map(sha256_of, data), points.tobytes().hex(), *names]
+    where = {"dataset": settings.name, "view_set": view_set, "subject": subject}
+    shard.write(
+        read_xrays(calibrated, place[1]),
+        calibrated.file,
+        layout.SHARD.format(**where, shard=layout.shard_name(0)),
+        text_digest(*content, settings.model_dump_json(include={"detector", "beliefs"})),
+    )
 
 
 @dataclass(frozen=True)
@@ -87,7 +117,7 @@ class RealShard:
         homography = np.eye(3)
         homography[:2, :2], homography[:2, 2] = to_shard.matrix_xy, to_shard.shift_px
         K = homography @ xray.K
-        points_px = project(K, xray.world_to_camera, self.landmarks_world_mm).astype(np.float32)
+        points_px = projected(K, xray.world_to_camera, self.landmarks_world_mm).astype(np.float32)
         # What lies outside its own image stays invisible where padding surrounds it.
         own_px = to_shard.inverse()(points_px)
         visible = inside(points_px, shape_yx) & inside(own_px, xray.image_yx.shape)

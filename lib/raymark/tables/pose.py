@@ -1,6 +1,7 @@
 """Bier 2018, section 3.2, which gives no figures: how near each solution of a pose comes to the truth."""
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 
 import pandas as pd
 
@@ -66,7 +67,6 @@ def table(project: Project, poses: pd.DataFrame, absent: Sequence[Absence] = ())
         f"Refined: at most {settings.refined_views} views of a view set, evenly spread over those "
         "with a robust pose, against DRRs of the patient's own CT. The row above it shows the same "
         "views before.",
-        *_published(project),
         *missing_notes(project, ((a.dataset, a.view_set, a.reason) for a in absent)),
     ]
     groups = ("dataset", "view_set", "evaluated_on", "method", "same_views")
@@ -74,10 +74,14 @@ def table(project: Project, poses: pd.DataFrame, absent: Sequence[Absence] = ())
     return Table(title, frame, columns, project.scale, notes, groups, few="few")
 
 
+def _asking(project: Project) -> Project:
+    """Return the project with the experiments alone that ask for poses."""
+    return project.with_experiments(e for e in project.config.experiments if e.poses)
+
+
 def _published(project: Project) -> list[str]:
     """Return what papers say of poses, of those that experiments with poses are printed beside."""
-    asking = project.with_experiments(e for e in project.config.experiments if e.poses)
-    return [note for name in asking.papers() for note in read_paper(name).pose_notes]
+    return [note for name in _asking(project).papers() for note in read_paper(name).pose_notes]
 
 
 def _solutions(group: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
@@ -134,14 +138,15 @@ def _make(project: Project) -> Table:
     absent = [
         a for a in absences(project, project.sheet) if (a.dataset, a.method, a.view_set) in asked
     ]
-    return table(project, read_poses(_files(project)), absent)
+    made = table(project, read_poses(_files(project)), absent)
+    return replace(made, notes=[*made.notes, *_published(project)])
 
 
 TABLE = TableRecord(
     about="errors of the poses from landmarks, and after refinement (Bier 2018)",
     caption="Errors of each view's pose: from landmarks in closed form, robustly, and after "
     "refinement against the image. Bier 2018 (Section 3.2) describes the first and prints no figures.",
-    needs=lambda project: [*_files(project), *project.paper_files()],
+    needs=lambda project: [*_files(project), *_asking(project).paper_files()],
     make=_make,
     asked=lambda project: bool(project.pose_places()),
 )

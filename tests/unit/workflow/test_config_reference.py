@@ -12,7 +12,7 @@ from typing import Literal, get_args, get_origin
 
 from raymark import methods
 from raymark.config.dataset import Dataset
-from raymark.config.imports import Import2d
+from raymark.config.imports import Calibrated, Import2d
 from raymark.config.method import Method
 from raymark.config.papers import Paper
 from raymark.config.project import Config
@@ -33,6 +33,7 @@ FILES = {
     "the correspondence file": Correspondence,
     "a landmark file": LandmarkSet,
     "a paper file": Paper,
+    "a calibrated data set's file": Calibrated,
 }
 WITH_PRESETS = ("Data set file", "Method file", "Correspondence file")
 

@@ -21,6 +21,7 @@ KIND_OF_FOLDER = {
     "import": "import",
     "recipes": "landmarks",
     "papers": "paper",
+    "calibrated": "calibrated",
 }
 KINDS = sorted({*KIND_OF_FOLDER.values(), "correspondence"})
 # The pages that print a whole file, and where they say that it lies.

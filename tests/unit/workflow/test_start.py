@@ -13,7 +13,9 @@ SLOW = {
 ALLOWED = {
     "fetch": set(),
     "ingest": set(),
+    "import_calibrated": set(),
     "landmarks": set(),
+    "atlas": set(),
     "virtual_patient": {"scipy.ndimage"},
     "views": set(),
     "render": {"numba"},

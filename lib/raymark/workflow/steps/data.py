@@ -16,7 +16,6 @@ from raymark.workflow.steps.arguments import (
 )
 
 if TYPE_CHECKING:
-    from raymark.config.dataset import Dataset
     from raymark.config.project import Project
 
 
@@ -241,6 +240,9 @@ def render(
     shard: Shard,
 ) -> None:
     """Render one shard of views, or take the subject's real X-rays."""
+    from importlib import import_module
+
+    from raymark.config.subjects import calibrated_of
     from raymark.core.digests import text_digest
     from raymark.core.files import sha256_of
     from raymark.core.names import flip_pairs
@@ -249,6 +251,7 @@ def render(
         landmark_names,
         landmark_points,
         rendered,
+        subject_of,
         views_of_shard,
     )
     from raymark.rendering.scene import render_shard, scenario_of
@@ -260,7 +263,11 @@ def render(
         return
     settings = rendered(project, dataset)
     if project.named(settings.view_sets, view_set, "view set").is_real:
-        _real_xrays(project, settings, view_set, subject)
+        place_there = calibrated_of(subject_of(project, subject).ct)
+        data = inputs.import_calibrated(project, *place_there)["data"] if place_there else []
+        # By its name: what reads X-rays does nothing to rendered shards, whose code this step's digest is of.
+        module = import_module("raymark.imports.real_xrays")
+        module.write_real_shard(project, settings, view_set, subject, data)
         return
     names = landmark_names(settings)
     place: dict[str, Any] = {"view_set": view_set, "subject": subject, "shard": shard}
@@ -297,40 +304,6 @@ def _left_out(dataset: str, subject: str, *patterns: str, **place: str) -> bool:
     for pattern in patterns if reason else ():
         write_left_out(pattern.format(dataset=dataset, subject=subject, **place), reason)
     return bool(reason)
-
-
-def _real_xrays(project: "Project", settings: "Dataset", view_set: str, subject: str) -> None:
-    """Write the shard of all real X-rays of a subject."""
-    from raymark.config.subjects import calibrated_of
-    from raymark.core.digests import text_digest
-    from raymark.core.errors import InputError
-    from raymark.core.files import sha256_of
-    from raymark.core.names import flip_pairs
-    from raymark.datasets.lookup import landmark_names, landmark_points, subject_of
-    from raymark.imports.real_xrays import RealShard, read_xrays
-    from raymark.workflow import inputs
-
-    place = calibrated_of(subject_of(project, subject).ct)
-    if place is None:
-        problem = "is not from a calibrated data set: there are no real X-rays of it"
-        remedy = f"Leave it out, or remove the view set {view_set!r}"
-        raise InputError(f"data set {settings.name}, subject {subject}", problem, remedy)
-    calibrated, theirs = (
-        project.named(project.calibrated, place[0], "calibrated data set"),
-        place[1],
-    )
-    names, points = landmark_names(settings), landmark_points(settings, subject)
-    shard = RealShard(settings, view_set, subject, names, points, flip_pairs(names))
-    files = inputs.import_calibrated(project, *place)["data"]
-    content = [*map(sha256_of, files), points.tobytes().hex(), *names]
-    shard.write(
-        read_xrays(calibrated, theirs),
-        calibrated.file,
-        layout.SHARD.format(
-            dataset=settings.name, view_set=view_set, subject=subject, shard=layout.shard_name(0)
-        ),
-        text_digest(*content, settings.model_dump_json(include={"detector", "beliefs"})),
-    )
 
 
 def import_2d(import_file: ImportFile) -> None:
