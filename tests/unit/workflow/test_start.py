@@ -15,7 +15,7 @@ ALLOWED = {
     "ingest": set(),
     "import_calibrated": set(),
     "landmarks": set(),
-    "atlas": set(),
+    "atlas": {"scipy.ndimage", "scipy.stats"},
     "virtual_patient": {"scipy.ndimage"},
     "views": set(),
     "render": {"numba"},
