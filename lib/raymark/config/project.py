@@ -91,9 +91,14 @@ class Config(Section):
         for name in names:
             if names.count(name) > 1:
                 raise ValueError(f"two data sets or imports are called {name!r}; rename one")
-        for name in self.leave_out:
-            if name not in names:
-                raise ValueError(f"leave_out names the data set {name!r}; known: {sorted(names)}")
+        rendered = sorted(Path(file).stem for file in self.datasets)
+        for name, patients in self.leave_out.items():
+            if name not in rendered:
+                raise ValueError(f"leave_out names the data set {name!r}; known: {rendered}")
+            if len(self.folds(name)) < len(patients):
+                raise ValueError(
+                    f"two patients of leave_out.{name} have the same name in files; leave one out"
+                )
         datasets = {*names, *(fold for name in self.leave_out for fold in self.folds(name))}
         methods = {Path(file).stem for file in self.methods}
         for name in self.matrix.datasets:

@@ -18,6 +18,7 @@ from typing import Annotated
 
 from pydantic import Field
 
+from raymark import layout
 from raymark.core.errors import InputError
 
 SPLITS = ("train", "validation", "test")
@@ -154,6 +155,9 @@ def _check_atlases(path: str | Path, subjects: dict[str, Subject]) -> None:
         if atlas_of(subjects[atlas]) is not None:
             problem = f"the atlas {atlas!r} has no landmarks of its own"
             raise InputError(place, problem, "Name a subject with points or a recipe")
+        if subjects[atlas].exclude:
+            problem = f"the atlas {atlas!r} is excluded: {subjects[atlas].exclude}"
+            raise InputError(place, problem, "Name another, or exclude this subject too")
 
 
 def check_files(
@@ -165,7 +169,8 @@ def check_files(
     """See that every file is there that the sheet's lines of the subjects `used` name.
 
     InputError names line and column. `sources` are the ids of the table of sources, `calibrated` the
-    names of the calibrated data sets, whose files may lack. For the start of the workflow: later steps need only what was made from these files.
+    names of the calibrated data sets, whose files may lack. For the start of the workflow: later steps
+    need only what was made from these files.
     """
     for line, row in _rows(path):
         if row.subject not in used:
@@ -181,15 +186,28 @@ def check_files(
                     raise InputError(place, problem, f"Known: {', '.join(sources)}")
                 continue
             if kind == "calibrated":
-                if (calibrated_of(reference) or ("", ""))[0] not in calibrated:
-                    problem = f"{reference!r} is of no calibrated data set"
-                    known = ", ".join(calibrated) or "none; list its file under `calibrated`"
-                    raise InputError(place, problem, f"Known: {known}")
+                _check_calibrated(row, column, calibrated, place)
                 continue
             file = name if kind == "recipe" else reference
             if file and not Path(file).exists():
                 remedy = f"Mend the path; it counts from {Path.cwd()} or is absolute"
                 raise InputError(place, f"{file!r} is not there", remedy)
+
+
+def _check_calibrated(row: Subject, column: str, known: Collection[str], place: str) -> None:
+    """Refuse a cell of a calibrated data set that there is not, of another file, or of another subject's."""
+    reference, file = getattr(row, column), layout.CALIBRATED_FILES[column]
+    name, subject = calibrated_of(reference) or ("", "")
+    if name not in known:
+        told = ", ".join(known) or "none; list its file under `calibrated`"
+        raise InputError(place, f"{reference!r} is of no calibrated data set", f"Known: {told}")
+    if not reference.endswith(f"/{file}"):
+        raise InputError(
+            place, f"{reference!r} is no {column}", f"Give calibrated:{name}/{subject}/{file}"
+        )
+    if calibrated_of(row.ct) not in (None, (name, subject)):
+        remedy = "A CT, its labels and its landmarks are of one subject there"
+        raise InputError(place, f"{reference!r} does not belong to {row.ct!r}", remedy)
 
 
 def _rows(path: str | Path) -> list[tuple[int, Subject]]:

@@ -32,6 +32,7 @@ def preflight(project: Project, sheet: Mapping[str, Subject], sources: Collectio
     used = {subject for dataset in project.datasets.values() for subject in dataset.subjects}
     used |= {atlas for subject in used if (atlas := atlas_of(sheet[subject]))}
     check_files(project.config.subjects, used, sources, project.calibrated)
+    _check_left_out(project, sheet)
     _check_names_of_files(project)
     _check_roles(project)
     _check_mirroring(project)
@@ -42,6 +43,17 @@ def preflight(project: Project, sheet: Mapping[str, Subject], sources: Collectio
         _check_landmarks(
             dataset, {sheet[subject].landmarks: subject for subject in dataset.subjects}
         )
+
+
+def _check_left_out(project: Project, sheet: Mapping[str, Subject]) -> None:
+    """See that a data set has the patient whom it leaves out: with another, all would be trained on."""
+    for name, dataset in project.datasets.items():
+        patients = sorted({sheet[subject].patient for subject in dataset.subjects})
+        if dataset.leave_out is not None and dataset.leave_out not in patients:
+            problem = f"{dataset.leave_out!r} is no patient of its subjects"
+            raise InputError(
+                f"data set {name}, leave_out", problem, f"Known: {', '.join(patients)}"
+            )
 
 
 def _check_names_of_files(project: Project) -> None:

@@ -13,6 +13,7 @@ from raymark.core.sections import flattened
 FIELD = re.compile(r" +(output|reason): (.+)")
 BY_ANOTHER = re.compile(r"Input files updated by another job: ([^;]+)")
 PARAMETERS = re.compile(r"Params have changed .*? before: (.*) now: (.*?) ?$")
+EXCEPTION = re.compile(r"^\w+(Exception|Error)\b.*", re.MULTILINE | re.DOTALL)
 CODE = re.compile(r"'[0-9a-f]{16}'")
 SAID = {
     "Updated input files": "changed: {}",
@@ -32,8 +33,9 @@ def why(result: str, options: Sequence[str] = ()) -> str:
     done = subprocess.run([*command, *options, "--", result], capture_output=True, text=True)
     if done.returncode:
         # Its own exceptions stand with the plan; a configuration's error is the last thing on the other stream.
-        complaint = done.stdout if "Exception:" in done.stdout else done.stderr
-        problem = f"snakemake does not plan it ({complaint.strip().splitlines()[-1][:200]})"
+        theirs = EXCEPTION.search(done.stdout)
+        complaint = " ".join(theirs[0].split()) if theirs else done.stderr.strip().splitlines()[-1]
+        problem = f"snakemake does not plan it ({complaint[:300]})"
         raise InputError(result, problem, "Name a file of the workflow, in the project's folder")
     return told(result, planned(done.stdout + done.stderr))
 

@@ -177,6 +177,19 @@ def test_experiments_must_name_known_files():
         checked(Config, values, "config.yaml")
 
 
+@pytest.mark.parametrize(
+    ("left_out", "problem"),
+    [
+        ({"xrays": ["p"]}, "leave_out names the data set 'xrays'; known"),
+        ({"a": ["p-1", "p_1"]}, "two patients of leave_out.a have the same name in files"),
+    ],
+)
+def test_patients_are_left_out_of_rendered_data_sets_under_names_of_their_own(left_out, problem):
+    values = {"datasets": ["a.yaml"], "imports": ["xrays.yaml"], "leave_out": left_out}
+    with pytest.raises(InputError, match=problem):
+        checked(Config, values, "config.yaml")
+
+
 def test_a_refusal_repeats_a_wrong_value_but_no_section():
     one = {"dataset": "b", "method": "m", "evaluate": ["x"]}
     values = {"datasets": ["a.yaml"], "methods": ["m.yaml"], "experiments": [one]}

@@ -54,6 +54,12 @@ def test_column_order_line_ends_and_byte_order_mark_do_not_matter(sheet):
         (HEADER + "a\tP\tc\trecipe:r\t\ttest\n", "line 2, column labels", "recipe:r"),
         (HEADER + "a\tP\tc\tatlas:b\t\ttest\n", "subject a, column landmarks", "'b' is not"),
         (HEADER + "a\tP\tc\tatlas:a\t\ttest\n", "subject a, column landmarks", "of its own"),
+        (
+            HEADER.replace("\n", "\texclude\n")
+            + "a\tP\tc\tatlas:b\t\ttest\t\nb\tQ\tc\tl.csv\t\ttrain\tblurred\n",
+            "subject a, column landmarks",
+            "the atlas 'b' is excluded: blurred",
+        ),
         (HEADER + "a\tP\tc\tl\ttest\n", "line 2", "5 fields"),
         (HEADER + PELVIS + CHEST.replace("P2", "P1"), "line 3, column split", "'P1'"),
     ],
@@ -117,3 +123,30 @@ def test_files_that_are_not_there_are_refused_where_asked(
     with pytest.raises(InputError) as error:
         check_files(path, {"a"}, ["known"])
     assert str(error.value).startswith(f"{path}, {place}: {problem}")
+
+
+@pytest.mark.parametrize(
+    ("ct", "landmarks", "problem"),
+    [
+        ("calibrated:other/A/ct.nii.gz", "l.csv", "is of no calibrated data set"),
+        ("calibrated:known/A", "l.csv", "is of no calibrated data set"),
+        ("calibrated:known/A/labels.nii.gz", "l.csv", "is no ct"),
+        ("calibrated:known/A/ct.nii.gz", "calibrated:known/B/landmarks.csv", "does not belong to"),
+        ("calibrated:known/A/ct.nii.gz", "calibrated:known/A/points.csv", "is no landmarks"),
+    ],
+)
+def test_a_cell_of_a_calibrated_data_set_is_of_the_file_and_subject_of_its_row(
+    sheet, tmp_path, monkeypatch, ct, landmarks, problem
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "l.csv").touch()
+    path = sheet(HEADER + f"a\tP\t{ct}\t{landmarks}\t\ttest\n")
+    with pytest.raises(InputError, match=problem):
+        check_files(path, {"a"}, [], ["known"])
+
+
+def test_cells_of_one_subject_of_a_calibrated_data_set_pass(sheet):
+    cells = "\t".join(
+        f"calibrated:known/A/{f}" for f in ("ct.nii.gz", "landmarks.csv", "labels.nii.gz")
+    )
+    check_files(sheet(HEADER + f"a\tP\t{cells}\ttest\n"), {"a"}, [], ["known"])

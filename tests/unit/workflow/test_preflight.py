@@ -35,6 +35,13 @@ def test_a_project_that_can_run_starts(start):
     start()
 
 
+def test_who_is_left_out_is_a_patient_of_the_data_set(start):
+    with pytest.raises(
+        InputError, match=r"^data set balls, leave_out: 'Nobody' is no patient .*Known: "
+    ):
+        start(balls={"leave_out": "Nobody"})
+
+
 @pytest.mark.parametrize("role", ["train", "validation"])
 def test_a_trained_data_set_has_views_to_train_and_to_validate_on(start, role):
     kept = {n: v for n, v in DATASET["view_sets"].items() if v["role"] != role}
