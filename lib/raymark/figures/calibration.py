@@ -18,13 +18,22 @@ GROUPS = 6  # of about equally many points, by the error to expect
 
 
 def files_by_title(project: Project, dataset: str, view_set: str) -> dict[str, dict[str, str]]:
-    """List by each method's title its models, and the table of errors of each."""
+    """List by each method's title its models, and the table of errors of each.
+
+    Methods that find instances of landmark types do not say what errors to expect.
+    """
     return {
         project.methods[e.method].title: dict(
             zip(of_experiments(layout.MODEL, [e]), of_experiments(layout.ERRORS, [e]), strict=True)
         )
         for e in experiments_on(project, dataset, view_set)
+        if not project.methods[e.method].by_type
     }
+
+
+def of_methods_that_say(project: Project) -> list[tuple[str, ...]]:
+    """List the view sets that a method predicts which says what errors to expect."""
+    return [of for of in standard_view_sets(project) if files_by_title(project, *of)]
 
 
 def needs(project: Project, *of: str) -> list[str]:
@@ -111,7 +120,7 @@ What methods say of their own errors, learned on the validation images, on **{of
 the visible landmarks over the error to expect; on the line both are the same, above it the method is too
 sure. Right: share of points within the error that 19 of 20 stay below. Points in groups of about equally
 many.""",
-    of=standard_view_sets,
+    of=of_methods_that_say,
     needs=needs,
     draw=draw,
     chapter=of_data_set,

@@ -1,7 +1,12 @@
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 
-from raymark.figures.calibration import GROUPS, calibration
+from raymark.config.project import read_project
+from raymark.figures.calibration import FIGURE, GROUPS, calibration, files_by_title
+
+ROOT = Path(__file__).parents[3]
 
 
 def test_methods_that_err_as_they_say_lie_on_the_line(pages):
@@ -28,3 +33,15 @@ def test_points_of_one_expected_error_are_one_group(pages):
 def test_without_any_such_method_the_figure_says_so(pages):
     calibration({}, "stem")
     assert "no method" in pages[0].texts[0].get_text()
+
+
+def test_there_is_a_figure_only_where_a_method_says_what_errors_to_expect(monkeypatch):
+    """In the demo LandmarkNet, which finds instances of types, is alone on the kV images, not on the MV ones."""
+    monkeypatch.chdir(ROOT)
+    project = read_project("config/config.yaml")
+    drawn = {dataset for dataset, _ in FIGURE.of(project)}
+    assert {"pelvis", "chest_mv"} <= drawn
+    assert "chest_kv" not in drawn
+    assert project.methods["landmarknet"].title not in files_by_title(
+        project, "chest_mv", "novel_0"
+    )
